@@ -1,0 +1,73 @@
+/**
+ * The virtio-net header that stands before every frame (linux/virtio_net.h), in host byte order as TAP and AF_PACKET use it
+ * on little-endian machines: flags u8, gso_type u8, hdr_len u16, gso_size u16, csum_start u16, csum_offset u16.
+ */
+
+import { type Arena, VNET_HEADER_LENGTH } from './arena.js';
+import type { Packet } from './packet.js';
+
+/** flags: the checksum at csum_start + csum_offset holds only the pseudo-header sum. */
+export const VNET_F_NEEDS_CSUM = 1;
+/** flags: the checksum was verified. */
+export const VNET_F_DATA_VALID = 2;
+
+export const VNET_GSO_NONE = 0;
+export const VNET_GSO_TCPV4 = 1;
+export const VNET_GSO_UDP = 3;
+export const VNET_GSO_TCPV6 = 4;
+export const VNET_GSO_UDP_L4 = 5;
+/** Flag in gso_type: the first segment carries CWR. */
+export const VNET_GSO_ECN = 0x80;
+
+/** Reads the header in front of `packet.start` into the handle. */
+export function readVnetHeader(arena: Arena, packet: Packet): void {
+  const view = arena.view;
+  const at = packet.start - VNET_HEADER_LENGTH;
+  packet.vnetFlags = view.getUint8(at);
+  packet.gsoType = view.getUint8(at + 1);
+  packet.headerLength = view.getUint16(at + 2, true);
+  packet.gsoSize = view.getUint16(at + 4, true);
+  packet.checksumStart = view.getUint16(at + 6, true);
+  packet.checksumOffset = view.getUint16(at + 8, true);
+}
+
+/** Writes the handle's fields into the VNET_HEADER_LENGTH bytes in front of `packet.start`; needed after the frame moved or was rewritten. */
+export function writeVnetHeader(arena: Arena, packet: Packet): void {
+  const view = arena.view;
+  const at = packet.start - VNET_HEADER_LENGTH;
+  view.setUint8(at, packet.vnetFlags);
+  view.setUint8(at + 1, packet.gsoType);
+  view.setUint16(at + 2, packet.headerLength, true);
+  view.setUint16(at + 4, packet.gsoSize, true);
+  view.setUint16(at + 6, packet.checksumStart, true);
+  view.setUint16(at + 8, packet.checksumOffset, true);
+}
+
+/** Gives a frame that was built here, or taken from a file, the header of a plain, complete frame. */
+export function clearVnetHeader(arena: Arena, packet: Packet): void {
+  packet.vnetFlags = 0;
+  packet.gsoType = VNET_GSO_NONE;
+  packet.headerLength = 0;
+  packet.gsoSize = 0;
+  packet.checksumStart = 0;
+  packet.checksumOffset = 0;
+  writeVnetHeader(arena, packet);
+}
+
+/**
+ * Whether the header agrees with its frame: the checksum field lies inside it, the segmentation type is one we know and has a
+ * size, and GSO implies a partial checksum. What fails here the kernel would refuse on the way out, port by port.
+ */
+export function isVnetHeaderValid(packet: Packet): boolean {
+  if ((packet.vnetFlags & VNET_F_NEEDS_CSUM) !== 0) {
+    if (packet.checksumStart + packet.checksumOffset + 2 > packet.length) return false;
+  }
+  if (packet.gsoType === VNET_GSO_NONE) return true;
+  return isGsoValid(packet);
+}
+
+function isGsoValid(packet: Packet): boolean {
+  const type = packet.gsoType & ~VNET_GSO_ECN;
+  if (type !== VNET_GSO_TCPV4 && type !== VNET_GSO_TCPV6 && type !== VNET_GSO_UDP_L4 && type !== VNET_GSO_UDP) return false;
+  return packet.gsoSize > 0 && packet.headerLength <= packet.length;
+}
