@@ -1,0 +1,305 @@
+/**
+ * Checks across objects: references, overlaps, duplicates, addresses against their subnets. Each takes a configuration
+ * whose objects are valid by themselves and returns problems; the object that comes later carries the blame.
+ */
+
+import {
+  type Address,
+  contains,
+  firstHost,
+  formatAddress,
+  lastOf,
+  overlaps,
+  parseAddress,
+  parseSubnet,
+  type Subnet,
+} from './address.js';
+import { conflict, invalid, type Problem } from './problems.js';
+import {
+  type Configuration,
+  type EndpointConfig,
+  type NetworkConfig,
+  TARGET_KEYS,
+  type UplinkConfig,
+} from './schema.js';
+
+/** Least MTU of a link that carries IPv6 (RFC 8200 section 5). */
+const IPV6_MIN_MTU = 1280;
+
+/** Name of the uplink's port, which therefore no network or endpoint can have. */
+export const UPLINK_PORT_NAME = 'uplink';
+
+function address(text: string): Address {
+  const parsed = parseAddress(text);
+  if (parsed === null) throw new Error(`not an address: ${text}`);
+  return parsed;
+}
+
+/** Why no host can have this address of the subnet, or null. IPv6 has no broadcast; its first address is the routers' (RFC 4291 2.6.1). */
+function unusable(subnet: Subnet, host: Address): string | null {
+  if (host.value === subnet.base) return subnet.family === 4 ? 'network address' : 'subnet-router anycast address';
+  return subnet.family === 4 && host.value === lastOf(subnet) ? 'broadcast address' : null;
+}
+
+/** The gateway of each subnet, in the order of the subnets: the configured one, else the first address. */
+export function gatewaysOf(network: NetworkConfig): Address[] {
+  const configured = network.gateways.map(address);
+  return network.subnets
+    .map(parseSubnet)
+    .map((subnet) => configured.find((gateway) => contains(subnet, gateway)) ?? firstHost(subnet));
+}
+
+function checkGateways(name: string, network: NetworkConfig): Problem[] {
+  const problems: Problem[] = [];
+  const subnets = network.subnets.map(parseSubnet);
+  const served = new Set<Subnet>();
+  network.gateways.forEach((text, index) => {
+    const path = ['networks', name, 'gateways', index];
+    const subnet = subnets.find((candidate) => contains(candidate, address(text)));
+    if (subnet === undefined) {
+      problems.push(invalid(path, `expected an address in ${network.subnets.join(' or ')}, got ${text}`));
+      return;
+    }
+    const why = unusable(subnet, address(text));
+    if (why !== null) problems.push(invalid(path, `${text} is the ${why} of its subnet`));
+    if (served.has(subnet))
+      problems.push(invalid(path, `expected one gateway for each subnet, got ${text} as another`));
+    served.add(subnet);
+  });
+  return problems;
+}
+
+function checkVxlan(name: string, network: NetworkConfig, vnis: Map<number, string>): Problem[] {
+  if (network.vxlan === undefined) return [];
+  const problems: Problem[] = [];
+  const { vni, local, remotes } = network.vxlan;
+  const owner = vnis.get(vni);
+  if (owner !== undefined)
+    problems.push(conflict(['networks', name, 'vxlan', 'vni'], `${vni} is the VNI of network ${owner}`));
+  vnis.set(vni, name);
+  remotes.forEach((remote, index) => {
+    if (address(remote).family === address(local).family) return;
+    problems.push(
+      invalid(
+        ['networks', name, 'vxlan', 'remotes', index],
+        `expected an address of the family of local ${local}, got ${remote}`,
+      ),
+    );
+  });
+  return problems;
+}
+
+interface NamedSubnet {
+  readonly subnet: Subnet;
+  readonly text: string;
+  readonly owner: string;
+}
+
+function checkNetworks(config: Configuration): Problem[] {
+  const problems: Problem[] = [];
+  const seen: NamedSubnet[] = [];
+  const vnis = new Map<number, string>();
+  for (const [name, network] of config.networks) {
+    if (name === UPLINK_PORT_NAME)
+      problems.push(invalid(['networks', name], 'the name uplink is kept for the uplink; take another'));
+    network.subnets.forEach((text, index) => {
+      const subnet = parseSubnet(text);
+      const other = seen.find((candidate) => overlaps(candidate.subnet, subnet));
+      if (other !== undefined) {
+        problems.push(
+          conflict(['networks', name, 'subnets', index], `${text} overlaps ${other.text} of network ${other.owner}`),
+        );
+      }
+      seen.push({ subnet, text, owner: name });
+    });
+    if (network.mtu < IPV6_MIN_MTU && network.subnets.some((text) => parseSubnet(text).family === 6)) {
+      problems.push(
+        invalid(
+          ['networks', name, 'mtu'],
+          `expected at least ${IPV6_MIN_MTU} for a network with an IPv6 subnet, got ${network.mtu}`,
+        ),
+      );
+    }
+    problems.push(...checkGateways(name, network), ...checkVxlan(name, network, vnis));
+  }
+  return problems;
+}
+
+function checkUplink(uplink: UplinkConfig, networks: Configuration['networks']): Problem[] {
+  if (uplink.mode === 'shared') return [];
+  if (uplink.mode === 'bridged') {
+    if (networks.has(uplink.network)) return [];
+    return [invalid(['uplink', 'network'], `expected the name of a network, got ${JSON.stringify(uplink.network)}`)];
+  }
+  const problems: Problem[] = [];
+  const wires = uplink.addresses.map(parseSubnet);
+  wires.forEach((wire, index) => {
+    for (const [name, network] of networks) {
+      const inner = network.subnets.find((text) => overlaps(wire, parseSubnet(text)));
+      if (inner === undefined) continue;
+      problems.push(
+        conflict(['uplink', 'addresses', index], `${uplink.addresses[index]} overlaps ${inner} of network ${name}`),
+      );
+    }
+  });
+  const { gateway } = uplink;
+  if (gateway !== undefined && !wires.some((wire) => contains(wire, address(gateway)))) {
+    problems.push(
+      invalid(
+        ['uplink', 'gateway'],
+        `expected an address on the wire of ${uplink.addresses.join(' or ')}, got ${gateway}`,
+      ),
+    );
+  }
+  return problems;
+}
+
+/** One endpoint against the network that it names. */
+function checkAddresses(name: string, endpoint: EndpointConfig, network: NetworkConfig): Problem[] {
+  const problems: Problem[] = [];
+  const subnets = network.subnets.map(parseSubnet);
+  const gateways = new Set(gatewaysOf(network).map(formatAddress));
+  endpoint.addresses.forEach((text, index) => {
+    const path = ['endpoints', name, 'addresses', index];
+    const host = address(text);
+    const subnet = subnets.find((candidate) => contains(candidate, host));
+    if (subnet === undefined) {
+      problems.push(
+        invalid(
+          path,
+          `expected an address in ${network.subnets.join(' or ')} of network ${endpoint.network}, got ${text}`,
+        ),
+      );
+      return;
+    }
+    const why = unusable(subnet, host) ?? (gateways.has(text) ? 'gateway address' : null);
+    if (why !== null) problems.push(invalid(path, `${text} is the ${why} of network ${endpoint.network}`));
+  });
+  return problems;
+}
+
+/** Remembers who has what first, and reports who comes second. */
+class Owners {
+  readonly #owners = new Map<string, string>();
+
+  /** The owner before us, or null when it is ours now. */
+  claim(key: string, owner: string): string | null {
+    const before = this.#owners.get(key);
+    if (before !== undefined) return before;
+    this.#owners.set(key, owner);
+    return null;
+  }
+}
+
+/** The container as its user named it, as one comparable text. */
+export function targetText(endpoint: EndpointConfig): string {
+  for (const key of TARGET_KEYS) {
+    if (endpoint[key] !== undefined) return `${key} ${endpoint[key]}`;
+  }
+  throw new Error('an endpoint without netns, pid or container');
+}
+
+function checkEndpoints(config: Configuration): Problem[] {
+  const problems: Problem[] = [];
+  const addresses = new Owners();
+  const macs = new Owners();
+  const interfaces = new Owners();
+  for (const [name, endpoint] of config.endpoints) {
+    const path = ['endpoints', name];
+    if (name === UPLINK_PORT_NAME) problems.push(invalid(path, 'the name uplink is kept for the uplink; take another'));
+    const network = config.networks.get(endpoint.network);
+    if (network === undefined) {
+      problems.push({
+        path: [...path, 'network'],
+        kind: 'missing',
+        message: `expected the name of a network, got ${JSON.stringify(endpoint.network)}`,
+      });
+      continue;
+    }
+    problems.push(...checkAddresses(name, endpoint, network));
+    endpoint.addresses.forEach((text, index) => {
+      const owner = addresses.claim(text, name);
+      if (owner !== null)
+        problems.push(conflict([...path, 'addresses', index], `${text} is already an address of endpoint ${owner}`));
+    });
+    if (endpoint.mac !== undefined) {
+      const owner = macs.claim(`${endpoint.network} ${endpoint.mac}`, name);
+      if (owner !== null)
+        problems.push(conflict([...path, 'mac'], `${endpoint.mac} is already the MAC of endpoint ${owner}`));
+    }
+    const owner = interfaces.claim(`${endpoint.interface} in ${targetText(endpoint)}`, name);
+    if (owner !== null) {
+      problems.push(
+        conflict(
+          [...path, 'interface'],
+          `${endpoint.interface} in ${targetText(endpoint)} already belongs to endpoint ${owner}`,
+        ),
+      );
+    }
+  }
+  return problems;
+}
+
+function checkServices(config: Configuration): Problem[] {
+  const problems: Problem[] = [];
+  const listeners = new Owners();
+  for (const [name, service] of config.services) {
+    const path = ['services', name];
+    if (!config.networks.has(service.network)) {
+      problems.push(
+        invalid([...path, 'network'], `expected the name of a network, got ${JSON.stringify(service.network)}`),
+      );
+    }
+    service.listen.forEach((text, index) => {
+      const owner = listeners.claim(text, name);
+      if (owner !== null)
+        problems.push(conflict([...path, 'listen', index], `${text} already belongs to service ${owner}`));
+    });
+    service.backends.forEach((backend, index) => {
+      const endpoint = config.endpoints.get(backend.endpoint);
+      if (endpoint?.network === service.network) return;
+      problems.push(
+        invalid(
+          [...path, 'backends', index, 'endpoint'],
+          `expected an endpoint of network ${service.network}, got ${JSON.stringify(backend.endpoint)}`,
+        ),
+      );
+    });
+  }
+  return problems;
+}
+
+function checkPolicy(config: Configuration): Problem[] {
+  const problems: Problem[] = [];
+  config.policy.forEach((rule, index) => {
+    for (const side of ['from', 'to'] as const) {
+      const match = rule[side];
+      const path = ['policy', index, side];
+      if (match?.network !== undefined && !config.networks.has(match.network)) {
+        problems.push(
+          invalid([...path, 'network'], `expected the name of a network, got ${JSON.stringify(match.network)}`),
+        );
+      }
+      if (match?.endpoint !== undefined && !config.endpoints.has(match.endpoint)) {
+        problems.push(
+          invalid([...path, 'endpoint'], `expected the name of an endpoint, got ${JSON.stringify(match.endpoint)}`),
+        );
+      }
+    }
+    if (rule.ports.length > 0 && rule.proto !== 'tcp' && rule.proto !== 'udp') {
+      problems.push(invalid(['policy', index, 'ports'], 'ports need proto: tcp or proto: udp'));
+    }
+  });
+  return problems;
+}
+
+/** Everything that is wrong between the objects of a configuration; networks first, since the others refer to them. */
+export function checkConfiguration(config: Configuration): Problem[] {
+  return [
+    ...checkNetworks(config),
+    ...(config.uplink === null ? [] : checkUplink(config.uplink, config.networks)),
+    ...checkEndpoints(config),
+    ...checkServices(config),
+    ...checkPolicy(config),
+  ];
+}

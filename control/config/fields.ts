@@ -1,0 +1,217 @@
+/**
+ * The scalar fields of the configuration: what each accepts, in one phrase that is also its error message, and the
+ * canonical form that the rest of Tapline sees.
+ */
+
+import { z } from 'zod';
+import {
+  canonicalAddress,
+  canonicalMac,
+  type Family,
+  formatAddress,
+  formatSubnet,
+  hostMask,
+  isUnicastMac,
+  parseAddress,
+  parseCidr,
+  type Subnet,
+  subnetOf,
+} from './address.js';
+
+/** Either the canonical value, or a phrase that completes "expected ...". */
+type Read<T> = { readonly value: T } | { readonly expected: string };
+
+/** A text field that `read` turns into its canonical value. */
+export function textField<T>(expected: string, read: (text: string) => Read<T>) {
+  return z.string({ error: `expected ${expected}` }).transform((text, context): T => {
+    const result = read(text);
+    if ('value' in result) return result.value;
+    context.addIssue({ code: 'custom', message: `expected ${result.expected}` });
+    return z.NEVER;
+  });
+}
+
+/** A text field kept as it is when it satisfies `valid`. */
+function checkedField(expected: string, valid: (text: string) => boolean) {
+  return textField<string>(expected, (text) => (valid(text) ? { value: text } : { expected }));
+}
+
+export function integerField(min: number, max: number) {
+  const error = `expected an integer from ${min} to ${max}`;
+  return z.number({ error }).refine((n) => Number.isInteger(n) && n >= min && n <= max, { error });
+}
+
+export const booleanField = z.boolean({ error: 'expected true or false' });
+
+export function oneOf<const T extends readonly [string, ...string[]]>(values: T) {
+  return z.enum(values, { error: `expected one of ${values.join(', ')}` });
+}
+
+/** A mapping that knows all its keys. */
+export function mapping<T extends z.ZodRawShape>(what: string, shape: T) {
+  const keys = Object.keys(shape).join(', ');
+  return z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys' ? `unknown key; expected one of ${keys}` : `expected ${what}`,
+  });
+}
+
+export function listOf<T extends z.ZodType>(what: string, item: T) {
+  return z.array(item, { error: `expected a list of ${what}` });
+}
+
+export function nonEmptyListOf<T extends z.ZodType>(what: string, item: T) {
+  return listOf(what, item).min(1, { error: `expected at least one entry in the list of ${what}` });
+}
+
+export function mappingOf<T extends z.ZodType>(what: string, value: T) {
+  return z.record(nameField, value, { error: `expected a mapping of names to ${what}` });
+}
+
+const NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+const NAME_LENGTH = 128;
+
+/** Name of a network, an endpoint, a service or a container. */
+export const nameField = checkedField(
+  `a name of letters, digits, "_", "." and "-" that begins with a letter or digit, ${NAME_LENGTH} characters at most`,
+  (text) => text.length <= NAME_LENGTH && NAME.test(text),
+);
+
+/** IFNAMSIZ is 16 with the final zero; `/`, `:` and spaces as in the kernel's dev_valid_name, `%` since TUNSETIFF expands it. */
+export const interfaceField = checkedField(
+  'an interface name of 1 to 15 characters without "/", ":", "%" or spaces',
+  (text) => {
+    const bytes = Buffer.byteLength(text);
+    return bytes >= 1 && bytes <= 15 && text !== '.' && text !== '..' && !hasForbiddenCharacter(text);
+  },
+);
+
+function hasForbiddenCharacter(text: string): boolean {
+  for (const character of text) {
+    if ('/:%'.includes(character) || /\s/.test(character) || character < ' ' || character === '\x7f') return true;
+  }
+  return false;
+}
+
+export const pathField = checkedField('an absolute path', (text) => text.startsWith('/') && !text.includes('\0'));
+
+export const addressField = textField('an IPv4 or IPv6 address', (text) => {
+  const value = canonicalAddress(text);
+  if (value !== null) return { value };
+  if (parseCidr(text) !== null) return { expected: 'an address without a prefix length' };
+  return { expected: 'an IPv4 or IPv6 address' };
+});
+
+/** An address of the uplink with the prefix length of its wire. */
+export const interfaceAddressField = textField('an address with a prefix length, such as 10.77.0.1/24', (text) => {
+  const cidr = parseCidr(text);
+  if (cidr === null) return { expected: 'an address with a prefix length, such as 10.77.0.1/24' };
+  return { value: `${formatAddress(cidr.address)}/${cidr.prefix}` };
+});
+
+/** A prefix that policy rules match; any length, host bits zero. */
+export const cidrField = textField('a prefix such as 10.0.0.0/8', (text) => {
+  const cidr = parseCidr(text);
+  if (cidr === null) return { expected: 'a prefix such as 10.0.0.0/8' };
+  const subnet = subnetOf(cidr.address, cidr.prefix);
+  if (subnet.base !== cidr.address.value) return { expected: `${formatSubnet(subnet)}, the prefix without host bits` };
+  return { value: formatSubnet(subnet) };
+});
+
+/** Prefix lengths that leave room for a gateway and an endpoint, and that a person can mean. */
+const SUBNET_PREFIX: Readonly<Record<Family, readonly [number, number]>> = { 4: [8, 30], 6: [16, 126] };
+
+/** Ranges in which no endpoint can live (RFC 6890). */
+const RESERVED: readonly (readonly [string, string])[] = [
+  ['0.0.0.0/8', 'this-network'],
+  ['127.0.0.0/8', 'loopback'],
+  ['224.0.0.0/4', 'multicast'],
+  ['240.0.0.0/4', 'reserved'],
+  ['::/16', 'unspecified, loopback and IPv4-mapped'],
+  ['fe80::/10', 'link-local'],
+  ['ff00::/8', 'multicast'],
+];
+
+function reservedRange(subnet: Subnet): string | null {
+  for (const [text, what] of RESERVED) {
+    const cidr = parseCidr(text);
+    if (cidr === null || cidr.address.family !== subnet.family) continue;
+    const range = subnetOf(cidr.address, cidr.prefix);
+    const end = range.base | hostMask(range.family, range.prefix);
+    if (subnet.base <= end && range.base <= (subnet.base | hostMask(subnet.family, subnet.prefix))) {
+      return `a subnet outside the ${what} range ${text}`;
+    }
+  }
+  return null;
+}
+
+function readSubnet(text: string): Read<string> {
+  const cidr = parseCidr(text);
+  if (cidr === null) return { expected: 'a subnet such as 172.30.0.0/24 or fd00:30::/64' };
+  const { family } = cidr.address;
+  const [min, max] = SUBNET_PREFIX[family];
+  if (cidr.prefix < min || cidr.prefix > max)
+    return { expected: `an IPv${family} prefix length from ${min} to ${max}` };
+  const subnet = subnetOf(cidr.address, cidr.prefix);
+  if (subnet.base !== cidr.address.value) return { expected: `${formatSubnet(subnet)}, the subnet without host bits` };
+  const reserved = reservedRange(subnet);
+  return reserved === null ? { value: formatSubnet(subnet) } : { expected: reserved };
+}
+
+export const subnetField = textField('a subnet such as 172.30.0.0/24 or fd00:30::/64', readSubnet);
+
+export const macField = textField('a MAC address such as 02:42:ac:1e:00:02', (text) => {
+  const value = canonicalMac(text);
+  if (value === null) return { expected: 'a MAC address such as 02:42:ac:1e:00:02' };
+  return isUnicastMac(value) ? { value } : { expected: 'a unicast MAC address (first octet even, not all zero)' };
+});
+
+/** A port number in text, or null. */
+export function parsePort(text: string): number | null {
+  if (!/^[1-9]\d{0,4}$/.test(text)) return null;
+  const port = Number(text);
+  return port <= 65535 ? port : null;
+}
+
+/** `PORT` or `FIRST-LAST`, in order; or null. */
+export function parsePortRange(text: string): { first: number; last: number } | null {
+  const [head = '', tail = head, ...rest] = text.split('-');
+  const first = parsePort(head);
+  const last = parsePort(tail);
+  return rest.length > 0 || first === null || last === null || last < first ? null : { first, last };
+}
+
+const PUBLISH = 'a published port such as "8080:80", "10.77.0.1:5201:5201/tcp" or "6000-6010:6000-6010/udp"';
+/** Address (IPv6 in brackets), outer ports, inner ports, protocol. */
+const PUBLISH_SYNTAX = /^(?:(?:\[([^\]]+)\]|([0-9.]+)):)?([0-9-]+):([0-9-]+)(?:\/([a-z]+))?$/;
+
+export const publishField = textField(PUBLISH, (text) => {
+  const match = PUBLISH_SYNTAX.exec(text);
+  const outer = parsePortRange(match?.[3] ?? '');
+  const inner = parsePortRange(match?.[4] ?? '');
+  if (match === null || outer === null || inner === null) return { expected: PUBLISH };
+  const listen = match[1] ?? match[2];
+  if (listen !== undefined && parseAddress(listen) === null)
+    return { expected: 'an IPv4 address or an IPv6 address in brackets to publish on' };
+  if (!['tcp', 'udp'].includes(match[5] ?? 'tcp')) return { expected: 'a published port of protocol tcp or udp' };
+  if (outer.last - outer.first !== inner.last - inner.first) return { expected: 'two port ranges of equal length' };
+  return { value: text };
+});
+
+const LISTEN = 'a listening address such as "10.77.0.1:8080/tcp"';
+
+export const listenField = textField(LISTEN, (text) => {
+  const match = /^(?:\[([^\]]+)\]|([0-9.]+)):([0-9]+)\/(tcp|udp)$/.exec(text);
+  const ok = match !== null && parseAddress(match[1] ?? match[2] ?? '') !== null && parsePort(match[3] ?? '') !== null;
+  return ok ? { value: text } : { expected: LISTEN };
+});
+
+const PORT_RANGE = 'a port number or a range such as "6000-6010"';
+
+/** A port of a policy rule: a number, or a range in text. */
+export const policyPortField = z.union(
+  [integerField(1, 65535), checkedField(PORT_RANGE, (text) => parsePortRange(text) !== null)],
+  {
+    error: `expected ${PORT_RANGE}`,
+  },
+);

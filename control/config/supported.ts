@@ -1,0 +1,38 @@
+/**
+ * Objects and options that the configuration contract knows and this version does not build. They are validated like all
+ * others first, so that a mistake in them is found today; then they are refused, never ignored.
+ */
+
+import { invalid, type KeyPath, type Problem } from './problems.js';
+import type { Configuration, EndpointConfig, NetworkConfig, UplinkConfig } from './schema.js';
+
+function unsupported(path: KeyPath, what = ''): Problem {
+  return invalid(path, `${what === '' ? '' : `${what}: `}not supported in this version`);
+}
+
+export function unsupportedUplink(uplink: UplinkConfig): Problem[] {
+  if (uplink.mode !== 'bridged') return [unsupported(['uplink', 'mode'], uplink.mode)];
+  return uplink.vlan === undefined ? [] : [unsupported(['uplink', 'vlan'])];
+}
+
+export function unsupportedNetwork(name: string, network: NetworkConfig): Problem[] {
+  const problems: Problem[] = [];
+  if (network.isolated) problems.push(unsupported(['networks', name, 'isolated']));
+  if (network.vxlan !== undefined) problems.push(unsupported(['networks', name, 'vxlan']));
+  return problems;
+}
+
+export function unsupportedEndpoint(name: string, endpoint: EndpointConfig): Problem[] {
+  return endpoint.publish.length === 0 ? [] : [unsupported(['endpoints', name, 'publish'])];
+}
+
+export function unsupportedProblems(config: Configuration): Problem[] {
+  const problems = config.uplink === null ? [] : unsupportedUplink(config.uplink);
+  for (const [name, network] of config.networks) problems.push(...unsupportedNetwork(name, network));
+  for (const [name, endpoint] of config.endpoints) problems.push(...unsupportedEndpoint(name, endpoint));
+  for (const name of config.services.keys()) problems.push(unsupported(['services', name]));
+  config.policy.forEach((_, index) => {
+    problems.push(unsupported(['policy', index]));
+  });
+  return problems;
+}
