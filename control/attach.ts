@@ -1,0 +1,143 @@
+/**
+ * One endpoint's way into its network: find the namespace, put a TAP into it, give the TAP to the dataplane, watch for its
+ * end. Each step leaves on the undo stack how to take it back.
+ */
+
+import { formatAddress } from './config/address.js';
+import { gatewaysOf } from './config/check.js';
+import type { EndpointConfig, NetworkConfig } from './config/schema.js';
+import { asTaplineError, TaplineError } from './errors.js';
+import type { System } from './system.js';
+import type { Dataplane } from './types.js';
+import type { UndoStack } from './undo.js';
+
+/** The namespace that an endpoint names, found. */
+export interface Place {
+  readonly path: string;
+  /** Device and inode; see System.namespaceIdentity. */
+  readonly identity: string;
+  /** The process that keeps the namespace alive, or null when a file does. */
+  readonly process: { readonly pid: number; readonly pidfd: number } | null;
+  /** Set for `container:`. */
+  readonly container: { readonly id: string; readonly engine: string; readonly networkMode: string } | null;
+}
+
+/**
+ * Finds the namespace. For a process it opens a pidfd first, so that a pid that is used again cannot deceive us:
+ * `stillThere` asks afterwards whether the process was the same all along.
+ *
+ * @throws TaplineError `missing` with the key at fault
+ */
+export async function findPlace(config: EndpointConfig, system: System, undo: UndoStack): Promise<Place> {
+  if (config.netns !== undefined) return netnsPlace(config.netns, system);
+  if (config.pid !== undefined) return processPlace(config.pid, 'pid', system, undo);
+  return containerPlace(config.container ?? '', system, undo);
+}
+
+function netnsPlace(path: string, system: System): Place {
+  const identity = system.namespaceIdentity(path);
+  if (identity === null) throw missingNamespace(path);
+  return { path, identity, process: null, container: null };
+}
+
+export function missingNamespace(path: string): TaplineError {
+  return new TaplineError(
+    'missing',
+    `expected an existing network namespace, got ${path}, which does not exist`,
+    'netns',
+  );
+}
+
+function processPlace(pid: number, key: string, system: System, undo: UndoStack): Place {
+  const pidfd = openPidfd(pid, key, system);
+  undo.push('closing the pidfd', () => system.closeFd(pidfd));
+  const path = `/proc/${pid}/ns/net`;
+  const identity = system.namespaceIdentity(path);
+  if (identity === null) throw processEnded(pid, key);
+  return { path, identity, process: { pid, pidfd }, container: null };
+}
+
+function openPidfd(pid: number, key: string, system: System): number {
+  try {
+    return system.openPidfd(pid);
+  } catch (error) {
+    const { kind, detail } = asTaplineError(error, key);
+    throw new TaplineError(
+      kind,
+      kind === 'missing' ? `expected a running process, got ${pid} (${detail})` : detail,
+      key,
+    );
+  }
+}
+
+function processEnded(pid: number, key: string): TaplineError {
+  return new TaplineError('missing', `process ${pid} ended while it was being attached`, key);
+}
+
+/** The engine is asked again once the pidfd is open: only then is the pid proven to be the container's. */
+async function containerPlace(name: string, system: System, undo: UndoStack): Promise<Place> {
+  const first = await system.findContainer(name);
+  const place = processPlace(first.pid, 'container', system, undo);
+  const second = await system.findContainer(name);
+  if (second.pid !== first.pid || second.id !== first.id) {
+    throw new TaplineError(
+      'conflict',
+      `container ${name} restarted while it was being attached; try again`,
+      'container',
+    );
+  }
+  return { ...place, container: { id: second.id, engine: second.engine, networkMode: second.networkMode } };
+}
+
+/** Default routes by the gateways that the user named: routers on the outside wire, which answer there today. */
+function routes(network: NetworkConfig, bridged: boolean): { to: string; via: string }[] {
+  if (!bridged || network.internal || network.gateways.length === 0) return [];
+  return gatewaysOf(network)
+    .map((gateway) => ({ to: gateway.family === 4 ? '0.0.0.0/0' : '::/0', via: formatAddress(gateway) }))
+    .filter(({ via }) => network.gateways.includes(via));
+}
+
+export interface AttachRequest {
+  readonly name: string;
+  readonly config: EndpointConfig;
+  readonly network: NetworkConfig;
+  /** The dataplane's number of the network. */
+  readonly networkId: number;
+  /** With prefix length. */
+  readonly addresses: readonly string[];
+  readonly mac: string;
+  /** True when the network has the uplink as a port. */
+  readonly bridged: boolean;
+}
+
+/**
+ * Makes the TAP and the port.
+ *
+ * @returns the dataplane's number of the port
+ * @throws TaplineError; the caller unwinds the stack
+ */
+export async function attachPort(
+  request: AttachRequest,
+  place: Place,
+  system: System,
+  dataplane: Dataplane,
+  undo: UndoStack,
+): Promise<number> {
+  const { name, config, network, networkId, mac } = request;
+  const addresses = [...request.addresses];
+  const alias = `tapline:${name}`;
+  const tapOptions = { netns: place.path, interface: config.interface, mac, mtu: network.mtu, addresses, alias };
+  const tap = await system
+    .attachTap({ ...tapOptions, routes: routes(network, request.bridged) })
+    .catch((error: unknown) => {
+      const converted = asTaplineError(error);
+      throw converted.kind === 'conflict' ? asTaplineError(error, 'interface') : converted;
+    });
+  undo.push('removing the TAP', () => tap.detach());
+  if (place.process !== null && system.pidOf(place.process.pidfd) !== place.process.pid) {
+    throw processEnded(place.process.pid, config.pid === undefined ? 'container' : 'pid');
+  }
+  const port = await dataplane.addPort({ kind: 'tap', name, network: networkId, fd: tap.fd });
+  undo.push('removing the port', () => dataplane.removePort(port));
+  return port;
+}

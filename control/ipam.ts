@@ -1,0 +1,209 @@
+/**
+ * Addresses and MACs of one network's endpoints. The lowest free address is given first, so a container that comes back
+ * gets the address it had; its MAC follows from the address, so neighbors that remember it stay right.
+ */
+
+import { createHash } from 'node:crypto';
+import {
+  type Address,
+  canonicalAddress,
+  contains,
+  firstHost,
+  formatAddress,
+  formatSubnet,
+  lastOf,
+  parseAddress,
+  parseSubnet,
+  type Subnet,
+} from './config/address.js';
+import { gatewaysOf } from './config/check.js';
+import type { NetworkConfig } from './config/schema.js';
+import { TaplineError } from './errors.js';
+
+/** Owner of the gateway's address; no endpoint can have this name. */
+const GATEWAY = '(gateway)';
+
+/**
+ * The MAC that follows from an address: 02:42 and the four octets for IPv4, as Docker does; for IPv6 a locally
+ * administered unicast address out of a hash, the same each time.
+ *
+ * @param attempt 0 for the MAC itself, 1 and up for further candidates when somebody has it
+ */
+export function macFromAddress(address: Address, attempt = 0): string {
+  const octets = Buffer.alloc(6);
+  if (address.family === 4 && attempt === 0) {
+    octets.writeUInt16BE(0x0242, 0);
+    octets.writeUInt32BE(Number(address.value), 2);
+  } else {
+    createHash('sha256')
+      .update(`${formatAddress(address)} ${attempt}`)
+      .digest()
+      .copy(octets, 0, 0, 6);
+    // Bit 1 of the first octet says locally administered, bit 0 would say group (IEEE 802).
+    octets[0] = ((octets[0] ?? 0) & 0xfc) | 0x02;
+  }
+  return octets.toString('hex').replace(/..(?=.)/g, '$&:');
+}
+
+/** One subnet's addresses, and below which one all are taken. */
+class Pool {
+  readonly subnet: Subnet;
+  readonly #owners = new Map<bigint, string>();
+  readonly #first: bigint;
+  readonly #last: bigint;
+  /** Every address from #first up to, but not including, this one is taken. */
+  #lowest: bigint;
+
+  constructor(subnet: Subnet) {
+    this.subnet = subnet;
+    this.#first = firstHost(subnet).value;
+    this.#last = subnet.family === 4 ? lastOf(subnet) - 1n : lastOf(subnet);
+    this.#lowest = this.#first;
+  }
+
+  owner(value: bigint): string | undefined {
+    return this.#owners.get(value);
+  }
+
+  usable(value: bigint): boolean {
+    return value >= this.#first && value <= this.#last;
+  }
+
+  take(value: bigint, owner: string): void {
+    this.#owners.set(value, owner);
+  }
+
+  /** The lowest free address, or null when none is left. Every step skips an address that is taken. */
+  next(owner: string): bigint | null {
+    while (this.#owners.has(this.#lowest)) this.#lowest++;
+    if (this.#lowest > this.#last) return null;
+    this.take(this.#lowest, owner);
+    return this.#lowest;
+  }
+
+  release(value: bigint): void {
+    this.#owners.delete(value);
+    if (value < this.#lowest) this.#lowest = value;
+  }
+
+  owns(owner: string): boolean {
+    for (const name of this.#owners.values()) if (name === owner) return true;
+    return false;
+  }
+
+  releaseOwner(owner: string): void {
+    for (const [value, name] of this.#owners) if (name === owner) this.release(value);
+  }
+}
+
+export class Ipam {
+  readonly #network: string;
+  readonly #pools: readonly Pool[];
+  readonly #macs = new Map<string, string>();
+
+  constructor(network: string, config: NetworkConfig) {
+    this.#network = network;
+    this.#pools = config.subnets.map((text) => new Pool(parseSubnet(text)));
+    for (const gateway of gatewaysOf(config)) this.#poolOf(gateway)?.take(gateway.value, GATEWAY);
+  }
+
+  #poolOf(address: Address): Pool | undefined {
+    return this.#pools.find((pool) => contains(pool.subnet, address));
+  }
+
+  /**
+   * Takes the addresses and the MAC that the user asked for; all of them, or none.
+   *
+   * @throws TaplineError `invalid` for an address that no endpoint here can have, `conflict` for one that is taken
+   */
+  reserve(owner: string, addresses: readonly string[], mac?: string): void {
+    try {
+      addresses.forEach((text, index) => {
+        this.#reserveAddress(owner, text, `addresses[${index}]`);
+      });
+      if (mac !== undefined) this.#reserveMac(owner, mac);
+    } catch (error) {
+      this.release(owner);
+      throw error;
+    }
+  }
+
+  #reserveAddress(owner: string, text: string, key: string): void {
+    const address = parseAddress(text);
+    const pool = address === null ? undefined : this.#poolOf(address);
+    if (address === null || pool === undefined || !pool.usable(address.value)) {
+      throw new TaplineError('invalid', `expected a host address of network ${this.#network}, got ${text}`, key);
+    }
+    const taken = pool.owner(address.value);
+    if (taken === GATEWAY) {
+      throw new TaplineError(
+        'invalid',
+        `${canonicalAddress(text)} is the gateway address of network ${this.#network}`,
+        key,
+      );
+    }
+    if (taken !== undefined) {
+      throw new TaplineError('conflict', `${canonicalAddress(text)} is already an address of endpoint ${taken}`, key);
+    }
+    pool.take(address.value, owner);
+  }
+
+  #reserveMac(owner: string, mac: string): void {
+    const taken = this.#macs.get(mac);
+    if (taken !== undefined)
+      throw new TaplineError('conflict', `${mac} is already the MAC of endpoint ${taken}`, 'mac');
+    this.#macs.set(mac, owner);
+  }
+
+  /**
+   * Fills up what `reserve` left open: an address of each subnet of which the owner has none, and a MAC.
+   *
+   * @returns all addresses with prefix length, in the order of the subnets, those that were asked for first
+   * @throws TaplineError `conflict` when a subnet has no address left; the owner then has nothing at all
+   */
+  complete(owner: string, reserved: readonly string[], mac?: string): { addresses: string[]; mac: string } {
+    const asked = reserved.map((text) => parseAddress(text)).filter((address) => address !== null);
+    const chosen: Address[] = [];
+    const addresses: string[] = [];
+    for (const pool of this.#pools) {
+      const own = asked.filter((address) => contains(pool.subnet, address));
+      for (const address of own.length > 0 ? own : [this.#allocate(pool, owner)]) {
+        chosen.push(address);
+        addresses.push(`${formatAddress(address)}/${pool.subnet.prefix}`);
+      }
+    }
+    return { addresses, mac: mac ?? this.#deriveMac(owner, chosen) };
+  }
+
+  #allocate(pool: Pool, owner: string): Address {
+    const value = pool.next(owner);
+    if (value !== null) return { family: pool.subnet.family, value };
+    this.release(owner);
+    throw new TaplineError('conflict', `no address left in ${formatSubnet(pool.subnet)} of network ${this.#network}`);
+  }
+
+  /** From the first IPv4 address, else the first of all; another candidate only when somebody asked for that very MAC. */
+  #deriveMac(owner: string, addresses: readonly Address[]): string {
+    const address = addresses.find(({ family }) => family === 4) ?? addresses[0];
+    if (address === undefined) throw new Error('a network without subnets');
+    for (let attempt = 0; ; attempt++) {
+      const mac = macFromAddress(address, attempt);
+      if (this.#macs.has(mac)) continue;
+      this.#macs.set(mac, owner);
+      return mac;
+    }
+  }
+
+  /** Gives back all that the owner has; nothing happens when it has nothing. */
+  release(owner: string): void {
+    for (const pool of this.#pools) pool.releaseOwner(owner);
+    for (const [mac, name] of this.#macs) if (name === owner) this.#macs.delete(mac);
+  }
+
+  /** True while the owner has an address or a MAC. */
+  holds(owner: string): boolean {
+    if (this.#pools.some((pool) => pool.owns(owner))) return true;
+    for (const name of this.#macs.values()) if (name === owner) return true;
+    return false;
+  }
+}
