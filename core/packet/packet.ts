@@ -65,6 +65,8 @@ export class Packet {
   // Set by the stages.
   /** Network (bridge domain) the packet is in, or 0. */
   network = 0;
+  /** Output port, where the verdict is TO_PORT. */
+  outPort = 0;
   /** Drop reason, where the verdict is DROP. */
   reason = 0;
 

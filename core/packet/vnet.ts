@@ -68,6 +68,7 @@ export function isVnetHeaderValid(packet: Packet): boolean {
 
 function isGsoValid(packet: Packet): boolean {
   const type = packet.gsoType & ~VNET_GSO_ECN;
-  if (type !== VNET_GSO_TCPV4 && type !== VNET_GSO_TCPV6 && type !== VNET_GSO_UDP_L4 && type !== VNET_GSO_UDP) return false;
+  if (type !== VNET_GSO_TCPV4 && type !== VNET_GSO_TCPV6 && type !== VNET_GSO_UDP_L4 && type !== VNET_GSO_UDP)
+    return false;
   return packet.gsoSize > 0 && packet.headerLength <= packet.length;
 }

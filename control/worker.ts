@@ -1,0 +1,254 @@
+/**
+ * The dataplane's thread: a run-to-completion loop that sleeps in the kernel. It owns arena, tables and engine; the main thread
+ * reaches it by commands alone (worker-protocol.ts).
+ */
+
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { COUNTER_BLOCK } from '../core/counters.js';
+import { Dataplane } from '../core/dataplane.js';
+import {
+  DROP_TX_ERROR,
+  DROP_TX_PORT_DOWN,
+  DROP_TX_QUEUE_FULL,
+  DROP_TX_REJECTED,
+  DROP_TX_TOO_BIG,
+} from '../core/drop.js';
+import { Arena } from '../core/packet/arena.js';
+import { MAX_PORTS } from '../core/ports.js';
+import { STATIC } from '../core/switch/fdb.js';
+import { Clock } from '../io/clock.js';
+import {
+  type Engine,
+  EVENT_PORT_FAILED,
+  EVENT_PORT_REMOVED,
+  EVENT_READABLE,
+  EVENT_WORDS,
+  FAILURE_WORDS,
+} from '../io/engine.js';
+import { EpollEngine } from '../io/epoll.js';
+import { EAGAIN, EINVAL, EIO, EMSGSIZE, ENETDOWN, ENOBUFS, ENXIO } from '../io/libc.js';
+import { viewRegion } from '../io/memory.js';
+import { UringEngine } from '../io/uring.js';
+import { Wakeup } from '../io/wakeup.js';
+import type { FdbEntry } from './types.js';
+import { Captures } from './worker-captures.js';
+import type { Command, Reply, Request, WorkerSetup, WorkerStatus } from './worker-protocol.js';
+
+/** Milliseconds between two turns of maintenance; also the longest sleep. */
+const TICK = 1000;
+/** FDB places looked at in one turn of maintenance: 0.1 ms of work, and the default table is passed once in 4 s. */
+const SWEEP_BUDGET = 65536;
+/** Token of the command eventfd; watches of the main thread have tokens above. */
+const COMMAND_TOKEN = 0;
+
+class Worker {
+  private readonly commands: MessagePort;
+  private readonly wakeup: Wakeup;
+  private readonly arena: Arena;
+  private readonly engine: Engine;
+  private readonly dataplane: Dataplane;
+  private readonly captures: Captures;
+  private readonly clock = new Clock();
+  private readonly removing = new Map<number, number>();
+  private lastTick = 0;
+  private stopping = false;
+
+  constructor(setup: WorkerSetup) {
+    this.commands = setup.commands;
+    this.wakeup = new Wakeup(setup.wakeupFd);
+    this.arena = new Arena(viewRegion(setup.arenaAddress, setup.arenaLength).buffer);
+    this.engine =
+      setup.engine === 'uring'
+        ? new UringEngine(this.arena, { arenaAddress: setup.arenaAddress })
+        : new EpollEngine(this.arena, { arenaAddress: setup.arenaAddress });
+    this.dataplane = new Dataplane({
+      arena: this.arena,
+      transmitter: this.engine,
+      counters: new Float64Array(setup.counters, 0, MAX_PORTS * COUNTER_BLOCK),
+      fdbWords: new Int32Array(setup.fdbWords),
+      fdbCapacity: setup.fdbCapacity,
+      portGenerations: new Int32Array(setup.portGenerations),
+      seed: setup.seed,
+    });
+    this.captures = new Captures(this.arena, () => this.send({ kind: 'captured' }));
+    this.engine.watch(COMMAND_TOKEN, this.wakeup.fd);
+  }
+
+  run(): void {
+    this.send({ kind: 'started' });
+    try {
+      while (!this.stopping) this.turn();
+    } finally {
+      this.engine.close();
+      this.wakeup.close(false);
+      this.clock.close();
+    }
+  }
+
+  /** One batch: wait, read the clock once, process, report. */
+  private turn(): void {
+    const { engine, dataplane } = this;
+    const count = engine.wait(TICK);
+    this.clock.read();
+    dataplane.now = this.clock.seconds;
+    if (this.captures.active) this.clock.readWall(this.captures.wall, 0);
+    for (let i = 0; i < count; i++) dataplane.process(engine.received[i]);
+    if (engine.failureCount > 0) this.countFailures();
+    if (engine.eventCount > 0) this.handleEvents();
+    if (dataplane.lastError !== null) this.reportError();
+    if (this.clock.seconds !== this.lastTick) this.tick();
+  }
+
+  private tick(): void {
+    this.lastTick = this.clock.seconds;
+    if (this.dataplane.fdb.table.count > 0) this.dataplane.fdb.sweep(SWEEP_BUDGET, this.clock.seconds);
+  }
+
+  private countFailures(): void {
+    const { engine, dataplane } = this;
+    for (let i = 0; i < engine.failureCount; i++) {
+      const at = i * FAILURE_WORDS;
+      const reason = failureReason(engine.failures[at + 1]);
+      dataplane.counters.transmitFailed(engine.failures[at], engine.failures[at + 2], reason);
+    }
+    engine.failureCount = 0;
+  }
+
+  private reportError(): void {
+    const error = this.dataplane.lastError;
+    this.dataplane.lastError = null;
+    this.send({ kind: 'stageError', error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+  }
+
+  // --- events
+
+  private handleEvents(): void {
+    const { engine } = this;
+    const count = engine.eventCount;
+    const events = engine.events.slice(0, count * EVENT_WORDS);
+    engine.eventCount = 0;
+    for (let i = 0; i < count; i++) {
+      this.handleEvent(events[i * EVENT_WORDS], events[i * EVENT_WORDS + 1], events[i * EVENT_WORDS + 2]);
+    }
+  }
+
+  private handleEvent(kind: number, subject: number, error: number): void {
+    if (kind === EVENT_PORT_FAILED) this.send({ kind: 'portDown', port: subject, errno: error });
+    else if (kind === EVENT_PORT_REMOVED) this.portRemoved(subject);
+    else if (kind === EVENT_READABLE && subject === COMMAND_TOKEN) this.takeCommands();
+    else if (kind === EVENT_READABLE) this.send({ kind: 'readable', token: subject });
+  }
+
+  private portRemoved(port: number): void {
+    const request = this.removing.get(port);
+    this.removing.delete(port);
+    this.dataplane.counters.retire(port);
+    if (request !== undefined) this.send({ kind: 'done', id: request, value: null });
+  }
+
+  // --- commands
+
+  private takeCommands(): void {
+    this.wakeup.clear();
+    for (;;) {
+      const message = receiveMessageOnPort(this.commands) as { message: Request } | undefined;
+      if (message === undefined) return;
+      this.execute(message.message);
+    }
+  }
+
+  private execute(request: Request): void {
+    try {
+      const value = this.dispatch(request.id, request.command);
+      if (value !== undefined) this.send({ kind: 'done', id: request.id, value });
+    } catch (error) {
+      this.send({ kind: 'failed', id: request.id, error: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  /** Returns undefined where the answer comes later. */
+  private dispatch(request: number, command: Command): FdbEntry[] | WorkerStatus | null | undefined {
+    const { dataplane, engine } = this;
+    switch (command.op) {
+      case 'addNetwork':
+        dataplane.addNetwork(command.network.id, command.network.ageing, command.network.fdbLimit);
+        return null;
+      case 'removeNetwork':
+        dataplane.removeNetwork(command.id);
+        return null;
+      case 'addPort':
+        engine.addPort(command.port.id, command.port.fd, command.port.kind);
+        dataplane.addPort(command.port.id, command.port.network);
+        return null;
+      case 'removePort':
+        return this.removePort(request, command.id);
+      case 'watch':
+        engine.watch(command.token, command.fd);
+        return null;
+      case 'unwatch':
+        engine.unwatch(command.token);
+        return null;
+      case 'fdb':
+        return this.listFdb();
+      case 'status':
+        return this.status();
+      case 'capture':
+        this.captures.add(command.capture);
+        dataplane.observe(this.captures);
+        return null;
+      case 'endCapture':
+        this.captures.remove(command.id);
+        if (!this.captures.active) dataplane.observe(null);
+        return null;
+      case 'stop':
+        this.stopping = true;
+        return null;
+    }
+  }
+
+  private removePort(request: number, port: number): undefined {
+    this.removing.set(port, request);
+    this.dataplane.removePort(port);
+    this.engine.removePort(port);
+    return undefined;
+  }
+
+  private listFdb(): FdbEntry[] {
+    const entries: FdbEntry[] = [];
+    const now = this.clock.seconds;
+    this.dataplane.fdb.forEach((network, macHigh, macLow, port, stamp) => {
+      const isStatic = stamp === STATIC;
+      entries.push({
+        mac: formatMac(macHigh, macLow),
+        network,
+        port,
+        ageSeconds: isStatic ? 0 : now - stamp,
+        static: isStatic,
+      });
+    }, now);
+    return entries;
+  }
+
+  private status(): WorkerStatus {
+    const { fdb } = this.dataplane;
+    return { freeSlots: this.arena.available, fdbEntries: fdb.table.count, fdbFull: fdb.fullCount };
+  }
+
+  private send(reply: Reply): void {
+    parentPort?.postMessage(reply);
+  }
+}
+
+function failureReason(error: number): number {
+  if (error === EMSGSIZE) return DROP_TX_TOO_BIG;
+  if (error === EAGAIN || error === ENOBUFS) return DROP_TX_QUEUE_FULL;
+  if (error === EIO || error === ENETDOWN || error === ENXIO) return DROP_TX_PORT_DOWN;
+  return error === EINVAL ? DROP_TX_REJECTED : DROP_TX_ERROR;
+}
+
+function formatMac(high: number, low: number): string {
+  const hex = (high & 0xffff).toString(16).padStart(4, '0') + (low >>> 0).toString(16).padStart(8, '0');
+  return (hex.match(/../g) as string[]).join(':');
+}
+
+new Worker(workerData as WorkerSetup).run();

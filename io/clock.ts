@@ -1,0 +1,36 @@
+/** Clocks read without allocation: into memory that the kernel and the dataplane share. */
+
+import { clockGettime } from './libc.js';
+import { mapRegion, type Region, unmapRegion } from './memory.js';
+
+const CLOCK_REALTIME = 0;
+/** Counts while the machine sleeps too, so ages are true. */
+const CLOCK_BOOTTIME = 7;
+
+export class Clock {
+  /** Seconds since boot, after `read`. */
+  seconds = 0;
+  private readonly region: Region;
+  private readonly words: Int32Array;
+
+  constructor() {
+    this.region = mapRegion(64);
+    this.words = new Int32Array(this.region.buffer);
+  }
+
+  read(): void {
+    clockGettime(CLOCK_BOOTTIME, this.region.address);
+    this.seconds = this.words[0];
+  }
+
+  /** Wall-clock time into `into[at]` (seconds, low word) and `into[at + 1]` (nanoseconds). */
+  readWall(into: Int32Array, at: number): void {
+    clockGettime(CLOCK_REALTIME, this.region.address + 16);
+    into[at] = this.words[4];
+    into[at + 1] = this.words[6];
+  }
+
+  close(): void {
+    unmapRegion(this.region);
+  }
+}

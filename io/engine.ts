@@ -1,0 +1,65 @@
+/**
+ * What the dataplane's loop needs from the kernel: receive a batch into the arena's slots, send a batch out of them, sleep until
+ * there is something to do. Two engines implement it, `uring` and `epoll`; both keep the order of packets within a port.
+ *
+ * One engine belongs to one thread. No method allocates per packet.
+ */
+
+export type EngineName = 'uring' | 'epoll';
+
+/** A TAP: each read and write is virtio-net header + frame. */
+export const PORT_TAP = 1;
+/** An AF_PACKET socket with PACKET_VNET_HDR and PACKET_AUXDATA. */
+export const PORT_PACKET = 2;
+
+/** Events: what else the wait has noticed. `EVENT_WORDS` int32 each: kind, port or token, errno. */
+export const EVENT_WORDS = 3;
+/** The kernel took the port's device away, or it fails for good; nothing more will be received. Word 2 is the errno. */
+export const EVENT_PORT_FAILED = 1;
+/** removePort is complete: the engine no longer uses the descriptor. */
+export const EVENT_PORT_REMOVED = 2;
+/** A watched descriptor is readable. Word 1 is its token. */
+export const EVENT_READABLE = 3;
+
+/** Frames that one wait returns at most. */
+export const BATCH_LIMIT = 256;
+
+export interface Engine {
+  readonly name: EngineName;
+  /** Slots of the frames that the last wait received: `start`, `length` and `port` of their handles are set. */
+  readonly received: Int32Array;
+  /** EVENT_WORDS int32 an event. */
+  readonly events: Int32Array;
+  /** Events that nobody has read yet; the reader sets it to 0. */
+  eventCount: number;
+  /** Frames that the kernel refused to send: port, errno, frame length; FAILURE_WORDS int32 each. */
+  readonly failures: Int32Array;
+  /** Failures that nobody has read yet; the reader sets it to 0 after each wait. */
+  failureCount: number;
+
+  /** Starts receiving from `fd`. The port number is not in use. */
+  addPort(port: number, fd: number, kind: number): void;
+  /** Stops; EVENT_PORT_REMOVED follows in a later wait. */
+  removePort(port: number): void;
+  /** Reports EVENT_READABLE with `token` whenever `fd` becomes readable. */
+  watch(token: number, fd: number): void;
+  unwatch(token: number): void;
+
+  /** Queues a frame. Takes over one reference on the slot. The port is live (added, and not yet removed). */
+  transmit(port: number, slot: number): void;
+  /** Sends what is queued, without waiting. Needed between waits only where more is queued than `transmitRoom`. */
+  flush(): void;
+  /** Frames that may be queued before the next flush or wait. */
+  readonly transmitRoom: number;
+
+  /**
+   * Sends what is queued, then waits for frames or events.
+   * @param timeout milliseconds to wait at most; 0 returns at once
+   * @returns number of frames received, 0..BATCH_LIMIT
+   */
+  wait(timeout: number): number;
+  /** Gives everything back; the descriptors of the ports stay the caller's. */
+  close(): void;
+}
+
+export const FAILURE_WORDS = 3;
