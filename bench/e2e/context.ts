@@ -1,0 +1,35 @@
+import type { Scope } from './scope.js';
+
+/** What every part of a run shares. */
+export interface Context {
+  /** Undone at the end of the run, whatever that end is. */
+  readonly scope: Scope;
+  /** Aborted by Ctrl-C and SIGTERM. */
+  readonly interrupt: AbortSignal;
+  /** The project's folder. */
+  readonly root: string;
+  /** A private folder for generated files; removed with the scope. */
+  readonly directory: string;
+  /** Where the compiled C programs of bench/peers are. */
+  readonly binaries: string;
+  readonly options: Options;
+  /** Progress, one line, on stderr. */
+  say(line: string): void;
+}
+
+export interface Options {
+  readonly rounds: number;
+  /** Length of one measurement. */
+  readonly seconds: number;
+  /** Tapline's engine; undefined: its own choice. */
+  readonly engine: 'uring' | 'epoll' | undefined;
+  /** Scenarios to run; empty: all. */
+  readonly only: readonly string[];
+  readonly peers: readonly PeerName[];
+  /** Endpoints of the scenario `endpoints`. */
+  readonly endpoints: number;
+  readonly json: boolean;
+}
+
+export const PEER_NAMES = ['kernel', 'c-relay', 'tapline'] as const;
+export type PeerName = (typeof PEER_NAMES)[number];

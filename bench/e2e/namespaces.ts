@@ -1,0 +1,55 @@
+/** Network namespaces of a run. Their names carry this process's pid, so that runs side by side do not meet. */
+
+import type { Context } from './context.js';
+import { run } from './processes.js';
+
+/** Where `ip netns` keeps them. */
+export function netnsPath(name: string): string {
+  return `/run/netns/${name}`;
+}
+
+export function netnsName(...parts: readonly string[]): string {
+  return ['tlbench', process.pid, ...parts].join('-');
+}
+
+/**
+ * Makes namespaces, loopback up, and removes them at the end of the run. IPv6 is off in them, as in Docker's containers on
+ * networks without an IPv6 subnet: router solicitations would keep a switch with many endpoints from being idle.
+ */
+export async function addNamespaces(context: Context, names: readonly string[]): Promise<void> {
+  context.scope.defer(`removing namespaces ${names[0]}…`, () => removeNamespaces(names));
+  await run(['ip', '-batch', '-'], { ...context, input: batch(names, (name) => `netns add ${name}`) });
+  await run(['sh', '-c', SET_UP_EACH, 'sh', ...names], context);
+}
+
+const SET_UP_EACH = `
+for name; do
+  ip -n "$name" link set lo up || exit 1
+  [ ! -e /proc/sys/net/ipv6 ] || ip netns exec "$name" sh -c '
+    for each in all default; do echo 1 > /proc/sys/net/ipv6/conf/$each/disable_ipv6; done' || exit 1
+done`;
+
+/** Runs `ip` commands, a line each, inside a namespace. */
+export async function configure(context: Context, netns: string, lines: readonly string[]): Promise<void> {
+  await run(['ip', '-n', netns, '-batch', '-'], { ...context, input: lines.join('\n') });
+}
+
+/** A command line that runs inside a namespace; `ip netns exec` replaces itself by it, so the pid is the command's own. */
+export function inNamespace(netns: string, argv: readonly string[]): string[] {
+  return ['ip', 'netns', 'exec', netns, ...argv];
+}
+
+/** Not interruptible: an interrupted run ends here. Namespaces that were never made are no failure. */
+async function removeNamespaces(names: readonly string[]): Promise<void> {
+  const interrupt = new AbortController().signal;
+  const present = new Set(
+    (await run(['ip', 'netns', 'list'], { interrupt })).split('\n').map((line) => line.split(' ')[0]),
+  );
+  const made = names.filter((name) => present.has(name));
+  if (made.length > 0)
+    await run(['ip', '-batch', '-'], { interrupt, input: batch(made, (name) => `netns del ${name}`) });
+}
+
+function batch(names: readonly string[], line: (name: string) => string): string {
+  return `${names.map(line).join('\n')}\n`;
+}

@@ -1,0 +1,119 @@
+/** A finished run as tables for the terminal, or as one JSON object. */
+
+import { cpus, loadavg, release } from 'node:os';
+import { type Options, PEER_NAMES, type PeerName } from './context.js';
+import type { ScenarioResult, Verdict } from './runner.js';
+import { ENDPOINT_BARS, type EndpointsResult } from './scenarios/endpoints.js';
+
+export interface Report {
+  readonly environment: Environment;
+  readonly options: Options;
+  readonly scenarios: readonly ScenarioResult[];
+  readonly endpoints: EndpointsResult | null;
+  /** Parts that were asked for and cannot be had with the chosen peers. */
+  readonly leftOut: readonly string[];
+}
+
+export interface Environment {
+  readonly cpus: number;
+  readonly cpuModel: string;
+  readonly kernel: string;
+  readonly node: string;
+  /** Tapline's engine, as asked for on the command line. */
+  readonly engine: string;
+  /** Mean number of running processes over the minute before the run: what else the machine had to do. */
+  readonly loadBefore: number;
+}
+
+export function readEnvironment(options: Options): Environment {
+  return {
+    cpus: cpus().length,
+    cpuModel: cpus()[0]?.model.trim() ?? 'unknown',
+    kernel: release(),
+    node: process.version,
+    engine: options.engine ?? 'default',
+    loadBefore: loadavg()[0] as number,
+  };
+}
+
+export function toJson(report: Report): string {
+  return JSON.stringify({ suite: 'l2', ...report }, null, 2);
+}
+
+export function toText(report: Report): string {
+  const { environment, options } = report;
+  const parts = [
+    `${environment.cpus} × ${environment.cpuModel}, Linux ${environment.kernel}, Node ${environment.node}, engine ${environment.engine}, load before ${environment.loadBefore.toFixed(2)}`,
+    `medians of ${options.rounds} rounds of ${options.seconds} s; ratios: Tapline to the peer named, median of the rounds`,
+  ];
+  if (report.scenarios.length > 0) parts.push('', table(figureRows(report.scenarios)));
+  if (report.endpoints !== null) parts.push('', table(endpointRows(report.endpoints)));
+  if (report.scenarios.length > 0)
+    parts.push('', 'CPU of the switch, percent of one processor', table(cpuRows(report.scenarios)));
+  for (const line of report.leftOut) parts.push('', line);
+  return parts.join('\n');
+}
+
+function figureRows(results: readonly ScenarioResult[]): string[][] {
+  const header = ['what', ...PEER_NAMES, 'unit', 'ratio', 'of rounds', 'bar', 'aim', 'verdict'];
+  return [header, ...results.map(figureRow)];
+}
+
+function figureRow(result: ScenarioResult): string[] {
+  const { scenario, medians, ratios, ratio, verdict } = result;
+  const sign = scenario.better === 'higher' ? '≥' : '≤';
+  return [
+    scenario.title,
+    ...PEER_NAMES.map((peer) => significant(medians[peer])),
+    scenario.unit,
+    ratio === null ? '–' : `${ratio.toFixed(2)}× ${scenario.reference}`,
+    ratio === null ? '–' : `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`,
+    `${sign} ${scenario.bar.toFixed(2)}×`,
+    `${scenario.aim.toFixed(2)}×`,
+    verdict === null ? '–' : VERDICTS[verdict],
+  ];
+}
+
+const VERDICTS: Readonly<Record<Verdict, string>> = { aim: 'aim reached', bar: 'bar reached', missed: 'MISSED' };
+
+function endpointRows(result: EndpointsResult): string[][] {
+  const row = (what: string, value: number, unit: string, bar: number) => [
+    `${result.endpoints} endpoints: ${what}`,
+    significant(value),
+    unit,
+    `≤ ${bar}`,
+    value <= bar ? 'bar reached' : 'MISSED',
+  ];
+  return [
+    ['what', 'tapline', 'unit', 'bar', 'verdict'],
+    row('all attached', result.readySeconds, 's', ENDPOINT_BARS.readySeconds),
+    row('idle CPU', result.idleCpuPercent, '%', ENDPOINT_BARS.idleCpuPercent),
+    row('RSS', result.residentMiB, 'MB', ENDPOINT_BARS.residentMiB),
+  ];
+}
+
+function cpuRows(results: readonly ScenarioResult[]): string[][] {
+  const measured: readonly PeerName[] = PEER_NAMES.filter((peer) =>
+    results.some((each) => peer in each.switchCpuPercent),
+  );
+  const cell = (value: number | undefined) => (value === undefined ? '–' : value.toFixed(0));
+  const rows = results.map((each) => [
+    each.scenario.title,
+    ...measured.map((peer) => cell(each.switchCpuPercent[peer])),
+  ]);
+  return [['what', ...measured], ...rows];
+}
+
+function significant(value: number | undefined): string {
+  if (value === undefined) return '–';
+  return value >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
+}
+
+/** First column to the left, the others to the right. */
+function table(rows: readonly string[][]): string {
+  const columns = rows[0] as string[];
+  const widths = columns.map((_, column) => Math.max(...rows.map((row) => (row[column] as string).length)));
+  const pad = (cell: string, column: number) =>
+    column === 0 ? cell.padEnd(widths[column] as number) : cell.padStart(widths[column] as number);
+  return rows.map((row) => row.map(pad).join('  ').trimEnd()).join('\n');
+}

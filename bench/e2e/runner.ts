@@ -1,0 +1,177 @@
+/**
+ * The order of a run. All peers stand side by side and idle; within a round they are measured one after the other, and the
+ * next round goes through them the other way round, so that a machine that slows down or speeds up meets each alike. What is
+ * compared is the ratio within a round, and what is reported is the median of these ratios.
+ */
+
+import type { Context, PeerName } from './context.js';
+import { processCpuNs } from './cpu.js';
+import { inNamespace } from './namespaces.js';
+import { cRelay } from './peers/c-relay.js';
+import { kernel } from './peers/kernel.js';
+import type { Peer, Site } from './peers/peer.js';
+import { tapline } from './peers/tapline.js';
+import { run } from './processes.js';
+import type { Measurement, Scenario } from './scenarios/scenario.js';
+import { Scope } from './scope.js';
+import { median } from './statistics.js';
+
+const PEERS: Readonly<Record<PeerName, Peer>> = { kernel, 'c-relay': cRelay, tapline };
+/** Seconds of load before the first round: compilation, address resolution, caches. Not reported. */
+const WARM_UP_SECONDS = 1;
+
+export interface Figure extends Measurement {
+  /** Processor time of the switch in percent of one processor; null where it is the kernel. */
+  readonly switchCpuPercent: number | null;
+}
+
+/** The figures of one round, in the order in which they were taken. */
+export type Round = Readonly<Partial<Record<PeerName, Figure>>>;
+
+export type Verdict = 'aim' | 'bar' | 'missed';
+
+export interface ScenarioResult {
+  readonly scenario: Scenario;
+  readonly rounds: readonly Round[];
+  readonly medians: Readonly<Partial<Record<PeerName, number>>>;
+  readonly switchCpuPercent: Readonly<Partial<Record<PeerName, number>>>;
+  /** Tapline's figure to the reference's, a round each; empty unless both took part. */
+  readonly ratios: readonly number[];
+  readonly ratio: number | null;
+  readonly verdict: Verdict | null;
+}
+
+/** Sets the chosen peers up once and runs every scenario over them. */
+export async function runScenarios(context: Context, scenarios: readonly Scenario[]): Promise<ScenarioResult[]> {
+  return await inScope(context, async (inner) => {
+    const sites: Site[] = [];
+    const needed = inner.options.peers.filter((peer) => scenarios.some((scenario) => scenario.peers.includes(peer)));
+    for (const peer of needed) {
+      inner.say(`setting up ${peer}`);
+      const site = await PEERS[peer](inner);
+      await expectConnected(inner, site);
+      sites.push(site);
+    }
+    const results: ScenarioResult[] = [];
+    for (const scenario of scenarios) results.push(await runScenario(inner, scenario, sites));
+    return results;
+  });
+}
+
+/** Runs `work` with a scope of its own, closed however it ends. */
+export async function inScope<T>(context: Context, work: (inner: Context) => Promise<T>): Promise<T> {
+  const scope = new Scope((line) => context.say(line));
+  try {
+    return await work({ ...context, scope });
+  } finally {
+    await scope.close();
+  }
+}
+
+/** A TAP passes nothing for a moment after it came up, hence several attempts. */
+async function expectConnected(context: Context, site: Site): Promise<void> {
+  const ping = ['ping', '-n', '-c', '1', '-W', '1', site.server.address];
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await run(inNamespace(site.client.netns, ping), context);
+      return;
+    } catch (error) {
+      if (attempt === 5 || context.interrupt.aborted)
+        throw new Error(`${site.peer} does not connect its two hosts: ${(error as Error).message}`);
+    }
+  }
+}
+
+async function runScenario(context: Context, scenario: Scenario, all: readonly Site[]): Promise<ScenarioResult> {
+  const sites = all.filter((site) => scenario.peers.includes(site.peer));
+  return await inScope(context, async (inner) => {
+    for (const site of sites) {
+      await scenario.prepare(inner, site, inner.scope);
+      await measure(inner, scenario, site, WARM_UP_SECONDS, 'warm-up');
+    }
+    const rounds: Round[] = [];
+    for (let number = 1; number <= inner.options.rounds; number++) {
+      const order = number % 2 === 1 ? sites : sites.toReversed();
+      const round: Partial<Record<PeerName, Figure>> = {};
+      for (const site of order) {
+        const figure = await measure(inner, scenario, site, inner.options.seconds, `round ${number}`);
+        round[site.peer] = figure;
+        inner.say(
+          `${scenario.name} round ${number}/${inner.options.rounds} ${site.peer}: ${progress(scenario, figure)}`,
+        );
+      }
+      rounds.push(round);
+    }
+    return summarise(scenario, rounds);
+  });
+}
+
+/** One figure of one peer, with the processor time that its switch spent meanwhile. */
+async function measure(
+  context: Context,
+  scenario: Scenario,
+  site: Site,
+  seconds: number,
+  when: string,
+): Promise<Figure> {
+  const started = performance.now();
+  const cpu = site.switchPid === null ? 0 : processCpuNs(site.switchPid);
+  let measurement: Measurement;
+  try {
+    measurement = await scenario.measure(context, site, seconds);
+  } catch (error) {
+    throw new Error(`${scenario.name}, ${site.peer}, ${when}: ${(error as Error).message}`);
+  }
+  const elapsedNs = (performance.now() - started) * 1e6;
+  const switchCpuPercent = site.switchPid === null ? null : (100 * (processCpuNs(site.switchPid) - cpu)) / elapsedNs;
+  return { ...measurement, switchCpuPercent };
+}
+
+function progress(scenario: Scenario, figure: Figure): string {
+  const cpu = figure.switchCpuPercent === null ? '' : `, switch ${figure.switchCpuPercent.toFixed(0)} % CPU`;
+  const details = Object.entries(figure.details).map(([name, value]) => `, ${name} ${Number(value.toPrecision(4))}`);
+  return `${Number(figure.value.toPrecision(4))} ${scenario.unit}${cpu}${details.join('')}`;
+}
+
+/** Medians and ratios of a scenario's rounds. */
+export function summarise(scenario: Scenario, rounds: readonly Round[]): ScenarioResult {
+  const ratios = ratiosOf(rounds, scenario.reference);
+  const ratio = ratios.length === 0 ? null : median(ratios);
+  return {
+    scenario,
+    rounds,
+    medians: mediansOf(rounds, (figure) => figure.value),
+    switchCpuPercent: mediansOf(rounds, (figure) => figure.switchCpuPercent),
+    ratios,
+    ratio,
+    verdict: ratio === null ? null : verdictOf(scenario, ratio),
+  };
+}
+
+function ratiosOf(rounds: readonly Round[], reference: PeerName): number[] {
+  const ratios: number[] = [];
+  for (const round of rounds) {
+    const [own, other] = [round.tapline, round[reference]];
+    if (own !== undefined && other !== undefined) ratios.push(own.value / other.value);
+  }
+  return ratios;
+}
+
+function mediansOf(
+  rounds: readonly Round[],
+  field: (figure: Figure) => number | null,
+): Partial<Record<PeerName, number>> {
+  const medians: Partial<Record<PeerName, number>> = {};
+  for (const peer of Object.keys(PEERS) as PeerName[]) {
+    const values = rounds.map((round) => round[peer]).map((figure) => (figure === undefined ? null : field(figure)));
+    const present = values.filter((value) => value !== null);
+    if (present.length > 0) medians[peer] = median(present);
+  }
+  return medians;
+}
+
+export function verdictOf(goal: Pick<Scenario, 'better' | 'bar' | 'aim'>, ratio: number): Verdict {
+  const reaches = (limit: number) => (goal.better === 'higher' ? ratio >= limit : ratio <= limit);
+  if (reaches(goal.aim)) return 'aim';
+  return reaches(goal.bar) ? 'bar' : 'missed';
+}

@@ -1,0 +1,51 @@
+/** New connections: wrk asks with `Connection: close`, so that each request costs a handshake and a teardown. */
+
+import { join } from 'node:path';
+import type { Context } from '../context.js';
+import { inNamespace } from '../namespaces.js';
+import type { Site } from '../peers/peer.js';
+import { run, startDaemon } from '../processes.js';
+import type { Scope } from '../scope.js';
+import type { Measurement, Scenario } from './scenario.js';
+
+const PORT = '8080';
+/** Connections open at once. */
+const CONNECTIONS = '32';
+
+export const newHttpConnections: Scenario = {
+  name: 'http',
+  title: 'new HTTP connections',
+  unit: '/s',
+  better: 'higher',
+  reference: 'kernel',
+  bar: 1.0,
+  aim: 1.4,
+  peers: ['kernel', 'c-relay', 'tapline'],
+  tools: ['wrk'],
+  prepare: serve,
+  measure: ask,
+};
+
+async function serve(context: Context, site: Site, scope: Scope): Promise<void> {
+  const { netns, address } = site.server;
+  await startDaemon(inNamespace(netns, [join(context.binaries, 'httpd'), address, PORT]), scope, {
+    interrupt: context.interrupt,
+    readyLine: 'ready',
+    timeoutMs: 5000,
+  });
+}
+
+async function ask(context: Context, site: Site, seconds: number): Promise<Measurement> {
+  const load = ['-t', '1', '-c', CONNECTIONS, '-d', `${seconds}s`, '-H', 'Connection: close'];
+  const argv = ['wrk', ...load, `http://${site.server.address}:${PORT}/`];
+  return parseWrk(await run(inNamespace(site.client.netns, argv), context));
+}
+
+/** Requests per second and failed ones from wrk's report. Throws when wrk reports none answered. */
+export function parseWrk(text: string): Measurement {
+  const rate = Number(/^Requests\/sec:\s+([\d.]+)$/m.exec(text)?.[1]);
+  if (!(rate > 0)) throw new Error(`wrk: no request was answered: ${text.trimEnd().split('\n').at(-1)}`);
+  const errors = /^\s*Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)$/m.exec(text);
+  const failed = errors === null ? 0 : errors.slice(1).reduce((sum, count) => sum + Number(count), 0);
+  return { value: rate, details: { failed } };
+}
