@@ -41,11 +41,7 @@ function netnsPlace(path: string, system: System): Place {
 }
 
 export function missingNamespace(path: string): TaplineError {
-  return new TaplineError(
-    'missing',
-    `expected an existing network namespace, got ${path}, which does not exist`,
-    'netns',
-  );
+  return new TaplineError('missing', `expected an existing network namespace, got ${path}, which is none`, 'netns');
 }
 
 function processPlace(pid: number, key: string, system: System, undo: UndoStack): Place {

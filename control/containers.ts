@@ -35,7 +35,7 @@ const ANSWER_LIMIT = 16 * 1024 * 1024;
  * @throws TaplineError when DOCKER_HOST names an engine that is not on this machine: its processes are out of reach
  */
 export function containerEngines(env: NodeJS.ProcessEnv): ContainerEngines {
-  const host = env['DOCKER_HOST'] ?? '';
+  const host = env.DOCKER_HOST ?? '';
   if (host !== '' && !host.startsWith('unix://')) {
     throw new TaplineError('invalid', `DOCKER_HOST is ${host}; expected unix://PATH, an engine on this machine`);
   }

@@ -45,6 +45,13 @@ export function firstLine(error: unknown): string {
   return line === '' ? 'unknown error' : line;
 }
 
+function kindOf(line: string): ErrorKind {
+  // A host without the tun module lacks no object that the user named.
+  if (line.includes('/dev/net/tun')) return 'failure';
+  if (MISSING_ERRNO.test(line)) return 'missing';
+  return CONFLICT_ERRNO.test(line) ? 'conflict' : 'failure';
+}
+
 /**
  * Any error as a TaplineError. Errors of io/ begin with the errno's name (`EEXIST: interface eth0 already exists in ...`),
  * from which the kind follows.
@@ -54,6 +61,5 @@ export function firstLine(error: unknown): string {
 export function asTaplineError(error: unknown, key = ''): TaplineError {
   if (error instanceof TaplineError) return error;
   const line = firstLine(error);
-  const kind = MISSING_ERRNO.test(line) ? 'missing' : CONFLICT_ERRNO.test(line) ? 'conflict' : 'failure';
-  return new TaplineError(kind, line, key);
+  return new TaplineError(kindOf(line), line, key);
 }

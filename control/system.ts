@@ -1,6 +1,6 @@
 /** What the daemon asks of the kernel and of container engines, behind one interface so that tests can stand in for it. */
 
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, statfsSync, statSync } from 'node:fs';
 import { closeFd, openPidfd } from '../io/pidfd.js';
 import { attachTap, type Tap, type TapOptions } from '../io/tap.js';
 import { openUplink, type Uplink } from '../io/uplink.js';
@@ -14,7 +14,7 @@ export interface System {
   /** The process behind a pidfd, or -1 when it has been reaped: its number may belong to another by now. */
   pidOf(pidfd: number): number;
   findContainer(name: string): Promise<ContainerInfo>;
-  /** Device and inode of a namespace file, equal for equal namespaces; null when there is no such file. */
+  /** Device and inode of a namespace file, equal for equal namespaces; null when there is none at that path. */
   namespaceIdentity(path: string): string | null;
 }
 
@@ -24,10 +24,14 @@ function pidOf(pidfd: number): number {
   return Number(/^Pid:\s*(-?\d+)$/m.exec(text)?.[1] ?? -1);
 }
 
+/** NSFS_MAGIC of linux/magic.h: the file system that namespace files live on. */
+const NSFS_MAGIC = 0x6e736673;
+
 function namespaceIdentity(path: string): string | null {
   try {
     const stat = statSync(path, { throwIfNoEntry: false });
-    return stat === undefined ? null : `${stat.dev}:${stat.ino}`;
+    if (stat === undefined || statfsSync(path).type !== NSFS_MAGIC) return null;
+    return `${stat.dev}:${stat.ino}`;
   } catch {
     // A namespace of a process that ends between lookup and stat answers ESRCH or EACCES: it is gone all the same.
     return null;

@@ -22,8 +22,7 @@ function issueProblems(issue: z.core.$ZodIssue, input: unknown, base: KeyPath): 
   if (issue.code === 'invalid_key') {
     return [invalid([...base, ...path], issue.issues[0]?.message ?? issue.message)];
   }
-  if (issue.code === 'custom' && issue.params?.['complete'] === true)
-    return [invalid([...base, ...path], issue.message)];
+  if (issue.code === 'custom' && issue.params?.complete === true) return [invalid([...base, ...path], issue.message)];
   const value = valueAt(input, path);
   const message = value === undefined ? `missing; ${issue.message}` : `${issue.message}, got ${describeValue(value)}`;
   return [invalid([...base, ...path], message)];

@@ -1,0 +1,214 @@
+/** The HTTP API on the control socket: JSON objects of the configuration contract in, views out, errors as one line. */
+
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { Captures } from './capture.js';
+import { booleanField, integerField, mapping, nameField } from './config/fields.js';
+import { formatPath } from './config/problems.js';
+import { readWith } from './config/read.js';
+import { type EndpointConfig, endpointSchema, networkSchema } from './config/schema.js';
+import type { Daemon } from './daemon.js';
+import { asTaplineError, firstLine, TaplineError } from './errors.js';
+import { listenPrivately } from './socket.js';
+import type { DataplaneStatus, Totals } from './types.js';
+import { VERSION } from './version.js';
+import { dropsView, endpointView, fdbViews, networkView, portViews } from './views.js';
+
+export interface StatusView extends DataplaneStatus {
+  readonly version: string;
+  readonly pid: number;
+  readonly socket: string;
+  readonly uptimeSeconds: number;
+  readonly networks: number;
+  readonly endpoints: number;
+  readonly uplink: {
+    readonly device: string;
+    readonly network: string;
+    readonly state: 'up' | 'down';
+    readonly mtu: number;
+  } | null;
+  readonly captures: readonly {
+    readonly id: number;
+    readonly target: string;
+    readonly frames: number;
+    readonly lost: number;
+  }[];
+  readonly totals: Totals;
+}
+
+export interface Api {
+  readonly socket: string;
+  close(): Promise<void>;
+}
+
+/** Reads a value or answers with the first problem. */
+function read<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
+  const result = readWith(schema, input);
+  if ('value' in result) return result.value;
+  const [first] = result.problems;
+  throw new TaplineError('invalid', first?.message ?? 'invalid', first === undefined ? '' : formatPath(first.path));
+}
+
+/** Query strings are text: numbers and flags are read out of it before the fields check them. */
+const wholeNumber = (max: number) =>
+  z.preprocess((text) => (/^\d+$/.test(String(text)) ? Number(text) : text), integerField(0, max));
+const flag = z.preprocess((text) => (text === 'true' ? true : text === 'false' ? false : text), booleanField);
+
+const captureQuery = mapping('a query', {
+  target: z.string({ error: 'expected the name of an endpoint or a network, or uplink' }),
+  snaplen: wholeNumber(65_535).default(0),
+  count: wholeNumber(1_000_000_000).default(0),
+});
+const forceQuery = mapping('a query', { force: flag.default(false) });
+const fdbQuery = mapping('a query', { network: nameField.optional() });
+const noQuery = mapping('no query', {});
+
+/** Takes `name` out of a body; what remains is the object as it stands in a file. */
+function splitName(body: unknown): { name: unknown; object: unknown } {
+  if (body === null || typeof body !== 'object' || Array.isArray(body)) {
+    throw new TaplineError('invalid', 'expected a JSON object as the body of the request');
+  }
+  const { name, ...object } = body as Record<string, unknown>;
+  return { name, object };
+}
+
+function readName(name: unknown): string {
+  return read(z.strictObject({ name: nameField }), { name }).name;
+}
+
+/** A name for an endpoint that was given none: its container's, with the network behind it when that one is elsewhere already. */
+function endpointName(daemon: Daemon, config: EndpointConfig): string {
+  const base =
+    config.container ?? (config.pid === undefined ? (config.netns ?? '').split('/').pop() : `pid-${config.pid}`);
+  const taken = daemon.endpoints.get(base ?? '');
+  const name = taken === undefined || taken.config.network === config.network ? base : `${base}.${config.network}`;
+  const result = readWith(nameField, name);
+  if ('value' in result) return result.value;
+  throw new TaplineError('invalid', `cannot be derived from ${JSON.stringify(base)}; give one`, 'name');
+}
+
+type NameRequest = FastifyRequest<{ Params: { name: string } }>;
+
+function networkRoutes(app: FastifyInstance, daemon: Daemon): void {
+  app.get('/v1/networks', async () => [...daemon.networks.values()].map((network) => networkView(daemon, network)));
+  app.get('/v1/networks/:name', async (request: NameRequest) =>
+    networkView(daemon, daemon.network(request.params.name)),
+  );
+  app.post('/v1/networks', async (request, reply) => {
+    const { name, object } = splitName(request.body);
+    const network = await daemon.createNetwork(readName(name), read(networkSchema, object));
+    return reply.code(201).send(networkView(daemon, network));
+  });
+  app.delete('/v1/networks/:name', async (request: NameRequest, reply) => {
+    const { force } = read(forceQuery, request.query);
+    await daemon.removeNetwork(request.params.name, force);
+    return reply.code(204).send();
+  });
+}
+
+function endpointRoutes(app: FastifyInstance, daemon: Daemon): void {
+  app.get('/v1/endpoints', async () => [...daemon.endpoints.values()].map(endpointView));
+  app.get('/v1/endpoints/:name', async (request: NameRequest) => endpointView(daemon.endpoint(request.params.name)));
+  app.post('/v1/endpoints', async (request, reply) => {
+    const { name, object } = splitName(request.body);
+    const config = read(endpointSchema, object);
+    const endpoint = await daemon.connect(name === undefined ? endpointName(daemon, config) : readName(name), config);
+    return reply.code(201).send(endpointView(endpoint));
+  });
+  app.delete('/v1/endpoints/:name', async (request: NameRequest, reply) => {
+    await daemon.disconnect(request.params.name);
+    return reply.code(204).send();
+  });
+}
+
+function tableRoutes(app: FastifyInstance, daemon: Daemon): void {
+  app.get('/v1/ports', async () => portViews(daemon));
+  app.get('/v1/fdb', async (request) => fdbViews(daemon, read(fdbQuery, request.query).network ?? null));
+  app.get('/v1/drops', async () => dropsView(daemon));
+}
+
+function captureRoutes(app: FastifyInstance, captures: Captures): void {
+  app.get('/v1/capture', async (request, reply) => {
+    const capture = await captures.start(read(captureQuery, request.query));
+    // The reader may have gone while the dataplane was answering; then no stream event would ever end the capture.
+    if (request.raw.destroyed || reply.raw.destroyed) capture.finish();
+    reply.header('content-type', 'application/x-pcapng').header('x-tapline-capture', String(capture.id));
+    return reply.send(capture.stream);
+  });
+  app.delete('/v1/capture/:id', async (request: FastifyRequest<{ Params: { id: string } }>) => {
+    const { id } = request.params;
+    return captures.stop(/^\d{1,9}$/.test(id) ? Number(id) : -1);
+  });
+}
+
+function statusRoute(app: FastifyInstance, daemon: Daemon, captures: Captures, socket: string): void {
+  const started = process.hrtime.bigint();
+  app.get('/v1/status', async (request): Promise<StatusView> => {
+    read(noQuery, request.query);
+    const { uplink } = daemon;
+    return {
+      version: VERSION,
+      pid: process.pid,
+      socket,
+      uptimeSeconds: Math.floor(Number((process.hrtime.bigint() - started) / 1_000_000n) / 1000),
+      ...(await daemon.dataplane.status()),
+      networks: daemon.networks.size,
+      endpoints: daemon.endpoints.size,
+      uplink:
+        uplink === null
+          ? null
+          : { device: uplink.device, network: uplink.network, state: uplink.port < 0 ? 'down' : 'up', mtu: uplink.mtu },
+      captures: captures.list(),
+      totals: daemon.dataplane.totals(),
+    };
+  });
+}
+
+/** Status and line for any error. What fastify itself finds wrong with a request (body, content type) is 400. */
+function answerError(error: unknown, reply: FastifyReply, logger: Logger): void {
+  const statusCode = (error as { statusCode?: unknown }).statusCode;
+  if (!(error instanceof TaplineError) && typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500) {
+    reply.code(400).send({ error: firstLine(error) });
+    return;
+  }
+  const converted = asTaplineError(error);
+  if (!(error instanceof TaplineError)) logger.error({ err: error }, `request failed: ${converted.message}`);
+  reply.code(converted.httpStatus).send({ error: converted.message });
+}
+
+/** The routes without a socket, for tests to inject requests. */
+export function buildApi(daemon: Daemon, logger: Logger, socket: string): { app: FastifyInstance; captures: Captures } {
+  const app = Fastify({ logger: false, bodyLimit: 1024 * 1024 });
+  const captures = new Captures(daemon);
+  app.setErrorHandler((error, _request, reply) => answerError(error, reply, logger));
+  app.setNotFoundHandler((request, reply) => {
+    reply.code(404).send({ error: `no such request: ${request.method} ${request.url.split('?', 1)[0]}` });
+  });
+  networkRoutes(app, daemon);
+  endpointRoutes(app, daemon);
+  tableRoutes(app, daemon);
+  captureRoutes(app, captures);
+  statusRoute(app, daemon, captures, socket);
+  return { app, captures };
+}
+
+/** Serves the API; claimSocket must have made the way free. @throws TaplineError when it cannot listen */
+export async function startApi(daemon: Daemon, logger: Logger, socket: string): Promise<Api> {
+  const { app, captures } = buildApi(daemon, logger, socket);
+  await app.ready();
+  await listenPrivately(app.server, socket);
+  return {
+    socket,
+    close: async () => {
+      // No new requests first (this also unlinks the socket), then captures end well, then whoever still hangs on goes.
+      const closed = new Promise<void>((resolve) => app.server.close(() => resolve()));
+      await captures.stopAll();
+      app.server.closeIdleConnections();
+      const patience = setTimeout(() => app.server.closeAllConnections(), 1000);
+      await closed;
+      clearTimeout(patience);
+      await app.close();
+    },
+  };
+}

@@ -1,0 +1,468 @@
+/**
+ * The desired state and how it becomes real. Networks, endpoints and the uplink are made and removed here, one piece of
+ * work at a time for each object; what fails halfway is taken back whole. An endpoint ends when its container does.
+ */
+
+import { EventEmitter } from 'node:events';
+import type { Logger } from 'pino';
+import { attachPort, findPlace, missingNamespace, type Place } from './attach.js';
+import { KeyedLock, Semaphore } from './concurrency.js';
+import { checkConfiguration } from './config/check.js';
+import { formatPath, type KeyPath, type Problem } from './config/problems.js';
+import type { BridgedUplinkConfig, Configuration, EndpointConfig, NetworkConfig } from './config/schema.js';
+import { unsupportedEndpoint, unsupportedNetwork } from './config/supported.js';
+import { asTaplineError, firstLine, TaplineError } from './errors.js';
+import { Ipam } from './ipam.js';
+import { realSystem, type System } from './system.js';
+import type { Dataplane } from './types.js';
+import { UndoStack } from './undo.js';
+import { UplinkPort } from './uplink-port.js';
+
+/** TAPs made at once. Each waits for `ip` most of its time, so a few overlap well even on two cores. */
+const ATTACH_AT_ONCE = 6;
+/** How often namespace files are looked at and a lost uplink is tried again. */
+const WATCH_INTERVAL_MS = 1000;
+/** How many endpoints an error line names. */
+const NAMES_IN_LINE = 5;
+
+export type Phase = 'starting' | 'up' | 'stopping';
+
+export interface NetworkState {
+  readonly name: string;
+  readonly config: NetworkConfig;
+  readonly ipam: Ipam;
+  phase: Phase;
+  /** The dataplane's number; -1 before there is one. */
+  id: number;
+}
+
+export interface EndpointState {
+  readonly name: string;
+  readonly config: EndpointConfig;
+  readonly undo: UndoStack;
+  phase: Phase;
+  /** With prefix length; empty until IPAM has chosen. */
+  addresses: readonly string[];
+  mac: string;
+  place: Place | null;
+  /** The dataplane's number; -1 before there is one. */
+  port: number;
+}
+
+export interface DaemonOptions {
+  readonly dataplane: Dataplane;
+  readonly logger: Logger;
+  readonly system?: System;
+}
+
+export class Daemon {
+  readonly dataplane: Dataplane;
+  readonly networks = new Map<string, NetworkState>();
+  readonly endpoints = new Map<string, EndpointState>();
+  /** `port-removed` (port number), `network-removed` (network number): what was captured there ends. */
+  readonly events = new EventEmitter();
+  readonly #system: System;
+  readonly #logger: Logger;
+  readonly #lock = new KeyedLock();
+  readonly #attaching = new Semaphore(ATTACH_AT_ONCE);
+  readonly #watch: NodeJS.Timeout;
+  /** Ports that went down before addPort had told us whose they are. */
+  readonly #orphanedPortDowns = new Map<number, string>();
+  #uplink: UplinkPort | null = null;
+  #stopping = false;
+  /** Settles when `apply` is through, whichever way. */
+  #applying: Promise<void> = Promise.resolve();
+
+  constructor(options: DaemonOptions) {
+    this.dataplane = options.dataplane;
+    this.#logger = options.logger;
+    this.#system = options.system ?? realSystem;
+    this.events.setMaxListeners(0);
+    this.dataplane.onPortDown((port, error) => this.#portDown(port, error));
+    this.#watch = setInterval(() => this.#lookAround(), WATCH_INTERVAL_MS);
+    this.#watch.unref();
+  }
+
+  get uplink(): UplinkPort | null {
+    return this.#uplink;
+  }
+
+  /**
+   * Brings a whole configuration up in an empty daemon. Explicit addresses are set aside before any is given out.
+   *
+   * @throws TaplineError whose key is the path in the file; everything made until then has been taken back
+   */
+  apply(config: Configuration): Promise<void> {
+    const applied = this.#applyOrUndo(config);
+    this.#applying = applied.catch(() => undefined);
+    return applied;
+  }
+
+  async #applyOrUndo(config: Configuration): Promise<void> {
+    try {
+      for (const [name, network] of config.networks)
+        await this.#within(['networks', name], () => this.#addNetwork(name, network));
+      const { uplink } = config;
+      if (uplink?.mode === 'bridged') await this.#within(['uplink'], () => this.#openUplink(uplink));
+      await this.#attachAll(config.endpoints);
+    } catch (error) {
+      await this.#removeEverything();
+      throw error;
+    }
+  }
+
+  async #attachAll(endpoints: Configuration['endpoints']): Promise<void> {
+    for (const [name, endpoint] of endpoints) {
+      await this.#within(['endpoints', name], async () => {
+        const { netns } = endpoint;
+        if (netns !== undefined && this.#system.namespaceIdentity(netns) === null) throw missingNamespace(netns);
+        this.#plan(name, endpoint);
+      });
+    }
+    for (const name of endpoints.keys())
+      await this.#within(['endpoints', name], async () => this.#address(this.#endpoint(name)));
+    let failure: unknown = null;
+    const attachOne = async (name: string): Promise<void> => {
+      if (failure !== null || this.#stopping) return;
+      try {
+        await this.#within(['endpoints', name], () => this.#attach(this.#endpoint(name), 'debug'));
+      } catch (error) {
+        failure ??= error;
+      }
+    };
+    const names = [...endpoints.keys()];
+    await Promise.all(
+      names.map((name) => this.#lock.run(`endpoint ${name}`, () => this.#attaching.run(() => attachOne(name)))),
+    );
+    if (failure !== null) throw failure;
+    if (this.#stopping) throw new TaplineError('failure', 'stopped before everything was up');
+  }
+
+  /** Runs work whose errors belong to the object at `path` in the file. */
+  async #within(path: KeyPath, work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const { kind, detail, key } = asTaplineError(error);
+      const base = formatPath(path);
+      throw new TaplineError(kind, detail, key === '' ? base : `${base}.${key}`);
+    }
+  }
+
+  /** @throws TaplineError `invalid`, `conflict` */
+  async createNetwork(name: string, config: NetworkConfig): Promise<NetworkState> {
+    return this.#lock.run(`network ${name}`, async () => {
+      this.#refuseWhileStopping();
+      if (this.networks.has(name)) throw new TaplineError('conflict', `network ${name} already exists`);
+      const problems = checkConfiguration({
+        ...this.#desired(),
+        networks: new Map([...this.#desired().networks, [name, config]]),
+      });
+      throwFirst([...problems, ...unsupportedNetwork(name, config)], ['networks', name]);
+      const network = await this.#addNetwork(name, config);
+      this.#logger.info(`network ${name} created`);
+      return network;
+    });
+  }
+
+  async #addNetwork(name: string, config: NetworkConfig): Promise<NetworkState> {
+    const network: NetworkState = { name, config, ipam: new Ipam(name, config), phase: 'starting', id: -1 };
+    this.networks.set(name, network);
+    try {
+      network.id = await this.dataplane.addNetwork({ name, ageingSeconds: config.ageing, fdbLimit: config.fdb_limit });
+    } catch (error) {
+      this.networks.delete(name);
+      throw error;
+    }
+    network.phase = 'up';
+    return network;
+  }
+
+  /**
+   * @param force also disconnects its endpoints, and the uplink where that is bridged into it
+   * @throws TaplineError `missing`; `conflict` while something is attached
+   */
+  async removeNetwork(name: string, force: boolean): Promise<void> {
+    await this.#lock.run(`network ${name}`, async () => {
+      const network = this.network(name);
+      const attached = this.endpointsOf(name);
+      if (!force && attached.length > 0) {
+        const names = attached.slice(0, NAMES_IN_LINE).map((endpoint) => endpoint.name);
+        const more = attached.length > names.length ? ` and ${attached.length - names.length} more` : '';
+        const remedy = 'disconnect them first, or use --force';
+        throw new TaplineError('conflict', `network ${name} still has endpoints ${names.join(', ')}${more}; ${remedy}`);
+      }
+      if (!force && this.#uplink?.network === name) {
+        throw new TaplineError('conflict', `network ${name} still has the uplink ${this.#uplink.device}; use --force`);
+      }
+      network.phase = 'stopping';
+      await this.#takeDownNetwork(network);
+      this.#logger.info(`network ${name} removed`);
+    });
+  }
+
+  async #takeDownNetwork(network: NetworkState): Promise<void> {
+    await Promise.all(this.endpointsOf(network.name).map((endpoint) => this.#detach(endpoint)));
+    if (this.#uplink?.network === network.name) await this.#closeUplink();
+    if (network.id >= 0) {
+      await this.dataplane
+        .removeNetwork(network.id)
+        .catch((error: unknown) => this.#undoFailed(`removing network ${network.name}`, error));
+      this.events.emit('network-removed', network.id);
+    }
+    this.networks.delete(network.name);
+  }
+
+  /**
+   * @returns the endpoint, up
+   * @throws TaplineError of any kind; nothing is left behind
+   */
+  async connect(name: string, config: EndpointConfig): Promise<EndpointState> {
+    return this.#lock.run(`endpoint ${name}`, async () => {
+      this.#refuseWhileStopping();
+      if (this.endpoints.has(name)) throw new TaplineError('conflict', `endpoint ${name} already exists`, 'name');
+      const desired = this.#desired();
+      const problems = checkConfiguration({ ...desired, endpoints: new Map([...desired.endpoints, [name, config]]) });
+      throwFirst([...problems, ...unsupportedEndpoint(name, config)], ['endpoints', name]);
+      const endpoint = this.#plan(name, config);
+      this.#address(endpoint);
+      await this.#attaching.run(() => this.#attach(endpoint, 'info'));
+      return endpoint;
+    });
+  }
+
+  /** @throws TaplineError `missing` */
+  async disconnect(name: string): Promise<void> {
+    await this.#lock.run(`endpoint ${name}`, async () => {
+      await this.#detachNow(this.#endpoint(name));
+      this.#logger.info(`endpoint ${name} disconnected`);
+    });
+  }
+
+  /** Puts an endpoint into the desired state and sets its own addresses aside. Synchronous, so nobody comes between. */
+  #plan(name: string, config: EndpointConfig): EndpointState {
+    const network = this.network(config.network);
+    if (network.phase !== 'up') {
+      throw new TaplineError('conflict', `network ${config.network} is ${network.phase}; try again`, 'network');
+    }
+    network.ipam.reserve(name, config.addresses, config.mac);
+    const undo = new UndoStack();
+    undo.push('releasing the addresses', () => network.ipam.release(name));
+    const endpoint: EndpointState = {
+      name,
+      config,
+      undo,
+      phase: 'starting',
+      addresses: [],
+      mac: '',
+      place: null,
+      port: -1,
+    };
+    this.endpoints.set(name, endpoint);
+    return endpoint;
+  }
+
+  /** Lets IPAM fill in what the user left open. */
+  #address(endpoint: EndpointState): void {
+    const { name, config } = endpoint;
+    try {
+      const { addresses, mac } = this.network(config.network).ipam.complete(name, config.addresses, config.mac);
+      endpoint.addresses = addresses;
+      endpoint.mac = mac;
+    } catch (error) {
+      this.endpoints.delete(name);
+      throw error;
+    }
+  }
+
+  async #attach(endpoint: EndpointState, level: 'info' | 'debug'): Promise<void> {
+    try {
+      await this.#makePort(endpoint);
+    } catch (error) {
+      await this.#takeDown(endpoint);
+      throw asTaplineError(error);
+    }
+    const down = this.#orphanedPortDowns.get(endpoint.port);
+    this.#orphanedPortDowns.delete(endpoint.port);
+    endpoint.phase = 'up';
+    if (down !== undefined) this.#gone(endpoint, `its interface was taken away (${down})`);
+    const { name, addresses, config } = endpoint;
+    this.#logger[level](`endpoint ${name} attached to ${config.network}: ${config.interface} ${addresses.join(' ')}`);
+  }
+
+  async #makePort(endpoint: EndpointState): Promise<void> {
+    const { name, config, undo, addresses, mac } = endpoint;
+    const place = await findPlace(config, this.#system, undo);
+    this.#claimInterface(endpoint, place);
+    this.#warnAbout(endpoint, place);
+    const network = this.network(config.network);
+    const bridged = this.#uplink?.network === network.name;
+    const request = { name, config, network: network.config, networkId: network.id, addresses, mac, bridged };
+    endpoint.port = await attachPort(request, place, this.#system, this.dataplane, undo);
+    undo.push('telling who listens', () => {
+      this.events.emit('port-removed', endpoint.port);
+    });
+    if (place.process === null) return;
+    const unwatch = this.dataplane.watchPidfd(place.process.pidfd, () => this.#gone(endpoint, 'its process ended'));
+    undo.push('unwatching the process', unwatch);
+  }
+
+  /** Two names can lead to one namespace, so what counts is the namespace itself. */
+  #claimInterface(endpoint: EndpointState, place: Place): void {
+    for (const other of this.endpoints.values()) {
+      if (other.place?.identity !== place.identity || other.config.interface !== endpoint.config.interface) continue;
+      const what = `${endpoint.config.interface} in ${place.path} already belongs to endpoint ${other.name}`;
+      throw new TaplineError('conflict', `${what}; choose another interface name`, 'interface');
+    }
+    endpoint.place = place;
+  }
+
+  #warnAbout({ name }: EndpointState, { container }: Place): void {
+    if (container === null || container.networkMode === 'none' || container.networkMode === '') return;
+    this.#logger.warn(
+      `endpoint ${name}: its container also has network mode ${container.networkMode}; start it with --network none`,
+    );
+  }
+
+  async #detach(endpoint: EndpointState): Promise<void> {
+    await this.#lock.run(`endpoint ${endpoint.name}`, async () => {
+      if (this.endpoints.get(endpoint.name) === endpoint) await this.#detachNow(endpoint);
+    });
+  }
+
+  async #detachNow(endpoint: EndpointState): Promise<void> {
+    endpoint.phase = 'stopping';
+    await this.#attaching.run(() => this.#takeDown(endpoint));
+  }
+
+  async #takeDown(endpoint: EndpointState): Promise<void> {
+    await endpoint.undo.unwind((what, error) => this.#undoFailed(`endpoint ${endpoint.name}: ${what}`, error));
+    this.endpoints.delete(endpoint.name);
+  }
+
+  #undoFailed(what: string, error: unknown): void {
+    this.#logger.debug(`${what} failed: ${firstLine(error)}`);
+  }
+
+  /** The container, its namespace or its interface ended: the endpoint ends too, and `connect` works again. */
+  #gone(endpoint: EndpointState, why: string): void {
+    this.#lock
+      .run(`endpoint ${endpoint.name}`, async () => {
+        if (this.endpoints.get(endpoint.name) !== endpoint || this.#stopping) return;
+        this.#logger.warn(`endpoint ${endpoint.name} ended: ${why}`);
+        await this.#detachNow(endpoint);
+      })
+      .catch((error: unknown) => this.#logger.error(`endpoint ${endpoint.name}: ${firstLine(error)}`));
+  }
+
+  #portDown(port: number, error: string): void {
+    if (this.#uplink?.port === port) {
+      this.#logger.warn(`uplink ${this.#uplink.device} is down (${error}); trying again each second`);
+      this.#uplink.lost().catch((cause: unknown) => this.#undoFailed('closing the uplink', cause));
+      return;
+    }
+    for (const endpoint of this.endpoints.values()) {
+      if (endpoint.port !== port) continue;
+      this.#gone(endpoint, `its interface was taken away (${error})`);
+      return;
+    }
+    if ([...this.endpoints.values()].some(({ phase }) => phase === 'starting'))
+      this.#orphanedPortDowns.set(port, error);
+  }
+
+  /** Once a second: namespace files that changed or went, and an uplink that may be back. Synchronous stats of a RAM file system. */
+  #lookAround(): void {
+    for (const endpoint of this.endpoints.values()) {
+      const { place, phase, config } = endpoint;
+      if (phase !== 'up' || place === null || config.netns === undefined) continue;
+      if (this.#system.namespaceIdentity(config.netns) === place.identity) continue;
+      this.#gone(endpoint, `network namespace ${config.netns} went away`);
+    }
+    const uplink = this.#uplink;
+    if (uplink === null || this.#stopping) return;
+    uplink
+      .retry()
+      .then((back) => back && this.#logger.info(`uplink ${uplink.device} is back`))
+      .catch((error: unknown) => this.#undoFailed('reopening the uplink', error));
+  }
+
+  async #openUplink(config: BridgedUplinkConfig): Promise<void> {
+    const network = this.network(config.network);
+    const uplink = new UplinkPort(config, network.id, this.#system, this.dataplane);
+    await uplink.open();
+    this.#uplink = uplink;
+    if (uplink.mtu < network.config.mtu) {
+      const what = `uplink ${config.device} has MTU ${uplink.mtu}, network ${network.name} ${network.config.mtu}`;
+      this.#logger.warn(`${what}: larger frames will be dropped on their way out`);
+    }
+  }
+
+  async #closeUplink(): Promise<void> {
+    const uplink = this.#uplink;
+    this.#uplink = null;
+    if (uplink === null) return;
+    if (uplink.port >= 0) this.events.emit('port-removed', uplink.port);
+    await uplink.close().catch((error: unknown) => this.#undoFailed('closing the uplink', error));
+  }
+
+  /** @throws TaplineError `missing` */
+  network(name: string): NetworkState {
+    const network = this.networks.get(name);
+    if (network === undefined) throw new TaplineError('missing', `no network ${name}`);
+    return network;
+  }
+
+  /** @throws TaplineError `missing` */
+  endpoint(name: string): EndpointState {
+    return this.#endpoint(name);
+  }
+
+  #endpoint(name: string): EndpointState {
+    const endpoint = this.endpoints.get(name);
+    if (endpoint === undefined) throw new TaplineError('missing', `no endpoint ${name}`);
+    return endpoint;
+  }
+
+  endpointsOf(network: string): EndpointState[] {
+    return [...this.endpoints.values()].filter(({ config }) => config.network === network);
+  }
+
+  /** The desired state in the shape of a file, for the checks across objects. */
+  #desired(): Configuration {
+    return {
+      uplink: this.#uplink?.config ?? null,
+      networks: new Map([...this.networks].map(([name, { config }]) => [name, config])),
+      endpoints: new Map([...this.endpoints].map(([name, { config }]) => [name, config])),
+      services: new Map(),
+      policy: [],
+    };
+  }
+
+  #refuseWhileStopping(): void {
+    if (this.#stopping) throw new TaplineError('conflict', 'the daemon is stopping');
+  }
+
+  /** Removes all that it made: work under way ends first, then endpoints, uplink, networks. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    clearInterval(this.#watch);
+    await this.#applying;
+    await this.#lock.idle();
+    await this.#removeEverything();
+  }
+
+  async #removeEverything(): Promise<void> {
+    await Promise.all([...this.endpoints.values()].map((endpoint) => this.#detach(endpoint)));
+    await this.#closeUplink();
+    for (const network of [...this.networks.values()]) await this.#takeDownNetwork(network);
+  }
+}
+
+/** Throws the first problem with its path relative to the object that was asked for. */
+function throwFirst(problems: readonly Problem[], object: KeyPath): void {
+  const problem = problems[0];
+  if (problem === undefined) return;
+  const inside = object.every((key, index) => problem.path[index] === key);
+  const path = inside ? problem.path.slice(object.length) : problem.path;
+  throw new TaplineError(problem.kind, problem.message, formatPath(path));
+}

@@ -1,0 +1,89 @@
+/**
+ * The control socket's file: refused while another daemon answers on it, replaced when its daemon is dead, and closed to
+ * everybody but its owner from the moment it exists.
+ */
+
+import { lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import { connect, type Server } from 'node:net';
+import { dirname } from 'node:path';
+import { firstLine, TaplineError } from './errors.js';
+
+export const DEFAULT_SOCKET = '/run/tapline/tapline.sock';
+
+/** sizeof(sockaddr_un.sun_path) less its final zero. */
+const SOCKET_PATH_BYTES = 107;
+
+/** `--socket`, else TAPLINE_SOCKET, else the default. */
+export function socketPath(option: string | undefined, env: NodeJS.ProcessEnv): string {
+  const fromEnvironment = env.TAPLINE_SOCKET ?? '';
+  return option ?? (fromEnvironment === '' ? DEFAULT_SOCKET : fromEnvironment);
+}
+
+function inodeOf(path: string): number | null {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return null;
+  if (!stat.isSocket())
+    throw new TaplineError('invalid', `${path} exists and is not a socket; choose another with --socket`);
+  return stat.ino;
+}
+
+/** Whether anybody answers there. @throws TaplineError when we may not even ask */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const probe = connect(path);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') resolve(false);
+      else reject(new TaplineError('failure', `cannot ask who holds ${path}: ${firstLine(error)}`));
+    });
+  });
+}
+
+/**
+ * Makes the way free for `listenPrivately`: the directory exists, no daemon answers, a stale file is gone.
+ *
+ * @throws TaplineError `conflict` when another daemon answers; `invalid` for a path that cannot be a socket's
+ */
+export async function claimSocket(path: string): Promise<void> {
+  if (Buffer.byteLength(path) > SOCKET_PATH_BYTES) {
+    throw new TaplineError('invalid', `socket path of more than ${SOCKET_PATH_BYTES} bytes: ${path}`);
+  }
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  } catch (error) {
+    throw new TaplineError('failure', `cannot make the directory of ${path}: ${firstLine(error)}`);
+  }
+  const inode = inodeOf(path);
+  if (inode === null) return;
+  if (await answers(path)) {
+    throw new TaplineError(
+      'conflict',
+      `another tapline daemon answers on ${path}; stop it, or choose another --socket`,
+    );
+  }
+  // Only the file that was found dead: another daemon may have put its own there meanwhile.
+  if (inodeOf(path) === inode) unlinkSync(path);
+}
+
+/**
+ * Listens with mode 0600. Node binds inside the call, so the umask is ours for no longer than that.
+ *
+ * @throws TaplineError `conflict` when the path was taken meanwhile, `failure` otherwise
+ */
+export async function listenPrivately(server: Server, path: string): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const before = process.umask(0o177);
+    try {
+      server.once('error', (error: NodeJS.ErrnoException) => {
+        const kind = error.code === 'EADDRINUSE' ? 'conflict' : 'failure';
+        reject(new TaplineError(kind, `cannot listen on ${path}: ${firstLine(error)}`));
+      });
+      server.listen(path, resolve);
+    } finally {
+      process.umask(before);
+    }
+  });
+}

@@ -1,0 +1,85 @@
+/** The whole process put together: socket, dataplane, daemon, API, configuration; and taken apart again. */
+
+import type { Logger } from 'pino';
+import { type Api, startApi } from './api.js';
+import { loadConfiguration } from './config/load.js';
+import type { Configuration } from './config/schema.js';
+import { Daemon } from './daemon.js';
+import { startDataplane } from './dataplane.js';
+import { asTaplineError, TaplineError } from './errors.js';
+import { claimSocket } from './socket.js';
+import { realSystem, type System } from './system.js';
+import type { Dataplane } from './types.js';
+
+export type EngineChoice = 'auto' | 'uring' | 'epoll';
+export const ENGINE_CHOICES = ['auto', 'uring', 'epoll'] as const;
+
+export interface UpOptions {
+  /** Configuration file; null starts an empty daemon. */
+  readonly file: string | null;
+  readonly engine: EngineChoice;
+  readonly socket: string;
+  readonly logger: Logger;
+  /** Stand-ins for tests. */
+  readonly system?: System;
+  readonly startDataplane?: (options: { engine: EngineChoice; logger: Logger }) => Promise<Dataplane>;
+}
+
+/** A daemon that is starting or runs. */
+export interface RunningTapline {
+  readonly daemon: Daemon;
+  /** Resolves when everything in the file is up; rejects with one line, and then nothing is left. */
+  readonly ready: Promise<void>;
+  /** Removes all that was made, also in the middle of starting; further calls wait for the first. */
+  stop(): Promise<void>;
+}
+
+const EMPTY: Configuration = {
+  uplink: null,
+  networks: new Map(),
+  endpoints: new Map(),
+  services: new Map(),
+  policy: [],
+};
+
+/**
+ * Starts everything. Resolves as soon as there is something to stop; `ready` tells when all of it is up.
+ *
+ * @throws TaplineError: `invalid` for the file, `conflict` when another daemon has the socket, `failure` for the system
+ */
+export async function startTapline(options: UpOptions): Promise<RunningTapline> {
+  const { file, engine, socket, logger } = options;
+  const config = file === null ? EMPTY : await loadConfiguration(file);
+  await claimSocket(socket);
+  const dataplane = await (options.startDataplane ?? startDataplane)({ engine, logger });
+  const daemon = new Daemon({ dataplane, logger, system: options.system ?? realSystem });
+  let api: Api;
+  try {
+    api = await startApi(daemon, logger, socket);
+  } catch (error) {
+    await daemon.stop();
+    await dataplane.stop();
+    throw error;
+  }
+  let stopped: Promise<void> | null = null;
+  const stopAll = async (): Promise<void> => {
+    await daemon.stop();
+    await api.close();
+    await dataplane.stop();
+  };
+  const stop = (): Promise<void> => {
+    stopped ??= stopAll();
+    return stopped;
+  };
+  const ready = daemon.apply(config).catch(async (error: unknown) => {
+    await stop();
+    throw inFile(error, file);
+  });
+  return { daemon, ready, stop };
+}
+
+/** The error line with the file's name in front of the key path. */
+function inFile(error: unknown, file: string | null): TaplineError {
+  const { kind, message } = asTaplineError(error);
+  return file === null ? new TaplineError(kind, message) : new TaplineError(kind, `${file}: ${message}`);
+}
