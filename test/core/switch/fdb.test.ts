@@ -1,0 +1,142 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { Network, Port } from '../../../core/ports.js';
+import { Fdb, fdbWords, LEARN_FULL, LEARN_KNOWN, LEARN_MOVED, LEARN_NEW } from '../../../core/switch/fdb.js';
+import { HashTable } from '../../../core/tables/hash.js';
+
+const PORTS = 4;
+
+function make(capacity = 64, limit = capacity, ageing = 300) {
+  const networks: (Network | null)[] = [null, new Network(1, ageing, limit), new Network(2, ageing, limit)];
+  const ports = Array.from({ length: PORTS + 1 }, (_, id) => new Port(id));
+  const table = new HashTable(new Int32Array(fdbWords(capacity)), capacity, 99);
+  const fdb = new Fdb(table, new Int32Array(PORTS + 1), networks);
+  return { fdb, networks, ports, table, blue: networks[1] as Network, green: networks[2] as Network };
+}
+
+test('learns, refreshes, moves', (t) => {
+  const { fdb, ports, blue } = make();
+  t.is(fdb.lookup(1, 0x0200, 5), 0);
+  t.is(fdb.learn(blue, 0x0200, 5, ports[1], 10), LEARN_NEW);
+  t.is(fdb.learn(blue, 0x0200, 5, ports[1], 11), LEARN_KNOWN);
+  t.is(fdb.lookup(1, 0x0200, 5), 1);
+  t.is(fdb.learn(blue, 0x0200, 5, ports[2], 12), LEARN_MOVED);
+  t.is(fdb.lookup(1, 0x0200, 5), 2);
+  t.is(fdb.moveCount, 1);
+});
+
+test('the same MAC in two networks is two entries', (t) => {
+  const { fdb, ports, blue, green } = make();
+  fdb.learn(blue, 0x0200, 5, ports[1], 10);
+  fdb.learn(green, 0x0200, 5, ports[2], 10);
+  t.is(fdb.lookup(1, 0x0200, 5), 1);
+  t.is(fdb.lookup(2, 0x0200, 5), 2);
+});
+
+test('an entry is forgotten at its network’s age, a refreshed one is not', (t) => {
+  const { fdb, ports, blue, table } = make(64, 64, 30);
+  fdb.learn(blue, 0x0200, 1, ports[1], 100);
+  fdb.learn(blue, 0x0200, 2, ports[1], 100);
+  fdb.learn(blue, 0x0200, 2, ports[1], 129);
+  fdb.sweep(table.places, 129);
+  t.is(table.count, 2);
+  fdb.sweep(table.places, 130);
+  t.is(table.count, 1);
+  t.is(blue.fdbCount, 1);
+  t.is(fdb.lookup(1, 0x0200, 1), 0);
+  t.is(fdb.lookup(1, 0x0200, 2), 1);
+});
+
+test('a removed port’s entries are void at once, and their MACs may be learned again', (t) => {
+  const { fdb, ports, blue, table } = make();
+  fdb.learn(blue, 0x0200, 1, ports[1], 100);
+  fdb.learn(blue, 0x0200, 2, ports[1], 100);
+  fdb.forgetPort(1);
+  t.is(fdb.lookup(1, 0x0200, 1), 0);
+  t.is(fdb.learn(blue, 0x0200, 1, ports[2], 100), LEARN_NEW);
+  t.is(fdb.moveCount, 0);
+  fdb.sweep(table.places, 100);
+  t.is(table.count, 1);
+  t.is(fdb.lookup(1, 0x0200, 1), 2);
+});
+
+test('a full table and a full network stop learning and count it', (t) => {
+  const { fdb, ports, blue, green } = make(8, 3);
+  for (let i = 0; i < 3; i++) t.is(fdb.learn(blue, 0x0200, i, ports[1], 1), LEARN_NEW);
+  t.is(fdb.learn(blue, 0x0200, 3, ports[1], 1), LEARN_FULL);
+  t.is(fdb.learn(green, 0x0200, 3, ports[1], 1), LEARN_NEW);
+  t.is(fdb.fullCount, 1);
+  const small = make(4, 100);
+  for (let i = 0; i < 4; i++) small.fdb.learn(small.blue, 0x0200, i, small.ports[1], 1);
+  t.is(small.fdb.learn(small.blue, 0x0200, 9, small.ports[1], 1), LEARN_FULL);
+  t.is(small.fdb.learn(small.blue, 0x0200, 2, small.ports[2], 1), LEARN_MOVED, 'what is there still moves');
+});
+
+test('a static entry neither ages nor moves', (t) => {
+  const { fdb, ports, blue, table } = make(64, 64, 10);
+  t.true(fdb.setStatic(blue, 0x0200, 1, ports[3]));
+  t.is(fdb.learn(blue, 0x0200, 1, ports[1], 5), LEARN_KNOWN);
+  fdb.sweep(table.places, 1_000_000);
+  t.is(fdb.lookup(1, 0x0200, 1), 3);
+});
+
+test('a removed network takes its entries along', (t) => {
+  const { fdb, ports, blue, green, table } = make();
+  for (let i = 0; i < 20; i++) fdb.learn(blue, 0x0200, i, ports[1], 1);
+  for (let i = 0; i < 10; i++) fdb.learn(green, 0x0200, i, ports[1], 1);
+  fdb.forgetNetwork(blue);
+  t.is(table.count, 10);
+  t.is(blue.fdbCount, 0);
+  t.is(fdb.countOf(2), 10);
+});
+
+type Step = { op: 'learn' | 'wait' | 'sweep' | 'unplug'; network: 1 | 2; mac: number; port: number; seconds: number };
+const step: fc.Arbitrary<Step> = fc.record({
+  op: fc.constantFrom(
+    'learn' as const,
+    'learn' as const,
+    'learn' as const,
+    'wait' as const,
+    'sweep' as const,
+    'unplug' as const,
+  ),
+  network: fc.constantFrom(1 as const, 2 as const),
+  mac: fc.integer({ min: 0, max: 20 }),
+  port: fc.integer({ min: 1, max: PORTS }),
+  seconds: fc.integer({ min: 0, max: 200 }),
+});
+
+test('agrees with a plain Map of (network, MAC) → port over any history', (t) => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
+      const { fdb, ports, networks, table } = make();
+      const model = new Map<string, { port: number; seen: number }>();
+      let now = 1;
+      for (const { op, network, mac, port, seconds } of steps) {
+        if (op === 'learn') {
+          fdb.learn(networks[network] as Network, 0x0200, mac, ports[port], now);
+          model.set(`${network}/${mac}`, { port, seen: now });
+        } else if (op === 'unplug') {
+          fdb.forgetPort(port);
+          for (const [name, entry] of model) if (entry.port === port) model.delete(name);
+        } else {
+          if (op === 'wait') now += seconds;
+          fdb.sweep(table.places, now);
+          for (const [name, entry] of model) if (now - entry.seen >= 300) model.delete(name);
+        }
+        for (let n = 1; n <= 2; n++) {
+          for (let m = 0; m <= 20; m++) {
+            if (fdb.lookup(n, 0x0200, m) !== (model.get(`${n}/${m}`)?.port ?? 0)) return false;
+          }
+        }
+      }
+      fdb.sweep(table.places, now);
+      return (
+        table.count === model.size &&
+        networks[1]?.fdbCount === [...model.keys()].filter((name) => name.startsWith('1/')).length
+      );
+    }),
+    { numRuns: 300 },
+  );
+  t.pass();
+});
