@@ -1,0 +1,60 @@
+/** IPv4 header (RFC 791, 3.1). Offsets count from the header; addresses are int32 in host arithmetic. */
+
+export const IPV4_VERSION_IHL = 0;
+export const IPV4_TOTAL_LENGTH = 2;
+export const IPV4_IDENTIFICATION = 4;
+export const IPV4_FRAGMENT = 6;
+export const IPV4_TTL = 8;
+export const IPV4_PROTOCOL = 9;
+export const IPV4_CHECKSUM = 10;
+export const IPV4_SOURCE = 12;
+export const IPV4_DESTINATION = 16;
+/** Header without options. */
+export const IPV4_HEADER_LENGTH = 20;
+/** Header with as many options as its length field can count. */
+export const IPV4_HEADER_LENGTH_MAXIMUM = 60;
+
+/** Masks for the 16 bits at IPV4_FRAGMENT. The offset counts 8 octets. */
+export const IPV4_DONT_FRAGMENT = 0x4000;
+export const IPV4_MORE_FRAGMENTS = 0x2000;
+export const IPV4_OFFSET_MASK = 0x1fff;
+
+export const PROTOCOL_ICMP = 1;
+export const PROTOCOL_TCP = 6;
+export const PROTOCOL_UDP = 17;
+
+/** IPv4's version in the upper half of the octet, header length in 32-bit words in the lower. */
+export function ipv4VersionIhl(view: DataView, at: number): number {
+  return view.getUint8(at + IPV4_VERSION_IHL);
+}
+
+/** Length of the header with its options, in bytes, as the packet says. */
+export function ipv4HeaderLength(view: DataView, at: number): number {
+  return (ipv4VersionIhl(view, at) & 0x0f) << 2;
+}
+
+/** Length of header and payload in bytes, as the packet says. */
+export function ipv4TotalLength(view: DataView, at: number): number {
+  return view.getUint16(at + IPV4_TOTAL_LENGTH);
+}
+
+/** Flags and fragment offset: see the masks above. */
+export function ipv4Fragment(view: DataView, at: number): number {
+  return view.getUint16(at + IPV4_FRAGMENT);
+}
+
+export function ipv4Ttl(view: DataView, at: number): number {
+  return view.getUint8(at + IPV4_TTL);
+}
+
+export function ipv4Protocol(view: DataView, at: number): number {
+  return view.getUint8(at + IPV4_PROTOCOL);
+}
+
+export function ipv4Source(view: DataView, at: number): number {
+  return view.getInt32(at + IPV4_SOURCE);
+}
+
+export function ipv4Destination(view: DataView, at: number): number {
+  return view.getInt32(at + IPV4_DESTINATION);
+}

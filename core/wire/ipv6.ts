@@ -1,0 +1,70 @@
+/**
+ * IPv6 header and extension headers (RFC 8200, 3 and 4). Offsets count from the header. An address is read as four int32
+ * words at IPV6_SOURCE or IPV6_DESTINATION.
+ */
+
+export const IPV6_VERSION = 0;
+export const IPV6_PAYLOAD_LENGTH = 4;
+export const IPV6_NEXT_HEADER = 6;
+export const IPV6_HOP_LIMIT = 7;
+export const IPV6_SOURCE = 8;
+export const IPV6_DESTINATION = 24;
+export const IPV6_HEADER_LENGTH = 40;
+
+/** Next-header numbers of extension headers that a parse walks past (RFC 8200, 4.1; RFC 4302 for AH). */
+export const IPV6_HOP_BY_HOP = 0;
+export const IPV6_ROUTING = 43;
+export const IPV6_FRAGMENT = 44;
+export const IPV6_AUTHENTICATION = 51;
+export const IPV6_NO_NEXT_HEADER = 59;
+export const IPV6_DESTINATION_OPTIONS = 60;
+
+/** Every extension header is at least this long and begins with the next header's number; most have their length behind it. */
+export const IPV6_EXTENSION_UNIT = 8;
+/** Offsets inside a fragment header (RFC 8200, 4.5): offset in 8 octets in the upper 13 bits, M flag in the lowest. */
+export const IPV6_FRAGMENT_FIELD = 2;
+export const IPV6_FRAGMENT_OFFSET_MASK = 0xfff8;
+export const IPV6_FRAGMENT_MORE = 1;
+
+export function ipv6Version(view: DataView, at: number): number {
+  return view.getUint8(at + IPV6_VERSION) >> 4;
+}
+
+/** Length of all behind the fixed header, in bytes, as the packet says. */
+export function ipv6PayloadLength(view: DataView, at: number): number {
+  return view.getUint16(at + IPV6_PAYLOAD_LENGTH);
+}
+
+export function ipv6NextHeader(view: DataView, at: number): number {
+  return view.getUint8(at + IPV6_NEXT_HEADER);
+}
+
+export function ipv6HopLimit(view: DataView, at: number): number {
+  return view.getUint8(at + IPV6_HOP_LIMIT);
+}
+
+/** Whether a next-header number is one of the extension headers above; ESP hides what follows it, so it is not. */
+export function isIpv6Extension(nextHeader: number): boolean {
+  return (
+    nextHeader === IPV6_HOP_BY_HOP ||
+    nextHeader === IPV6_ROUTING ||
+    nextHeader === IPV6_FRAGMENT ||
+    nextHeader === IPV6_AUTHENTICATION ||
+    nextHeader === IPV6_DESTINATION_OPTIONS
+  );
+}
+
+/**
+ * Length in bytes of the extension header of kind `kind` at `at`, as it says itself. Eight octets at `at` must be readable.
+ * A fragment header has no length field; AH counts in 4 octets less two (RFC 4302, 2.2), the rest in 8 less one.
+ */
+export function ipv6ExtensionLength(view: DataView, at: number, kind: number): number {
+  if (kind === IPV6_FRAGMENT) return IPV6_EXTENSION_UNIT;
+  const length = view.getUint8(at + 1);
+  return kind === IPV6_AUTHENTICATION ? (length + 2) << 2 : (length + 1) << 3;
+}
+
+/** Offset and M flag of the fragment header at `at`: see the masks above. */
+export function ipv6FragmentField(view: DataView, at: number): number {
+  return view.getUint16(at + IPV6_FRAGMENT_FIELD);
+}
