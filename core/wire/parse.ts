@@ -138,12 +138,21 @@ function parseEthernet(view: DataView, packet: Packet): void {
 function parseVlan(view: DataView, packet: Packet, outerType: number, end: number): void {
   const outer = packet.start + ETHERNET_HEADER_LENGTH;
   const inner = outer + VLAN_TAG_LENGTH;
-  if (inner > end) return cutTag(packet);
+  if (inner > end) {
+    cutTag(packet);
+    return;
+  }
   packet.vlan = view.getUint16(outer);
   packet.vlanType = outerType;
   const etherType = view.getUint16(outer + VLAN_NEXT_TYPE);
-  if (!isVlanType(etherType)) return parseNetwork(view, packet, etherType, inner, end);
-  if (inner + VLAN_TAG_LENGTH > end) return cutTag(packet);
+  if (!isVlanType(etherType)) {
+    parseNetwork(view, packet, etherType, inner, end);
+    return;
+  }
+  if (inner + VLAN_TAG_LENGTH > end) {
+    cutTag(packet);
+    return;
+  }
   packet.innerVlan = view.getUint16(inner);
   parseNetwork(view, packet, view.getUint16(inner + VLAN_NEXT_TYPE), inner + VLAN_TAG_LENGTH, end);
 }
@@ -167,32 +176,49 @@ function parseNetwork(view: DataView, packet: Packet, etherType: number, at: num
 
 /** RFC 791, 3.1; the checks are those of RFC 1812, 5.2.2, but for the checksum. */
 function parseIpv4(view: DataView, packet: Packet, at: number, end: number): void {
-  if (at + IPV4_HEADER_LENGTH > end) return malformedNetwork(packet, at, end);
+  if (at + IPV4_HEADER_LENGTH > end) {
+    malformedNetwork(packet, at, end);
+    return;
+  }
   const first = view.getInt32(at + IPV4_VERSION_IHL); // version and header length, type of service, total length
   const headerLength = ((first >> 24) - 0x40) << 2; // out of bounds where the version is not 4
   const l3End = at + (first & 0xffff);
-  if (headerLength < IPV4_HEADER_LENGTH || headerLength > IPV4_HEADER_LENGTH_MAXIMUM)
-    return malformedNetwork(packet, at, end);
-  if (at + headerLength > l3End || l3End > end) return malformedNetwork(packet, at, end);
+  if (headerLength < IPV4_HEADER_LENGTH || headerLength > IPV4_HEADER_LENGTH_MAXIMUM || l3End > end) {
+    malformedNetwork(packet, at, end);
+    return;
+  }
+  const l4 = at + headerLength;
+  if (l4 > l3End) {
+    malformedNetwork(packet, at, end);
+    return;
+  }
   const protocol = view.getUint8(at + IPV4_PROTOCOL);
   packet.l3 = at;
   packet.l3End = l3End;
   packet.protocol = protocol;
   const flags = headerLength > IPV4_HEADER_LENGTH ? PACKET_IPV4_OPTIONS : 0;
   const fragment = view.getUint16(at + IPV4_FRAGMENT) & (IPV4_MORE_FRAGMENTS | IPV4_OFFSET_MASK);
-  if (fragment === 0) parseTransport(view, packet, protocol, at + headerLength, flags);
-  else if (fragment === IPV4_MORE_FRAGMENTS)
-    parseTransport(view, packet, protocol, at + headerLength, flags | PACKET_FRAGMENT);
+  if (fragment === 0) parseTransport(view, packet, protocol, l4, flags);
+  else if (fragment === IPV4_MORE_FRAGMENTS) parseTransport(view, packet, protocol, l4, flags | PACKET_FRAGMENT);
   else noTransport(packet, flags | PACKET_FRAGMENT | PACKET_LATER_FRAGMENT);
 }
 
 /** RFC 8200, 3. A jumbogram (RFC 2675) says length 0 and does not fit in a frame: malformed, by its extension header. */
 function parseIpv6(view: DataView, packet: Packet, at: number, end: number): void {
-  if (at + IPV6_HEADER_LENGTH > end || ipv6Version(view, at) !== 6) return malformedNetwork(packet, at, end);
+  if (at + IPV6_HEADER_LENGTH > end || ipv6Version(view, at) !== 6) {
+    malformedNetwork(packet, at, end);
+    return;
+  }
   const l3End = at + IPV6_HEADER_LENGTH + ipv6PayloadLength(view, at);
-  if (l3End > end) return malformedNetwork(packet, at, end);
+  if (l3End > end) {
+    malformedNetwork(packet, at, end);
+    return;
+  }
   const nextHeader = ipv6NextHeader(view, at);
-  if (isIpv6Extension(nextHeader)) return parseIpv6Extensions(view, packet, at, l3End, end);
+  if (isIpv6Extension(nextHeader)) {
+    parseIpv6Extensions(view, packet, at, l3End, end);
+    return;
+  }
   packet.l3 = at;
   packet.l3End = l3End;
   packet.protocol = nextHeader;
@@ -209,9 +235,15 @@ function parseIpv6Extensions(view: DataView, packet: Packet, l3: number, l3End: 
   let at = l3 + IPV6_HEADER_LENGTH;
   let flags = PACKET_IPV6_EXTENSIONS;
   for (let count = 0; isIpv6Extension(nextHeader) && (flags & PACKET_LATER_FRAGMENT) === 0; count++) {
-    if (count === MAX_IPV6_EXTENSIONS || at + IPV6_EXTENSION_UNIT > l3End) return malformedNetwork(packet, l3, end);
+    if (count === MAX_IPV6_EXTENSIONS || at + IPV6_EXTENSION_UNIT > l3End) {
+      malformedNetwork(packet, l3, end);
+      return;
+    }
     const length = ipv6ExtensionLength(view, at, nextHeader);
-    if (at + length > l3End) return malformedNetwork(packet, l3, end);
+    if (at + length > l3End) {
+      malformedNetwork(packet, l3, end);
+      return;
+    }
     if (nextHeader === IPV6_FRAGMENT) flags |= fragmentFlags(ipv6FragmentField(view, at));
     nextHeader = view.getUint8(at);
     at += length;
@@ -231,7 +263,10 @@ function fragmentFlags(field: number): number {
 
 /** RFC 826. Only ARP for Ethernet and IPv4 is proven; any other counts as malformed, since nothing here can read it. */
 function parseArp(view: DataView, packet: Packet, at: number, end: number): void {
-  if (at + ARP_LENGTH > end || !isArpForIpv4(view, at)) return malformedNetwork(packet, at, end);
+  if (at + ARP_LENGTH > end || !isArpForIpv4(view, at)) {
+    malformedNetwork(packet, at, end);
+    return;
+  }
   packet.l3 = at;
   packet.l3End = at + ARP_LENGTH;
   packet.protocol = -1;
@@ -247,30 +282,35 @@ function isArpForIpv4(view: DataView, at: number): boolean {
 
 /**
  * Proves the transport header at `at` (at most `l3End`). Of other protocols than TCP, UDP, ICMP and ICMPv6 only the place is
- * noted. A header that the first fragment does not hold whole counts as malformed (RFC 1858, 3; RFC 7112, 5).
+ * noted; what follows "no next header" is ignored (RFC 8200, 4.7). A header that the first fragment does not hold whole counts
+ * as malformed (RFC 1858, 3; RFC 7112, 5).
  */
 function parseTransport(view: DataView, packet: Packet, protocol: number, at: number, flags: number): void {
   if (protocol === PROTOCOL_TCP) parseTcp(view, packet, at, flags);
   else if (protocol === PROTOCOL_UDP) parseUdp(view, packet, at, flags);
   else if (protocol === PROTOCOL_ICMP) parseMessage(packet, at, ICMP_HEADER_LENGTH, flags);
   else if (protocol === PROTOCOL_ICMPV6) parseMessage(packet, at, ICMPV6_HEADER_LENGTH, flags);
-  else if (protocol === IPV6_NO_NEXT_HEADER)
-    noTransport(packet, flags); // RFC 8200, 4.7: what follows is ignored
+  else if (protocol === IPV6_NO_NEXT_HEADER) noTransport(packet, flags);
   else setTransport(packet, at, -1, -1, flags);
 }
 
 function parseTcp(view: DataView, packet: Packet, at: number, flags: number): void {
-  if (at + TCP_HEADER_LENGTH > packet.l3End) return noTransport(packet, flags | PACKET_L4_MALFORMED);
+  if (at + TCP_HEADER_LENGTH > packet.l3End) {
+    noTransport(packet, flags | PACKET_L4_MALFORMED);
+    return;
+  }
   const headerLength = (view.getUint8(at + TCP_DATA_OFFSET) >> 4) << 2;
   if (headerLength < TCP_HEADER_LENGTH || at + headerLength > packet.l3End) {
-    return noTransport(packet, flags | PACKET_L4_MALFORMED);
+    noTransport(packet, flags | PACKET_L4_MALFORMED);
+    return;
   }
   setPorts(view, packet, at, flags);
 }
 
 function parseUdp(view: DataView, packet: Packet, at: number, flags: number): void {
   if (at + UDP_HEADER_LENGTH > packet.l3End || !isUdpLengthValid(packet, at, udpLength(view, at), flags)) {
-    return noTransport(packet, flags | PACKET_L4_MALFORMED);
+    noTransport(packet, flags | PACKET_L4_MALFORMED);
+    return;
   }
   setPorts(view, packet, at, flags);
 }
