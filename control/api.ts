@@ -134,6 +134,11 @@ function captureRoutes(app: FastifyInstance, captures: Captures): void {
     // The reader may have gone while the dataplane was answering; then no stream event would ever end the capture.
     if (request.raw.destroyed || reply.raw.destroyed) capture.finish();
     reply.header('content-type', 'application/x-pcapng').header('x-tapline-capture', String(capture.id));
+    const trailer = (name: string, value: () => number): void => {
+      reply.trailer(name, (_reply, _payload, done) => done(null, String(value())));
+    };
+    trailer('x-tapline-frames', () => capture.frames);
+    trailer('x-tapline-lost', () => capture.lost);
     return reply.send(capture.stream);
   });
   app.delete('/v1/capture/:id', async (request: FastifyRequest<{ Params: { id: string } }>) => {

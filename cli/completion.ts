@@ -1,0 +1,132 @@
+/**
+ * Shell completion. The scripts ask `tapline __complete WORDS...`, which walks the same command tree that parses, so a
+ * new command or option completes without further work; names of objects come from the daemon where one answers.
+ */
+
+import type { Argument, Command, Option } from 'commander';
+import { socketPath } from '../control/socket.js';
+import type { EndpointView, NetworkView } from '../control/views.js';
+import { ApiClient } from './client.js';
+import type { Context } from './context.js';
+
+const SCRIPTS = {
+  bash: `# tapline completion for bash: source <(tapline completion bash)
+_tapline() {
+  mapfile -t COMPREPLY < <(tapline __complete "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+}
+complete -o default -F _tapline tapline
+`,
+  zsh: `#compdef tapline
+# tapline completion for zsh: source <(tapline completion zsh)
+_tapline() {
+  local -a candidates
+  candidates=(\${(f)"$(tapline __complete "\${(@)words[2,CURRENT]}" 2>/dev/null)"})
+  if (( $#candidates )); then compadd -a candidates; else _files; fi
+}
+compdef _tapline tapline
+`,
+  fish: `# tapline completion for fish: tapline completion fish | source
+complete -c tapline -a '(tapline __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+`,
+} as const;
+
+type Shell = keyof typeof SCRIPTS;
+
+/** How long completion waits for a daemon: a person has pressed Tab. */
+const PATIENCE_MS = 500;
+
+/** What the words before the current one lead to. */
+interface Position {
+  readonly command: Command;
+  /** The option whose value comes next, or null. */
+  readonly option: Option | null;
+  /** Arguments already given to the command. */
+  readonly given: number;
+}
+
+function findOption(command: Command, word: string): Option | undefined {
+  return command.options.find((option) => option.long === word || option.short === word);
+}
+
+function walk(program: Command, words: readonly string[]): Position | null {
+  let command = program;
+  let given = 0;
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] ?? '';
+    if (word === '--') return null;
+    if (word.startsWith('-')) {
+      const option = findOption(command, word);
+      if (option === undefined || !(option.required || option.optional)) continue;
+      if (i === words.length - 1) return { command, option, given };
+      i++;
+      continue;
+    }
+    const next = command.commands.find((candidate) => candidate.name() === word || candidate.aliases().includes(word));
+    if (next === undefined) given++;
+    else command = next;
+  }
+  return { command, option: null, given };
+}
+
+function argumentAt({ command, given }: Position): Argument | undefined {
+  const { registeredArguments } = command;
+  const last = registeredArguments.at(-1);
+  return registeredArguments[given] ?? (last?.variadic === true ? last : undefined);
+}
+
+/** Names of objects, for arguments and options called after their kind. */
+async function objectNames(kind: string, client: ApiClient): Promise<string[]> {
+  const networks = async (): Promise<string[]> =>
+    (await client.get<NetworkView[]>('/v1/networks')).map(({ name }) => name);
+  const endpoints = async (): Promise<string[]> =>
+    (await client.get<EndpointView[]>('/v1/endpoints')).map(({ name }) => name);
+  if (kind === 'network') return networks();
+  if (kind === 'endpoint') return endpoints();
+  if (kind === 'target') return [...(await networks()), ...(await endpoints()), 'uplink'];
+  return [];
+}
+
+async function withPatience(names: Promise<string[]>): Promise<string[]> {
+  let timer: NodeJS.Timeout | undefined;
+  const impatience = new Promise<string[]>((resolve) => {
+    timer = setTimeout(() => resolve([]), PATIENCE_MS);
+  });
+  try {
+    // Without a daemon there are no names to offer; an error in the middle of a command line would help nobody.
+    return await Promise.race([names.catch(() => []), impatience]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function candidates(position: Position, current: string, client: ApiClient): Promise<string[]> {
+  const { command, option } = position;
+  if (option !== null) return option.argChoices ?? withPatience(objectNames(option.name(), client));
+  if (current.startsWith('-')) {
+    return [...command.options.filter(({ hidden }) => !hidden).map(({ long, short }) => long ?? short ?? ''), '--help'];
+  }
+  if (command.commands.length > 0) return command.commands.map((candidate) => candidate.name());
+  const argument = argumentAt(position);
+  if (argument === undefined) return [];
+  return argument.argChoices ?? withPatience(objectNames(argument.name(), client));
+}
+
+/** @param words the command line after `tapline`, the last one being the word under the cursor, possibly empty */
+export async function complete(program: Command, words: readonly string[], context: Context): Promise<string[]> {
+  const current = words.at(-1) ?? '';
+  const position = walk(program, words.slice(0, -1));
+  if (position === null) return [];
+  const flag = words.indexOf('--socket');
+  const client = new ApiClient(socketPath(flag < 0 ? undefined : words[flag + 1], context.env));
+  return (await candidates(position, current, client)).filter((candidate) => candidate.startsWith(current));
+}
+
+export function registerCompletion(program: Command, context: Context): void {
+  const command = program.command('completion').description('print a completion script for a shell');
+  command.addArgument(command.createArgument('<shell>').choices(Object.keys(SCRIPTS)));
+  command
+    .addHelpText('after', '\nExample, for the shell you are in:\n  source <(tapline completion bash)')
+    .action((shell: Shell) => {
+      context.stdout.write(SCRIPTS[shell]);
+    });
+}

@@ -1,0 +1,22 @@
+/** `tapline disconnect`: takes an endpoint out of its network again. */
+
+import type { Command } from 'commander';
+import { type Context, clientOf, withSocket } from './context.js';
+
+export function endpointPath(name: string): string {
+  return `/v1/endpoints/${encodeURIComponent(name)}`;
+}
+
+export function registerDisconnect(program: Command, context: Context): void {
+  withSocket(program.command('disconnect'))
+    .argument('<endpoint...>')
+    .description('detach endpoints')
+    .addHelpText('after', '\nExample:\n  tapline disconnect c1')
+    .action(async (names: string[], _options: unknown, command: Command) => {
+      const client = clientOf(command, context);
+      for (const name of names) {
+        await client.delete(endpointPath(name));
+        context.stdout.write(`${name}\n`);
+      }
+    });
+}

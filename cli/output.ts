@@ -1,0 +1,43 @@
+/** Tables for people and JSON for machines. */
+
+import type { Context } from './context.js';
+
+export interface Column<T> {
+  readonly title: string;
+  /** Numbers are aligned to the right. */
+  readonly value: (row: T) => string | number;
+}
+
+/** Columns two spaces apart, no trailing spaces, one line a row, titles first. */
+export function formatTable<T>(columns: readonly Column<T>[], rows: readonly T[]): string {
+  const cells = rows.map((row) => columns.map(({ value }) => value(row)));
+  const widths = columns.map(({ title }, i) => Math.max(title.length, ...cells.map((line) => String(line[i]).length)));
+  const right = columns.map((_, i) => cells.length > 0 && cells.every((line) => typeof line[i] === 'number'));
+  const format = (line: readonly (string | number)[]): string =>
+    line
+      .map((cell, i) => (right[i] ? String(cell).padStart(widths[i] ?? 0) : String(cell).padEnd(widths[i] ?? 0)))
+      .join('  ')
+      .trimEnd();
+  return `${[columns.map(({ title }) => title), ...cells].map(format).join('\n')}\n`;
+}
+
+/** `key: value` lines, values aligned; empty values as `-`. */
+export function formatRecord(record: Readonly<Record<string, string | number>>): string {
+  const width = Math.max(...Object.keys(record).map((key) => key.length)) + 1;
+  return Object.entries(record)
+    .map(([key, value]) => `${`${key}:`.padEnd(width)} ${value === '' ? '-' : value}\n`)
+    .join('');
+}
+
+export function printJson(context: Context, value: unknown): void {
+  context.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+export function yesNo(value: boolean): string {
+  return value ? 'yes' : 'no';
+}
+
+/** `-` for an empty list. */
+export function list(values: readonly string[]): string {
+  return values.length === 0 ? '-' : values.join(' ');
+}

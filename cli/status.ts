@@ -1,0 +1,43 @@
+/** `tapline status`: the daemon at a glance. */
+
+import type { Command } from 'commander';
+import type { StatusView } from '../control/api.js';
+import { type Context, clientOf, wantsJson, withJson, withSocket } from './context.js';
+import { formatRecord, printJson } from './output.js';
+
+function sum(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((total, count) => total + count, 0);
+}
+
+export function formatStatus(status: StatusView): string {
+  const { uplink, totals } = status;
+  const captures = status.captures.map(({ target, frames, lost }) => `${target} (${frames} frames, ${lost} lost)`);
+  return formatRecord({
+    version: status.version,
+    pid: status.pid,
+    socket: status.socket,
+    uptime: `${status.uptimeSeconds} s`,
+    engine: `${status.engine} (${status.engineReason})`,
+    networks: status.networks,
+    endpoints: status.endpoints,
+    uplink:
+      uplink === null ? '-' : `${uplink.device} ${uplink.state}, bridged into ${uplink.network}, MTU ${uplink.mtu}`,
+    'packet slots': `${status.freeSlots} free of ${status.slots}`,
+    fdb: `${status.fdbEntries} of ${status.fdbCapacity} entries, ${status.fdbFull} times full`,
+    frames: `${totals.rxPackets} received, ${totals.copies} copied, ${totals.txPackets} delivered, ${
+      sum(totals.rxDrops) + sum(totals.txDrops)
+    } dropped`,
+    captures: captures.join(', '),
+    'worker restarts': status.workerRestarts,
+  });
+}
+
+export function registerStatus(program: Command, context: Context): void {
+  withJson(withSocket(program.command('status')))
+    .description('show whether the daemon is well')
+    .action(async (_options: unknown, command: Command) => {
+      const status = await clientOf(command, context).get<StatusView>('/v1/status');
+      if (wantsJson(command)) printJson(context, status);
+      else context.stdout.write(formatStatus(status));
+    });
+}

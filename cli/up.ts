@@ -1,0 +1,96 @@
+/** `tapline up`: the daemon in the foreground, until SIGTERM or SIGINT. */
+
+import { type Command, Option } from 'commander';
+import { type ErrorKind, TaplineError } from '../control/errors.js';
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel, makeLogger } from '../control/logger.js';
+import type { EngineChoice, RunningTapline } from '../control/up.js';
+import { type Context, ExitError, socketOf, withSocket } from './context.js';
+
+interface UpOptions {
+  readonly file?: string;
+  readonly engine: EngineChoice;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+}
+
+/** The contract: what the file says wrong, and namespaces and devices that it names in vain, exit with 2. */
+const EXIT_CODES: Readonly<Record<ErrorKind, number>> = { invalid: 2, missing: 2, conflict: 1, failure: 1 };
+
+const EXAMPLES = `
+Prints the one line "ready" once every network, uplink and endpoint of FILE is up. Without a file it starts with
+nothing and waits for "tapline network create" and "tapline connect". Removes at exit what it made.
+
+Examples:
+  tapline up -f examples/quickstart.yaml
+  tapline up -f lab.yaml --engine epoll --socket /run/lab.sock`;
+
+export function registerUp(program: Command, context: Context): void {
+  withSocket(program.command('up'))
+    .description('run the daemon in the foreground')
+    .option('-f, --file <file>', 'configuration to bring up')
+    .addOption(
+      new Option('--engine <engine>', 'how packets cross into the kernel')
+        .choices(['auto', 'uring', 'epoll'])
+        .default('auto'),
+    )
+    .addOption(
+      new Option('--log-level <level>', 'least level that is logged, on stderr').choices(LOG_LEVELS).default('info'),
+    )
+    .addOption(
+      new Option('--log-format <format>', 'text for people, json for machines').choices(LOG_FORMATS).default('text'),
+    )
+    .addHelpText('after', EXAMPLES)
+    .action(async (options: UpOptions, command: Command) => {
+      try {
+        await up(options, socketOf(command, context), context);
+      } catch (error) {
+        throw error instanceof TaplineError ? new ExitError(EXIT_CODES[error.kind], error.message) : error;
+      }
+    });
+}
+
+/** Resolves at the first SIGTERM or SIGINT. Later ones change nothing: a clean end is under way. */
+function stopSignal(): { received: Promise<void>; ignoreFrom: () => void } {
+  let resolve: () => void = () => {};
+  const received = new Promise<void>((done) => {
+    resolve = done;
+  });
+  const onSignal = (): void => resolve();
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  return {
+    received,
+    ignoreFrom: () => {
+      process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
+    },
+  };
+}
+
+async function up(options: UpOptions, socket: string, context: Context): Promise<void> {
+  // Loaded here, so that commands that only talk to a daemon start without it.
+  const { startTapline } = await import('../control/up.js');
+  const { file = null, engine, logLevel, logFormat } = options;
+  const logger = makeLogger(logLevel, logFormat, (text) => context.stderr.write(text));
+  const signal = stopSignal();
+  try {
+    const running = await startTapline({ file, engine, socket, logger });
+    await untilStopped(running, signal.received, context);
+  } finally {
+    signal.ignoreFrom();
+  }
+}
+
+async function untilStopped(running: RunningTapline, signal: Promise<void>, context: Context): Promise<void> {
+  let stopping = false;
+  const stopped = signal.then(() => {
+    stopping = true;
+  });
+  const ready = running.ready.catch((error: unknown) => {
+    // Starting that a signal cut short has not failed.
+    if (!stopping) throw error;
+  });
+  await Promise.race([ready, stopped]);
+  if (!stopping) context.stdout.write('ready\n');
+  await stopped;
+  await running.stop();
+  await ready;
+}
