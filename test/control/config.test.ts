@@ -1,0 +1,544 @@
+import test from 'ava';
+import { loadConfiguration, parseConfiguration } from '../../control/config/load.js';
+import { TaplineError } from '../../control/errors.js';
+
+function lineOf(yaml: string): string {
+  try {
+    parseConfiguration(yaml, 'f.yaml');
+  } catch (error) {
+    if (error instanceof TaplineError && error.kind === 'invalid') return error.message;
+    throw error;
+  }
+  return 'accepted';
+}
+
+const BLUE = 'version: 1\nnetworks: { blue: { subnets: [172.30.0.0/24] } }\n';
+const network = (body: string): string => `version: 1\nnetworks: { blue: { ${body} } }\n`;
+const endpoint = (body: string): string => `${BLUE}endpoints: { a: { network: blue, netns: /run/netns/a, ${body} } }\n`;
+const two = (a: string, b: string): string =>
+  `${BLUE}endpoints: { a: { network: blue, ${a} }, b: { network: blue, ${b} } }\n`;
+const uplink = (body: string): string => `${BLUE}uplink: { ${body} }\n`;
+
+const NAME =
+  'expected a name of letters, digits, "_", "." and "-" that begins with a letter or digit, 128 characters at most';
+const INTERFACE = 'expected an interface name of 1 to 15 characters without "/", ":", "%" or spaces';
+const PUBLISH = 'expected a published port such as "8080:80", "10.77.0.1:5201:5201/tcp" or "6000-6010:6000-6010/udp"';
+const NETWORK_KEYS = 'expected one of subnets, gateways, mtu, internal, isolated, masquerade, ageing, fdb_limit, vxlan';
+
+/** What is wrong, the input, and the exact line behind the file's name. */
+const BAD: readonly (readonly [string, string, string])[] = [
+  // The file itself.
+  ['empty', '', 'expected a mapping that begins with version: 1, got an empty file'],
+  ['comment only', '# nothing\n', 'expected a mapping that begins with version: 1, got an empty file'],
+  ['a list', '- 1', 'expected a mapping that begins with version: 1, got a list'],
+  ['a scalar', 'hello', 'expected a mapping that begins with version: 1, got "hello"'],
+  ['no version', 'networks: {}', 'version: missing; expected 1, the only version there is'],
+  ['other version', 'version: 2', 'version: expected 1, the only version there is, got 2'],
+  ['version in text', 'version: "1"', 'version: expected 1, the only version there is, got "1"'],
+  [
+    'unknown key',
+    'version: 1\nfoo: 1',
+    'foo: unknown key; expected one of version, uplink, networks, endpoints, services, policy',
+  ],
+  [
+    'not YAML',
+    'version: 1\nnetworks: [',
+    'line 2, column 12: not valid YAML: Flow sequence in block collection must be sufficiently indented and end with a ]',
+  ],
+  ['two documents', 'version: 1\n---\nversion: 1', 'expected one YAML document, got 2'],
+  ['unknown tag', 'version: !x 1', 'line 1, column 10: not valid YAML: Unresolved tag: !x'],
+  ['duplicate key', 'version: 1\nnetworks: {}\nnetworks: {}', 'networks: key given twice, in lines 2 and 3'],
+  ['duplicate name', `${BLUE}endpoints:\n  a: {}\n  a: {}`, 'endpoints.a: key given twice, in lines 4 and 5'],
+  ['key that is a mapping', 'version: 1\n? {a: b}\n: 1', 'expected a plain text key, got a mapping'],
+  ['prototype key', 'version: 1\n__proto__: {}', 'unknown key "__proto__"'],
+  ['null section', 'version: 1\nnetworks:', 'networks: expected a mapping of names to networks, got nothing'],
+  // Networks.
+  ['network name', 'version: 1\nnetworks: { -x: { subnets: [10.0.0.0/24] } }', `networks.-x: ${NAME}`],
+  [
+    'network name with a space',
+    'version: 1\nnetworks: { "a b": { subnets: [10.0.0.0/24] } }',
+    `networks["a b"]: ${NAME}`,
+  ],
+  [
+    'network named uplink',
+    'version: 1\nnetworks: { uplink: { subnets: [10.0.0.0/24] } }',
+    'networks.uplink: the name uplink is kept for the uplink; take another',
+  ],
+  ['no subnets', network(''), 'networks.blue.subnets: missing; expected a list of subnets'],
+  [
+    'empty subnets',
+    network('subnets: []'),
+    'networks.blue.subnets: expected at least one entry in the list of subnets, got an empty list',
+  ],
+  [
+    'subnet no list',
+    network('subnets: 10.0.0.0/24'),
+    'networks.blue.subnets: expected a list of subnets, got "10.0.0.0/24"',
+  ],
+  [
+    'subnet no CIDR',
+    network('subnets: [10.0.0.0]'),
+    'networks.blue.subnets[0]: expected a subnet such as 172.30.0.0/24 or fd00:30::/64, got "10.0.0.0"',
+  ],
+  [
+    'host bits',
+    network('subnets: [10.0.0.7/24]'),
+    'networks.blue.subnets[0]: expected 10.0.0.0/24, the subnet without host bits, got "10.0.0.7/24"',
+  ],
+  [
+    'prefix too long',
+    network('subnets: [10.0.0.0/31]'),
+    'networks.blue.subnets[0]: expected an IPv4 prefix length from 8 to 30, got "10.0.0.0/31"',
+  ],
+  [
+    'prefix too long v6',
+    network('subnets: ["fd00::/127"]'),
+    'networks.blue.subnets[0]: expected an IPv6 prefix length from 16 to 126, got "fd00::/127"',
+  ],
+  [
+    'prefix no number',
+    network('subnets: [10.0.0.0/033]'),
+    'networks.blue.subnets[0]: expected a subnet such as 172.30.0.0/24 or fd00:30::/64, got "10.0.0.0/033"',
+  ],
+  [
+    'loopback',
+    network('subnets: [127.1.0.0/16]'),
+    'networks.blue.subnets[0]: expected a subnet outside the loopback range 127.0.0.0/8, got "127.1.0.0/16"',
+  ],
+  [
+    'link-local v6',
+    network('subnets: ["fe80::/64"]'),
+    'networks.blue.subnets[0]: expected a subnet outside the link-local range fe80::/10, got "fe80::/64"',
+  ],
+  [
+    'multicast',
+    network('subnets: [239.0.0.0/8]'),
+    'networks.blue.subnets[0]: expected a subnet outside the multicast range 224.0.0.0/4, got "239.0.0.0/8"',
+  ],
+  [
+    'mtu small',
+    network('subnets: [10.0.0.0/24], mtu: 67'),
+    'networks.blue.mtu: expected an integer from 68 to 65535, got 67',
+  ],
+  [
+    'mtu fraction',
+    network('subnets: [10.0.0.0/24], mtu: 1500.5'),
+    'networks.blue.mtu: expected an integer from 68 to 65535, got 1500.5',
+  ],
+  [
+    'mtu text',
+    network('subnets: [10.0.0.0/24], mtu: big'),
+    'networks.blue.mtu: expected an integer from 68 to 65535, got "big"',
+  ],
+  [
+    'mtu with v6',
+    network('subnets: ["fd00::/64"], mtu: 1279'),
+    'networks.blue.mtu: expected at least 1280 for a network with an IPv6 subnet, got 1279',
+  ],
+  [
+    'internal text',
+    network('subnets: [10.0.0.0/24], internal: "no"'),
+    'networks.blue.internal: expected true or false, got "no"',
+  ],
+  [
+    'ageing',
+    network('subnets: [10.0.0.0/24], ageing: 0'),
+    'networks.blue.ageing: expected an integer from 10 to 1000000, got 0',
+  ],
+  [
+    'fdb_limit',
+    network('subnets: [10.0.0.0/24], fdb_limit: 0'),
+    'networks.blue.fdb_limit: expected an integer from 1 to 1048576, got 0',
+  ],
+  [
+    'unknown network key',
+    network('subnets: [10.0.0.0/24], mtuu: 9'),
+    `networks.blue.mtuu: unknown key; ${NETWORK_KEYS}`,
+  ],
+  [
+    'several',
+    network('subnets: [x], mtu: 1, foo: 2'),
+    'networks.blue.subnets[0]: expected a subnet such as 172.30.0.0/24 or fd00:30::/64, got "x" (and 2 more)',
+  ],
+  [
+    'gateway elsewhere',
+    network('subnets: [10.0.0.0/24], gateways: [10.0.1.1]'),
+    'networks.blue.gateways[0]: expected an address in 10.0.0.0/24, got 10.0.1.1',
+  ],
+  [
+    'gateway broadcast',
+    network('subnets: [10.0.0.0/24], gateways: [10.0.0.255]'),
+    'networks.blue.gateways[0]: 10.0.0.255 is the broadcast address of its subnet',
+  ],
+  [
+    'two gateways',
+    network('subnets: [10.0.0.0/24], gateways: [10.0.0.1, 10.0.0.2]'),
+    'networks.blue.gateways[1]: expected one gateway for each subnet, got 10.0.0.2 as another',
+  ],
+  [
+    'overlap',
+    'version: 1\nnetworks: { a: { subnets: [10.0.0.0/16] }, b: { subnets: [10.0.3.0/24] } }',
+    'networks.b.subnets[0]: 10.0.3.0/24 overlaps 10.0.0.0/16 of network a',
+  ],
+  [
+    'overlap v6',
+    'version: 1\nnetworks: { a: { subnets: ["fd00:1::/32"] }, b: { subnets: ["FD00:1:2::/48"] } }',
+    'networks.b.subnets[0]: fd00:1:2::/48 overlaps fd00:1::/32 of network a',
+  ],
+  [
+    'overlap inside',
+    network('subnets: [10.0.0.0/24, 10.0.0.128/25]'),
+    'networks.blue.subnets[1]: 10.0.0.128/25 overlaps 10.0.0.0/24 of network blue',
+  ],
+  [
+    'overlap of numbered names',
+    'version: 1\nnetworks: { b: { subnets: [10.0.0.0/16] }, 1: { subnets: [10.0.3.0/24] } }',
+    'networks.b.subnets[0]: 10.0.0.0/16 overlaps 10.0.3.0/24 of network 1',
+  ],
+  [
+    'vxlan VNI',
+    network('subnets: [10.0.0.0/24], vxlan: { vni: 16777216, local: 10.1.0.1, remotes: [] }'),
+    'networks.blue.vxlan.vni: expected an integer from 1 to 16777215, got 16777216',
+  ],
+  [
+    'vxlan remote',
+    network('subnets: [10.0.0.0/24], vxlan: { vni: 4, local: 10.1.0.1, remotes: [nowhere] }'),
+    'networks.blue.vxlan.remotes[0]: expected an IPv4 or IPv6 address, got "nowhere"',
+  ],
+  [
+    'vxlan family',
+    network('subnets: [10.0.0.0/24], vxlan: { vni: 4, local: 10.1.0.1, remotes: ["fd00::1"] }'),
+    'networks.blue.vxlan.remotes[0]: expected an address of the family of local 10.1.0.1, got fd00::1',
+  ],
+  // Endpoints.
+  ['no network', `${BLUE}endpoints: { a: { netns: /run/netns/a } }`, `endpoints.a.network: missing; ${NAME}`],
+  [
+    'unknown network',
+    `${BLUE}endpoints: { a: { network: grey, netns: /run/netns/a } }`,
+    'endpoints.a.network: expected the name of a network, got "grey"',
+  ],
+  [
+    'no target',
+    `${BLUE}endpoints: { a: { network: blue } }`,
+    'endpoints.a: expected exactly one of netns, pid, container, got none of them',
+  ],
+  ['two targets', endpoint('pid: 7'), 'endpoints.a: expected exactly one of netns, pid, container, got netns and pid'],
+  [
+    'relative netns',
+    `${BLUE}endpoints: { a: { network: blue, netns: a } }`,
+    'endpoints.a.netns: expected an absolute path, got "a"',
+  ],
+  [
+    'pid',
+    `${BLUE}endpoints: { a: { network: blue, pid: 0 } }`,
+    'endpoints.a.pid: expected an integer from 1 to 4194304, got 0',
+  ],
+  [
+    'container name',
+    `${BLUE}endpoints: { a: { network: blue, container: "x/y" } }`,
+    `endpoints.a.container: ${NAME}, got "x/y"`,
+  ],
+  [
+    'endpoint named uplink',
+    `${BLUE}endpoints: { uplink: { network: blue, pid: 4 } }`,
+    'endpoints.uplink: the name uplink is kept for the uplink; take another',
+  ],
+  [
+    'interface length',
+    endpoint('interface: abcdefghijklmnop'),
+    `endpoints.a.interface: ${INTERFACE}, got "abcdefghijklmnop"`,
+  ],
+  ['interface slash', endpoint('interface: a/b'), `endpoints.a.interface: ${INTERFACE}, got "a/b"`],
+  ['interface space', endpoint('interface: "a b"'), `endpoints.a.interface: ${INTERFACE}, got "a b"`],
+  ['interface pattern', endpoint('interface: "eth%d"'), `endpoints.a.interface: ${INTERFACE}, got "eth%d"`],
+  [
+    'address',
+    endpoint('addresses: [172.30.0.300]'),
+    'endpoints.a.addresses[0]: expected an IPv4 or IPv6 address, got "172.30.0.300"',
+  ],
+  [
+    'address with leading zero',
+    endpoint('addresses: [172.30.0.010]'),
+    'endpoints.a.addresses[0]: expected an IPv4 or IPv6 address, got "172.30.0.010"',
+  ],
+  [
+    'address with zone',
+    endpoint('addresses: ["fe80::1%eth0"]'),
+    'endpoints.a.addresses[0]: expected an IPv4 or IPv6 address, got "fe80::1%eth0"',
+  ],
+  [
+    'address with prefix',
+    endpoint('addresses: [172.30.0.2/24]'),
+    'endpoints.a.addresses[0]: expected an address without a prefix length, got "172.30.0.2/24"',
+  ],
+  [
+    'address no list',
+    endpoint('addresses: 172.30.0.2'),
+    'endpoints.a.addresses: expected a list of addresses, got "172.30.0.2"',
+  ],
+  [
+    'address elsewhere',
+    endpoint('addresses: [172.31.0.2]'),
+    'endpoints.a.addresses[0]: expected an address in 172.30.0.0/24 of network blue, got 172.31.0.2',
+  ],
+  [
+    'network address',
+    endpoint('addresses: [172.30.0.0]'),
+    'endpoints.a.addresses[0]: 172.30.0.0 is the network address of network blue',
+  ],
+  [
+    'broadcast address',
+    endpoint('addresses: [172.30.0.255]'),
+    'endpoints.a.addresses[0]: 172.30.0.255 is the broadcast address of network blue',
+  ],
+  [
+    'gateway address',
+    endpoint('addresses: [172.30.0.1]'),
+    'endpoints.a.addresses[0]: 172.30.0.1 is the gateway address of network blue',
+  ],
+  [
+    'configured gateway',
+    'version: 1\nnetworks: { blue: { subnets: [10.0.0.0/24], gateways: [10.0.0.9] } }\nendpoints: { a: { network: blue, pid: 4, addresses: [10.0.0.9] } }',
+    'endpoints.a.addresses[0]: 10.0.0.9 is the gateway address of network blue',
+  ],
+  [
+    'duplicate address',
+    two('netns: /a, addresses: [172.30.0.5]', 'netns: /b, addresses: [172.30.0.5]'),
+    'endpoints.b.addresses[0]: 172.30.0.5 is already an address of endpoint a',
+  ],
+  [
+    'duplicate address, one endpoint',
+    endpoint('addresses: [172.30.0.5, 172.30.0.5]'),
+    'endpoints.a.addresses[1]: 172.30.0.5 is already an address of endpoint a',
+  ],
+  [
+    'mac syntax',
+    endpoint('mac: 02-42-ac-1e-00-02'),
+    'endpoints.a.mac: expected a MAC address such as 02:42:ac:1e:00:02, got "02-42-ac-1e-00-02"',
+  ],
+  [
+    'mac multicast',
+    endpoint('mac: 01:00:5e:00:00:01'),
+    'endpoints.a.mac: expected a unicast MAC address (first octet even, not all zero), got "01:00:5e:00:00:01"',
+  ],
+  [
+    'mac zero',
+    endpoint('mac: 00:00:00:00:00:00'),
+    'endpoints.a.mac: expected a unicast MAC address (first octet even, not all zero), got "00:00:00:00:00:00"',
+  ],
+  [
+    'duplicate mac',
+    two('netns: /a, mac: 02:00:00:00:00:0a', 'netns: /b, mac: 02:00:00:00:00:0A'),
+    'endpoints.b.mac: 02:00:00:00:00:0a is already the MAC of endpoint a',
+  ],
+  [
+    'same place',
+    two('netns: /a', 'netns: /a'),
+    'endpoints.b.interface: eth0 in netns /a already belongs to endpoint a',
+  ],
+  ['publish', endpoint('publish: ["80"]'), `endpoints.a.publish[0]: ${PUBLISH}, got "80"`],
+  ['publish port', endpoint('publish: ["80:70000"]'), `endpoints.a.publish[0]: ${PUBLISH}, got "80:70000"`],
+  [
+    'publish ranges',
+    endpoint('publish: ["80-81:90-92"]'),
+    'endpoints.a.publish[0]: expected two port ranges of equal length, got "80-81:90-92"',
+  ],
+  [
+    'publish protocol',
+    endpoint('publish: ["80:80/sctp"]'),
+    'endpoints.a.publish[0]: expected a published port of protocol tcp or udp, got "80:80/sctp"',
+  ],
+  [
+    'publish address',
+    endpoint('publish: ["10.0.0.256:80:80"]'),
+    'endpoints.a.publish[0]: expected an IPv4 address or an IPv6 address in brackets to publish on, got "10.0.0.256:80:80"',
+  ],
+  // Uplink.
+  ['uplink no mapping', `${BLUE}uplink: eth0`, 'uplink: expected a mapping with device and mode, got "eth0"'],
+  ['uplink no mode', uplink('device: up0'), 'uplink.mode: missing; expected one of own, shared, bridged, routed'],
+  [
+    'uplink mode',
+    uplink('device: up0, mode: nat'),
+    'uplink.mode: expected one of own, shared, bridged, routed, got "nat"',
+  ],
+  ['uplink no device', uplink('mode: bridged, network: blue'), `uplink.device: missing; ${INTERFACE}`],
+  ['uplink no network', uplink('device: up0, mode: bridged'), `uplink.network: missing; ${NAME}`],
+  [
+    'uplink unknown network',
+    uplink('device: up0, mode: bridged, network: grey'),
+    'uplink.network: expected the name of a network, got "grey"',
+  ],
+  [
+    'uplink key of another mode',
+    uplink('device: up0, mode: bridged, network: blue, addresses: []'),
+    'uplink.addresses: unknown key; expected one of device, mode, network, vlan',
+  ],
+  [
+    'uplink address',
+    uplink('device: up0, mode: own, addresses: [10.77.0.1]'),
+    'uplink.addresses[0]: expected an address with a prefix length, such as 10.77.0.1/24, got "10.77.0.1"',
+  ],
+  [
+    'uplink overlap',
+    uplink('device: up0, mode: own, addresses: [172.30.0.9/16]'),
+    'uplink.addresses[0]: 172.30.0.9/16 overlaps 172.30.0.0/24 of network blue',
+  ],
+  [
+    'uplink gateway',
+    uplink('device: up0, mode: own, addresses: [10.77.0.1/24], gateway: 10.78.0.1'),
+    'uplink.gateway: expected an address on the wire of 10.77.0.1/24, got 10.78.0.1',
+  ],
+  [
+    'uplink vlan',
+    uplink('device: up0, mode: bridged, network: blue, vlan: 4095'),
+    'uplink.vlan: expected an integer from 1 to 4094, got 4095',
+  ],
+  // Services and policy: validated before they are refused.
+  [
+    'service listen',
+    `${BLUE}services: { web: { network: blue, listen: ["10.77.0.1:8080"], backends: [] } }`,
+    'services.web.listen[0]: expected a listening address such as "10.77.0.1:8080/tcp", got "10.77.0.1:8080"',
+  ],
+  [
+    'service backend',
+    `${BLUE}services: { web: { network: blue, listen: ["10.77.0.1:80/tcp"], backends: [{ endpoint: x, port: 80 }] } }`,
+    'services.web.backends[0].endpoint: expected an endpoint of network blue, got "x"',
+  ],
+  [
+    'policy action',
+    `${BLUE}policy: [{ action: eat }]`,
+    'policy[0].action: expected one of accept, drop, reject, got "eat"',
+  ],
+  [
+    'policy cidr',
+    `${BLUE}policy: [{ to: { cidr: 10.0.0.1/8 }, action: drop }]`,
+    'policy[0].to.cidr: expected 10.0.0.0/8, the prefix without host bits, got "10.0.0.1/8"',
+  ],
+  [
+    'policy two matches',
+    `${BLUE}policy: [{ to: { cidr: 10.0.0.0/8, network: blue }, action: drop }]`,
+    'policy[0].to: expected exactly one of network, endpoint, cidr',
+  ],
+  [
+    'policy port',
+    `${BLUE}policy: [{ proto: tcp, ports: [70000], action: drop }]`,
+    'policy[0].ports[0]: expected an integer from 1 to 65535, got 70000',
+  ],
+  [
+    'policy ports without proto',
+    `${BLUE}policy: [{ ports: [22], action: drop }]`,
+    'policy[0].ports: ports need proto: tcp or proto: udp',
+  ],
+  [
+    'policy network',
+    `${BLUE}policy: [{ from: { network: grey }, action: drop }]`,
+    'policy[0].from.network: expected the name of a network, got "grey"',
+  ],
+  // Well formed, and not built yet.
+  [
+    'own',
+    uplink('device: up0, mode: own, addresses: [10.77.0.1/24], gateway: 10.77.0.254'),
+    'uplink.mode: own: not supported in this version',
+  ],
+  ['shared', uplink('device: up0, mode: shared'), 'uplink.mode: shared: not supported in this version'],
+  ['vlan', uplink('device: up0, mode: bridged, network: blue, vlan: 7'), 'uplink.vlan: not supported in this version'],
+  [
+    'isolated',
+    network('subnets: [10.0.0.0/24], isolated: true'),
+    'networks.blue.isolated: not supported in this version',
+  ],
+  [
+    'vxlan',
+    network('subnets: [10.0.0.0/24], vxlan: { vni: 42, local: 10.77.0.1, remotes: [10.77.0.2], port: 4789 }'),
+    'networks.blue.vxlan: not supported in this version',
+  ],
+  [
+    'published',
+    endpoint('publish: ["8080:80", "10.77.0.1:5201:5201/tcp", "6000-6010:6000-6010/udp", "[fd00::1]:80:80"]'),
+    'endpoints.a.publish: not supported in this version',
+  ],
+  [
+    'service',
+    `${endpoint('interface: e0')}services: { web: { network: blue, listen: ["10.77.0.1:8080/tcp"], scheduler: rr, backends: [{ endpoint: a, port: 80, weight: 2 }] } }`,
+    'services.web: not supported in this version',
+  ],
+  [
+    'policy',
+    `${BLUE}policy: [{ from: { network: blue }, to: { cidr: 10.0.0.0/8 }, proto: tcp, ports: [22, "80-90"], action: drop }]`,
+    'policy[0]: not supported in this version',
+  ],
+];
+
+for (const [what, yaml, line] of BAD) {
+  test(`refused: ${what}`, (t) => {
+    t.is(lineOf(yaml), `f.yaml: ${line}`);
+  });
+}
+
+test('aliases that multiply without end are refused', (t) => {
+  let yaml = 'version: 1\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n';
+  for (let i = 1; i < 9; i++) yaml += `a${i}: &a${i} [${new Array(10).fill(`*a${i - 1}`).join(', ')}]\n`;
+  t.regex(lineOf(yaml), /^f\.yaml: not valid YAML: Excessive alias count/);
+});
+
+test('defaults, canonical text and the order of the file', (t) => {
+  const config = parseConfiguration(
+    `version: 1
+networks:
+  blue: { subnets: [172.30.0.0/24, "FD00:0030::/64"], internal: true, masquerade: false, isolated: false }
+  red: { subnets: [10.0.0.0/8], gateways: [10.0.0.9], mtu: 9000, ageing: 10, fdb_limit: 5 }
+endpoints:
+  b: { network: blue, pid: 12, addresses: ["FD00:30:0:0::5"], mac: 02:42:AC:1E:00:02 }
+  a: { network: red, container: web.1, interface: net0, publish: [] }
+services: {}
+policy: []
+uplink: { device: up0, mode: bridged, network: red }
+`,
+    'f.yaml',
+  );
+  t.deepEqual(config.networks.get('blue'), {
+    subnets: ['172.30.0.0/24', 'fd00:30::/64'],
+    gateways: [],
+    mtu: 1500,
+    internal: true,
+    isolated: false,
+    masquerade: false,
+    ageing: 300,
+    fdb_limit: 16384,
+  });
+  t.like(config.networks.get('red'), { gateways: ['10.0.0.9'], mtu: 9000, ageing: 10, fdb_limit: 5 });
+  t.deepEqual([...config.endpoints.keys()], ['b', 'a']);
+  t.deepEqual(config.endpoints.get('b'), {
+    network: 'blue',
+    pid: 12,
+    interface: 'eth0',
+    addresses: ['fd00:30::5'],
+    mac: '02:42:ac:1e:00:02',
+    publish: [],
+  });
+  t.like(config.endpoints.get('a'), { container: 'web.1', interface: 'net0', addresses: [] });
+  t.deepEqual(config.uplink, { device: 'up0', mode: 'bridged', network: 'red' });
+});
+
+test('the same MAC in two networks is two interfaces of one host, and accepted', (t) => {
+  t.is(
+    lineOf(`version: 1
+networks: { x: { subnets: [10.0.0.0/24] }, y: { subnets: [10.0.1.0/24] } }
+endpoints:
+  a: { network: x, netns: /a, mac: 02:00:00:00:00:01 }
+  b: { network: y, netns: /b, mac: 02:00:00:00:00:01 }`),
+    'accepted',
+  );
+});
+
+test('a file that cannot be read says so', async (t) => {
+  await t.throwsAsync(loadConfiguration('/nonexistent/x.yaml'), { message: '/nonexistent/x.yaml: no such file' });
+  await t.throwsAsync(loadConfiguration('/'), { message: '/: is a directory; expected a YAML file' });
+});
+
+for (const name of ['quickstart', 'two-namespaces', 'bridged-uplink']) {
+  test(`examples/${name}.yaml is valid`, async (t) => {
+    const file = new URL(`../../../examples/${name}.yaml`, import.meta.url).pathname;
+    t.true((await loadConfiguration(file)).networks.size > 0);
+  });
+}

@@ -1,0 +1,113 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { contains, isUnicastMac, lastOf, parseAddress, parseSubnet } from '../../control/config/address.js';
+import { networkSchema } from '../../control/config/schema.js';
+import { Ipam, macFromAddress } from '../../control/ipam.js';
+
+const make = (...subnets: string[]): Ipam => new Ipam('blue', networkSchema.parse({ subnets }));
+
+test('addresses go out from the lowest on, after the gateway, one of each subnet', (t) => {
+  const ipam = make('172.30.0.0/24', 'fd00:30::/64');
+  t.deepEqual(ipam.complete('a', []), { addresses: ['172.30.0.2/24', 'fd00:30::2/64'], mac: '02:42:ac:1e:00:02' });
+  t.deepEqual(ipam.complete('b', []), { addresses: ['172.30.0.3/24', 'fd00:30::3/64'], mac: '02:42:ac:1e:00:03' });
+  ipam.release('a');
+  t.deepEqual(ipam.complete('c', []).addresses, ['172.30.0.2/24', 'fd00:30::2/64']);
+});
+
+test('what is asked for is kept and only the rest is chosen', (t) => {
+  const ipam = make('172.30.0.0/24', 'fd00:30::/64');
+  ipam.reserve('a', ['172.30.0.9'], '02:00:00:00:00:77');
+  t.deepEqual(ipam.complete('a', ['172.30.0.9'], '02:00:00:00:00:77'), {
+    addresses: ['172.30.0.9/24', 'fd00:30::2/64'],
+    mac: '02:00:00:00:00:77',
+  });
+});
+
+test('a gateway that is configured is not given out, and the first address then is', (t) => {
+  const ipam = new Ipam('blue', networkSchema.parse({ subnets: ['10.0.0.0/29'], gateways: ['10.0.0.2'] }));
+  t.deepEqual(ipam.complete('a', []).addresses, ['10.0.0.1/29']);
+  t.deepEqual(ipam.complete('b', []).addresses, ['10.0.0.3/29']);
+});
+
+test('errors name what has the address, and leave nothing reserved', (t) => {
+  const ipam = make('172.30.0.0/24');
+  ipam.reserve('a', ['172.30.0.5'], '02:00:00:00:00:01');
+  t.throws(() => ipam.reserve('b', ['172.30.0.6', '172.30.0.5']), {
+    message: 'addresses[1]: 172.30.0.5 is already an address of endpoint a',
+  });
+  t.throws(() => ipam.reserve('b', ['172.30.0.1']), {
+    message: 'addresses[0]: 172.30.0.1 is the gateway address of network blue',
+  });
+  t.throws(() => ipam.reserve('b', ['172.30.0.255']), {
+    message: 'addresses[0]: expected a host address of network blue, got 172.30.0.255',
+  });
+  t.throws(() => ipam.reserve('b', ['172.30.0.6'], '02:00:00:00:00:01'), {
+    message: 'mac: 02:00:00:00:00:01 is already the MAC of endpoint a',
+  });
+  t.false(ipam.holds('b'));
+  t.notThrows(() => ipam.reserve('c', ['172.30.0.6']));
+});
+
+test('a full subnet says so and gives back the other one', (t) => {
+  const ipam = make('fd00::/64', '10.0.0.0/30');
+  ipam.complete('a', []);
+  t.throws(() => ipam.complete('b', []), { message: 'no address left in 10.0.0.0/30 of network blue' });
+  t.false(ipam.holds('b'));
+  ipam.release('a');
+  t.deepEqual(ipam.complete('b', []).addresses, ['fd00::2/64', '10.0.0.2/30']);
+});
+
+test('a derived MAC that somebody asked for is not given twice', (t) => {
+  const ipam = make('172.30.0.0/24');
+  ipam.reserve('a', ['172.30.0.200'], '02:42:ac:1e:00:02');
+  const { addresses, mac } = ipam.complete('b', []);
+  t.deepEqual(addresses, ['172.30.0.2/24']);
+  t.not(mac, '02:42:ac:1e:00:02');
+  t.true(isUnicastMac(mac));
+});
+
+test('the MAC of an IPv6 address is stable, local and unicast', (t) => {
+  fc.assert(
+    fc.property(fc.bigInt({ min: 0n, max: (1n << 128n) - 1n }), fc.nat(3), (value, attempt) => {
+      const mac = macFromAddress({ family: 6, value }, attempt);
+      t.is(mac, macFromAddress({ family: 6, value }, attempt));
+      t.regex(mac, /^[0-9a-f][26ae](:[0-9a-f]{2}){5}$/);
+    }),
+  );
+});
+
+test('property: against a plain set: never two owners, always inside, the lowest free one, all given back', (t) => {
+  const step = fc.record({ owner: fc.nat(9), release: fc.boolean() });
+  fc.assert(
+    fc.property(
+      fc.constantFrom('10.0.0.0/29', '10.0.0.0/28', 'fd00::/125'),
+      fc.array(step, { maxLength: 60 }),
+      (text, steps) => {
+        const subnet = parseSubnet(text);
+        const ipam = make(text);
+        const held = new Map<string, bigint>();
+        const last = subnet.family === 4 ? lastOf(subnet) - 1n : lastOf(subnet);
+        for (const { owner, release } of steps) {
+          const name = `e${owner}`;
+          if (release || held.has(name)) {
+            ipam.release(name);
+            held.delete(name);
+            continue;
+          }
+          const taken = new Set([...held.values(), subnet.base + 1n]);
+          let lowest = subnet.base + 1n;
+          while (taken.has(lowest)) lowest++;
+          if (lowest > last) {
+            t.throws(() => ipam.complete(name, []));
+            continue;
+          }
+          const given = parseAddress(ipam.complete(name, []).addresses[0]?.split('/')[0] ?? '');
+          t.truthy(given !== null && contains(subnet, given));
+          t.is(given?.value, lowest);
+          held.set(name, lowest);
+        }
+        for (let owner = 0; owner <= 9; owner++) t.is(ipam.holds(`e${owner}`), held.has(`e${owner}`));
+      },
+    ),
+  );
+});
