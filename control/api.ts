@@ -202,11 +202,12 @@ export function buildApi(daemon: Daemon, logger: Logger, socket: string): { app:
 export async function startApi(daemon: Daemon, logger: Logger, socket: string): Promise<Api> {
   const { app, captures } = buildApi(daemon, logger, socket);
   await app.ready();
-  await listenPrivately(app.server, socket);
+  const removeFile = await listenPrivately(app.server, socket);
   return {
     socket,
     close: async () => {
-      // No new requests first (this also unlinks the socket), then captures end well, then whoever still hangs on goes.
+      // No new requests first, then captures end well, then whoever still hangs on goes.
+      removeFile();
       const closed = new Promise<void>((resolve) => app.server.close(() => resolve()));
       await captures.stopAll();
       app.server.closeIdleConnections();

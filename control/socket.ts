@@ -3,15 +3,17 @@
  * everybody but its owner from the moment it exists.
  */
 
-import { lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import { chmodSync, linkSync, lstatSync, mkdirSync, mkdtempSync, rmSync, unlinkSync } from 'node:fs';
 import { connect, type Server } from 'node:net';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { firstLine, TaplineError } from './errors.js';
 
 export const DEFAULT_SOCKET = '/run/tapline/tapline.sock';
 
 /** sizeof(sockaddr_un.sun_path) less its final zero. */
 const SOCKET_PATH_BYTES = 107;
+/** `/.XXXXXX/s` behind the directory: where listenPrivately binds. */
+const PRIVATE_PATH_BYTES = 10;
 
 /** `--socket`, else TAPLINE_SOCKET, else the default. */
 export function socketPath(option: string | undefined, env: NodeJS.ProcessEnv): string {
@@ -48,8 +50,9 @@ function answers(path: string): Promise<boolean> {
  * @throws TaplineError `conflict` when another daemon answers; `invalid` for a path that cannot be a socket's
  */
 export async function claimSocket(path: string): Promise<void> {
-  if (Buffer.byteLength(path) > SOCKET_PATH_BYTES) {
-    throw new TaplineError('invalid', `socket path of more than ${SOCKET_PATH_BYTES} bytes: ${path}`);
+  const longest = Math.max(Buffer.byteLength(path), Buffer.byteLength(dirname(path)) + PRIVATE_PATH_BYTES);
+  if (longest > SOCKET_PATH_BYTES) {
+    throw new TaplineError('invalid', `socket path too long, ${SOCKET_PATH_BYTES} bytes at most: ${path}`);
   }
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
@@ -69,21 +72,40 @@ export async function claimSocket(path: string): Promise<void> {
 }
 
 /**
- * Listens with mode 0600. Node binds inside the call, so the umask is ours for no longer than that.
+ * Listens with mode 0600 from the moment the path exists: the socket is bound inside a directory that only we can enter,
+ * made private there, and then linked to its place, which also fails where another daemon was quicker. (A umask would do
+ * for the mode, but it holds for the whole process.)
  *
+ * @returns a function that removes the socket's file, to be called when the server has closed
  * @throws TaplineError `conflict` when the path was taken meanwhile, `failure` otherwise
  */
-export async function listenPrivately(server: Server, path: string): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const before = process.umask(0o177);
-    try {
-      server.once('error', (error: NodeJS.ErrnoException) => {
-        const kind = error.code === 'EADDRINUSE' ? 'conflict' : 'failure';
-        reject(new TaplineError(kind, `cannot listen on ${path}: ${firstLine(error)}`));
-      });
-      server.listen(path, resolve);
-    } finally {
-      process.umask(before);
-    }
+export async function listenPrivately(server: Server, path: string): Promise<() => void> {
+  let directory = '';
+  try {
+    directory = mkdtempSync(join(dirname(path), '.'));
+    const bound = join(directory, 's');
+    await listen(server, bound);
+    chmodSync(bound, 0o600);
+    linkSync(bound, path);
+  } catch (error) {
+    server.close();
+    const taken = (error as NodeJS.ErrnoException).code === 'EEXIST';
+    throw new TaplineError(taken ? 'conflict' : 'failure', `cannot listen on ${path}: ${firstLine(error)}`);
+  } finally {
+    if (directory !== '') rmSync(directory, { recursive: true, force: true });
+  }
+  const inode = inodeOf(path);
+  return () => {
+    if (inode !== null && inodeOf(path) === inode) unlinkSync(path);
+  };
+}
+
+function listen(server: Server, path: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, () => {
+      server.off('error', reject);
+      resolve();
+    });
   });
 }

@@ -1,0 +1,401 @@
+import { linkSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { pino } from 'pino';
+import { ApiClient } from '../../cli/client.js';
+import { buildApi, startApi } from '../../control/api.js';
+import { claimSocket } from '../../control/socket.js';
+import { config, eventually, type Fixture, makeFixture, NETWORKS } from './support/fixture.js';
+
+const SILENT = pino({ level: 'silent' });
+
+// biome-ignore lint/suspicious/noExplicitAny: answers are compared as they are, whatever their shape.
+type Answer = [status: number, body: any];
+type Method = 'GET' | 'POST' | 'DELETE';
+
+async function makeApi(
+  t: ExecutionContext,
+): Promise<Fixture & { ask: (method: Method, url: string, body?: unknown) => Promise<Answer> }> {
+  const fixture = makeFixture();
+  await fixture.daemon.apply(config(NETWORKS));
+  fixture.system.addNamespace('/ns/a');
+  fixture.system.addNamespace('/ns/b');
+  const { app } = buildApi(fixture.daemon, SILENT, '/test.sock');
+  t.teardown(async () => {
+    await app.close();
+    await fixture.daemon.stop();
+  });
+  const ask = async (method: Method, url: string, body?: unknown): Promise<Answer> => {
+    const response = await app.inject({ method, url, ...(body === undefined ? {} : { payload: body as object }) });
+    return [response.statusCode, response.payload === '' ? null : response.json()];
+  };
+  return { ...fixture, ask };
+}
+
+function temporaryDirectory(t: ExecutionContext): string {
+  const directory = mkdtempSync(join(tmpdir(), 'tapline-api-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+test('networks: create, list, inspect, remove', async (t) => {
+  const { ask } = await makeApi(t);
+  const created = {
+    name: 'green',
+    state: 'up',
+    subnets: ['10.9.0.0/24'],
+    gateways: ['10.9.0.1'],
+    mtu: 1400,
+    internal: false,
+    isolated: false,
+    masquerade: true,
+    ageing: 300,
+    fdb_limit: 16384,
+    uplink: null,
+    endpoints: [],
+  };
+  t.deepEqual(await ask('POST', '/v1/networks', { name: 'green', subnets: ['10.9.0.0/24'], mtu: 1400 }), [
+    201,
+    created,
+  ]);
+  t.deepEqual(await ask('GET', '/v1/networks/green'), [200, created]);
+  const [, all] = await ask('GET', '/v1/networks');
+  t.deepEqual(
+    all.map(({ name }: { name: string }) => name),
+    ['blue', 'red', 'green'],
+  );
+  t.deepEqual(await ask('DELETE', '/v1/networks/green'), [204, null]);
+  t.deepEqual(await ask('GET', '/v1/networks/green'), [404, { error: 'no network green' }]);
+});
+
+test('endpoints: connect, list, inspect, disconnect', async (t) => {
+  const { ask } = await makeApi(t);
+  const view = {
+    name: 'a',
+    state: 'up',
+    network: 'blue',
+    netns: '/ns/a',
+    pid: null,
+    container: null,
+    interface: 'eth0',
+    addresses: ['172.30.0.2/24', 'fd00:30::2/64'],
+    mac: '02:42:ac:1e:00:02',
+  };
+  t.deepEqual(await ask('POST', '/v1/endpoints', { network: 'blue', netns: '/ns/a' }), [201, view]);
+  t.deepEqual(await ask('GET', '/v1/endpoints'), [200, [view]]);
+  t.deepEqual(await ask('GET', '/v1/endpoints/a'), [200, view]);
+  t.like((await ask('GET', '/v1/networks/blue'))[1], { endpoints: ['a'] });
+  const kept = 'network blue still has endpoints a; disconnect them first, or use --force';
+  t.deepEqual(await ask('DELETE', '/v1/networks/blue'), [409, { error: kept }]);
+  t.deepEqual(await ask('DELETE', '/v1/endpoints/a'), [204, null]);
+  t.deepEqual(await ask('DELETE', '/v1/endpoints/a'), [404, { error: 'no endpoint a' }]);
+});
+
+test("an endpoint without a name gets its target's, and with the network behind it where that is taken", async (t) => {
+  const { ask, system } = await makeApi(t);
+  system.addContainer('c1', 70);
+  system.addProcess(71);
+  const nameOf = async (body: object): Promise<string> => (await ask('POST', '/v1/endpoints', body))[1].name;
+  t.is(await nameOf({ network: 'blue', container: 'c1' }), 'c1');
+  t.is(await nameOf({ network: 'red', container: 'c1', interface: 'eth1' }), 'c1.red');
+  t.is(await nameOf({ network: 'blue', pid: 71 }), 'pid-71');
+  t.is(await nameOf({ network: 'blue', netns: '/ns/a' }), 'a');
+  t.deepEqual(await ask('POST', '/v1/endpoints', { network: 'blue', netns: '/ns/a' }), [
+    409,
+    { error: 'name: endpoint a already exists' },
+  ]);
+  t.deepEqual(await ask('POST', '/v1/endpoints', { network: 'blue', netns: '/ns/' }), [
+    400,
+    { error: 'name: cannot be derived from ""; give one' },
+  ]);
+});
+
+/** Request, status, error line: the same lines as in a file. */
+const REFUSED: readonly (readonly [Method, string, unknown, number, string])[] = [
+  ['POST', '/v1/networks', { name: 'x' }, 400, 'subnets: missing; expected a list of subnets'],
+  [
+    'POST',
+    '/v1/networks',
+    { name: 'x', subnets: ['10.0.0.0/24'], foo: 1 },
+    400,
+    'foo: unknown key; expected one of subnets, gateways, mtu, internal, isolated, masquerade, ageing, fdb_limit, vxlan',
+  ],
+  [
+    'POST',
+    '/v1/networks',
+    { name: 'x', subnets: ['10.0.0.0/24'], mtu: 1 },
+    400,
+    'mtu: expected an integer from 68 to 65535, got 1',
+  ],
+  [
+    'POST',
+    '/v1/networks',
+    { name: 'x', subnets: ['10.0.0.0/24'], isolated: true },
+    400,
+    'isolated: not supported in this version',
+  ],
+  [
+    'POST',
+    '/v1/networks',
+    { name: 'x', subnets: ['172.30.0.0/16'] },
+    409,
+    'subnets[0]: 172.30.0.0/16 overlaps 172.30.0.0/24 of network blue',
+  ],
+  ['POST', '/v1/networks', { name: 'blue', subnets: ['10.0.0.0/24'] }, 409, 'network blue already exists'],
+  ['POST', '/v1/networks', [], 400, 'expected a JSON object as the body of the request'],
+  [
+    'POST',
+    '/v1/endpoints',
+    { network: 'blue' },
+    400,
+    'expected exactly one of netns, pid, container, got none of them',
+  ],
+  [
+    'POST',
+    '/v1/endpoints',
+    { network: 'grey', netns: '/ns/a' },
+    404,
+    'network: expected the name of a network, got "grey"',
+  ],
+  [
+    'POST',
+    '/v1/endpoints',
+    { network: 'blue', netns: '/ns/a', addresses: ['1.2.3'] },
+    400,
+    'addresses[0]: expected an IPv4 or IPv6 address, got "1.2.3"',
+  ],
+  [
+    'POST',
+    '/v1/endpoints',
+    { network: 'blue', netns: '/ns/x' },
+    404,
+    'netns: expected an existing network namespace, got /ns/x, which is none',
+  ],
+  ['DELETE', '/v1/networks/grey', undefined, 404, 'no network grey'],
+  ['DELETE', '/v1/networks/blue?force=maybe', undefined, 400, 'force: expected true or false, got "maybe"'],
+  ['GET', '/v1/endpoints/x', undefined, 404, 'no endpoint x'],
+  ['GET', '/v1/fdb?network=grey', undefined, 404, 'no network grey'],
+  ['GET', '/v1/capture', undefined, 400, 'target: missing; expected the name of an endpoint or a network, or uplink'],
+  ['GET', '/v1/capture?target=x', undefined, 404, 'target: no endpoint or network x'],
+  ['GET', '/v1/capture?target=endpoint:blue', undefined, 404, 'target: no endpoint blue'],
+  ['GET', '/v1/capture?target=uplink', undefined, 404, 'target: no uplink is configured'],
+  [
+    'GET',
+    '/v1/capture?target=blue&snaplen=-1',
+    undefined,
+    400,
+    'snaplen: expected an integer from 0 to 65535, got "-1"',
+  ],
+  [
+    'GET',
+    '/v1/capture?target=blue&count=x',
+    undefined,
+    400,
+    'count: expected an integer from 0 to 1000000000, got "x"',
+  ],
+  ['DELETE', '/v1/capture/7', undefined, 404, 'no capture 7'],
+  ['GET', '/v1/nothing', undefined, 404, 'no such request: GET /v1/nothing'],
+];
+
+for (const [method, url, body, status, error] of REFUSED) {
+  test(`refused: ${method} ${url} ${body === undefined ? '' : JSON.stringify(body)}`, async (t) => {
+    const { ask } = await makeApi(t);
+    t.deepEqual(await ask(method, url, body), [status, { error }]);
+  });
+}
+
+test('a failing dataplane is 500 with its line', async (t) => {
+  const { ask, dataplane } = await makeApi(t);
+  dataplane.failing.add('addPort a');
+  t.deepEqual(await ask('POST', '/v1/endpoints', { network: 'blue', netns: '/ns/a' }), [
+    500,
+    { error: 'EIO addPort a told to fail' },
+  ]);
+});
+
+test('broken JSON is 400', async (t) => {
+  const { daemon } = await makeApi(t);
+  const { app } = buildApi(daemon, SILENT, '/test.sock');
+  const response = await app.inject({
+    method: 'POST',
+    url: '/v1/networks',
+    headers: { 'content-type': 'application/json' },
+    payload: '{',
+  });
+  t.is(response.statusCode, 400);
+  t.deepEqual(Object.keys(response.json()), ['error']);
+  const text = await app.inject({
+    method: 'POST',
+    url: '/v1/networks',
+    headers: { 'content-type': 'text/plain' },
+    payload: 'x',
+  });
+  t.is(text.statusCode, 400);
+  await app.close();
+});
+
+test('tables speak of names', async (t) => {
+  const { ask, dataplane } = await makeApi(t);
+  await ask('POST', '/v1/endpoints', { network: 'blue', netns: '/ns/a' });
+  const network = [...dataplane.networks].find(([, { name }]) => name === 'blue')?.[0] ?? -1;
+  dataplane.fdbEntries.push({
+    mac: '02:42:ac:1e:00:02',
+    network,
+    port: dataplane.portNamed('a'),
+    ageSeconds: 3,
+    static: false,
+  });
+  dataplane.rxDrops = { runt: 2, no_destination: 5 };
+  dataplane.txDrops = { tx_queue_full: 1 };
+  t.like((await ask('GET', '/v1/ports'))[1][0], { name: 'a', kind: 'tap', network: 'blue', rxPackets: 10 });
+  const entry = { mac: '02:42:ac:1e:00:02', network: 'blue', port: 'a', ageSeconds: 3, static: false };
+  t.deepEqual(await ask('GET', '/v1/fdb'), [200, [entry]]);
+  t.deepEqual(await ask('GET', '/v1/fdb?network=red'), [200, []]);
+  const drops = [
+    { reason: 'runt', text: 'frame shorter than an Ethernet header', rx: 2, tx: 0 },
+    { reason: 'no_destination', text: 'no other port in the network', rx: 5, tx: 0 },
+    { reason: 'tx_queue_full', text: 'the port took no more frames', rx: 0, tx: 1 },
+  ];
+  t.deepEqual(await ask('GET', '/v1/drops'), [
+    200,
+    { received: 20, copies: 3, delivered: 16, drops, ports: [{ port: 'a', network: 'blue', drops }] },
+  ]);
+  t.like((await ask('GET', '/v1/status'))[1], {
+    engine: 'epoll',
+    engineReason: 'a double',
+    socket: '/test.sock',
+    networks: 2,
+    endpoints: 1,
+    uplink: null,
+    captures: [],
+  });
+});
+
+test('the socket is private, and is gone after the end', async (t) => {
+  const directory = temporaryDirectory(t);
+  const socket = join(directory, 'run', 'deep', 'tapline.sock');
+  const { daemon } = makeFixture();
+  await claimSocket(socket);
+  const api = await startApi(daemon, SILENT, socket);
+  t.is(statSync(socket).mode & 0o777, 0o600);
+  t.deepEqual(readdirSync(join(directory, 'run', 'deep')), ['tapline.sock']);
+  t.deepEqual(await new ApiClient(socket).get('/v1/networks'), []);
+  await t.throwsAsync(claimSocket(socket), {
+    message: `another tapline daemon answers on ${socket}; stop it, or choose another --socket`,
+  });
+  await api.close();
+  t.is(statSync(socket, { throwIfNoEntry: false }), undefined);
+  await daemon.stop();
+});
+
+test('a stale socket is replaced; another kind of file is not; a long path is refused', async (t) => {
+  const directory = temporaryDirectory(t);
+  const stale = join(directory, 'stale.sock');
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(`${stale}.live`, resolve));
+  linkSync(`${stale}.live`, stale);
+  await new Promise((resolve) => server.close(resolve));
+  t.true(statSync(stale).isSocket());
+  await claimSocket(stale);
+  t.is(statSync(stale, { throwIfNoEntry: false }), undefined);
+  const file = join(directory, 'file');
+  writeFileSync(file, 'x');
+  await t.throwsAsync(claimSocket(file), {
+    message: `${file} exists and is not a socket; choose another with --socket`,
+  });
+  t.is(statSync(file).size, 1);
+  await t.throwsAsync(claimSocket(`/${'x'.repeat(107)}`), { message: /^socket path too long, 107 bytes at most: / });
+});
+
+async function serve(t: ExecutionContext): Promise<Fixture & { client: ApiClient }> {
+  const fixture = makeFixture();
+  await fixture.daemon.apply(config(NETWORKS));
+  fixture.system.addNamespace('/ns/a');
+  const socket = join(temporaryDirectory(t), 'tapline.sock');
+  const api = await startApi(fixture.daemon, SILENT, socket);
+  t.teardown(async () => {
+    await api.close();
+    await fixture.daemon.stop();
+  });
+  const client = new ApiClient(socket);
+  await client.post('/v1/endpoints', { network: 'blue', netns: '/ns/a' });
+  return { ...fixture, client };
+}
+
+async function readAll(stream: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+/** Block types of a little-endian pcapng file (draft-ietf-opsawg-pcapng section 3). */
+function blockTypes(file: Buffer): number[] {
+  const types: number[] = [];
+  for (let at = 0; at < file.length; at += file.readUInt32LE(at + 4)) types.push(file.readUInt32LE(at));
+  return types;
+}
+
+const SECTION = 0x0a0d0d0a;
+const INTERFACE = 1;
+const PACKET = 6;
+
+test('a capture ends at its count, as a whole file, and says what it has', async (t) => {
+  const { client, dataplane } = await serve(t);
+  const incoming = await client.stream('/v1/capture', { target: 'a', snaplen: 64, count: 2 });
+  const capture = dataplane.captures[0]!;
+  t.deepEqual(capture.filter, { port: dataplane.portNamed('a'), network: null, snapLength: 64 });
+  for (let i = 0; i < 4; i++) capture.deliver(dataplane.portNamed('a'), new Uint8Array(60));
+  t.deepEqual(blockTypes(await readAll(incoming)), [SECTION, INTERFACE, PACKET, PACKET]);
+  t.is(incoming.trailers['x-tapline-frames'], '2');
+  t.is(incoming.trailers['x-tapline-lost'], '0');
+  t.true(capture.stopped);
+});
+
+test('a capture ends when it is asked to, with frames that come until then', async (t) => {
+  const { client, dataplane } = await serve(t);
+  const incoming = await client.stream('/v1/capture', { target: 'blue' });
+  dataplane.captures[0]!.deliver(dataplane.portNamed('a'), new Uint8Array(60));
+  t.like((await client.get<{ captures: object[] }>('/v1/status')).captures, [{ target: 'blue', frames: 1, lost: 0 }]);
+  t.like(await client.delete(`/v1/capture/${incoming.headers['x-tapline-capture']}`), { frames: 1 });
+  t.deepEqual(blockTypes(await readAll(incoming)), [SECTION, INTERFACE, PACKET]);
+  t.like(await client.get('/v1/status'), { captures: [] });
+});
+
+test('a capture ends when its reader goes', async (t) => {
+  const { client, dataplane } = await serve(t);
+  const incoming = await client.stream('/v1/capture', { target: 'blue' });
+  incoming.destroy();
+  await eventually(() => dataplane.captures[0]!.stopped);
+  t.deepEqual((await client.get<{ captures: object[] }>('/v1/status')).captures, []);
+});
+
+test('a capture ends when its endpoint does', async (t) => {
+  const { client, dataplane } = await serve(t);
+  const incoming = await client.stream('/v1/capture', { target: 'endpoint:a' });
+  await client.delete('/v1/endpoints/a');
+  t.deepEqual(blockTypes(await readAll(incoming)), [SECTION, INTERFACE]);
+  t.true(dataplane.captures[0]!.stopped);
+});
+
+test('a slow reader loses frames, which are counted, and memory stays bounded', async (t) => {
+  const { client, dataplane } = await serve(t);
+  const incoming = await client.stream('/v1/capture', { target: 'blue' });
+  incoming.pause();
+  const capture = dataplane.captures[0]!;
+  capture.lost = 3;
+  const port = dataplane.portNamed('a');
+  for (let i = 0; i < 4000; i++) {
+    capture.deliver(port, new Uint8Array(4096));
+    if (i % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  const { captures } = await client.get<{ captures: { frames: number; lost: number }[] }>('/v1/status');
+  const { frames, lost } = captures[0]!;
+  t.true(lost > 3);
+  t.is(frames + lost - 3, 4000);
+  await client.delete(`/v1/capture/${incoming.headers['x-tapline-capture']}`);
+  const types = blockTypes(await readAll(incoming));
+  t.is(types.filter((type) => type === PACKET).length, frames);
+  t.is(incoming.trailers['x-tapline-lost'], String(lost));
+});
