@@ -140,8 +140,6 @@ export function completeChecksum(arena: Arena, packet: Packet): void {
   const from = packet.start + packet.checksumStart;
   storeChecksum(arena.view, from, packet.start + packet.length, packet.checksumOffset);
   packet.vnetFlags &= ~VNET_F_NEEDS_CSUM;
-  packet.checksumStart = 0;
-  packet.checksumOffset = 0;
   writeVnetHeader(arena, packet);
 }
 

@@ -31,16 +31,7 @@ import {
   ARP_LENGTH,
   ARP_PROTOCOL_TYPE,
 } from './arp.js';
-import {
-  ETHERNET_DESTINATION,
-  ETHERNET_HEADER_LENGTH,
-  ETHERNET_SOURCE,
-  ETHERNET_TYPE,
-  ETHERTYPE_ARP,
-  ETHERTYPE_IPV4,
-  ETHERTYPE_IPV6,
-  MAC_LOW,
-} from './ethernet.js';
+import { ETHERNET_HEADER_LENGTH, ETHERNET_TYPE, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from './ethernet.js';
 import { ICMP_HEADER_LENGTH } from './icmp.js';
 import { ICMPV6_HEADER_LENGTH, PROTOCOL_ICMPV6 } from './icmpv6.js';
 import {
@@ -118,10 +109,12 @@ function unparsed(packet: Packet, reason: number): number {
 
 function parseEthernet(view: DataView, packet: Packet): void {
   const start = packet.start;
-  packet.dstHigh = view.getUint16(start + ETHERNET_DESTINATION);
-  packet.dstLow = view.getInt32(start + ETHERNET_DESTINATION + MAC_LOW);
-  packet.srcHigh = view.getUint16(start + ETHERNET_SOURCE);
-  packet.srcLow = view.getInt32(start + ETHERNET_SOURCE + MAC_LOW);
+  const first = view.getInt32(start); // destination, octets 0 to 3
+  const second = view.getInt32(start + 4); // destination, 4 and 5; source, 0 and 1
+  packet.dstHigh = first >>> 16;
+  packet.dstLow = (first << 16) | (second >>> 16);
+  packet.srcHigh = second & 0xffff;
+  packet.srcLow = view.getInt32(start + 8);
   packet.vlan = -1;
   packet.vlanType = 0;
   packet.innerVlan = -1;
