@@ -67,6 +67,7 @@ export interface StartOptions {
 
 /** @throws Error, one line, where the engine asked for is not to be had */
 export async function startDataplane(options: StartOptions): Promise<Dataplane> {
+  applyV8Flags();
   const { engine, reason } = chooseEngine(options.engine);
   const dataplane = new WorkerDataplane(engine, reason, options.logger);
   await dataplane.start();

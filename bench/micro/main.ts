@@ -1,0 +1,93 @@
+/** `npm run bench:micro [-- FILTER] [--json]`: in-memory benchmarks of core/. Exit code 1 where a bar is missed. */
+
+import { spawnSync } from 'node:child_process';
+import { cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { applyV8Flags } from '../../control/v8-flags.js';
+import { heapGrowth } from './heap.js';
+import { type Case, type Result, runCase } from './suite.js';
+import { switchCases } from './switch.js';
+import { wireCases } from './wire.js';
+
+/** One group a process: V8 specialises the hot path for the kinds of objects it has met, and groups would spoil each other's. */
+const GROUPS: Record<string, () => Case[]> = { wire: wireCases, switch: switchCases };
+
+function main(): void {
+  const words = process.argv.slice(2);
+  const json = words.includes('--json');
+  const only = words.find((word) => !word.startsWith('--'));
+  const at = words.indexOf('--case');
+  applyV8Flags();
+  if (at >= 0) {
+    runOne(words[at + 1], Number(words[at + 2]));
+    return;
+  }
+  if (words.includes('--heap')) {
+    process.stdout.write(JSON.stringify(heapGrowth()));
+    return;
+  }
+  report(only, json);
+}
+
+/** Child process: one case, its result as JSON. */
+function runOne(group: string, index: number): void {
+  process.stdout.write(JSON.stringify(runCase(GROUPS[group]()[index])));
+}
+
+function report(only: string | undefined, json: boolean): void {
+  const results: Result[] = [];
+  for (const [group, cases] of Object.entries(GROUPS)) {
+    cases().forEach((item, index) => {
+      if (only !== undefined && !`${group} ${item.name}`.toLowerCase().includes(only.toLowerCase())) return;
+      const result = child<Result>(['--case', group, String(index)]);
+      results.push(result);
+      if (!json) print(result);
+    });
+  }
+  const heap = only === undefined || 'heap'.includes(only) ? child<ReturnType<typeof heapGrowth>>(['--heap']) : null;
+  const missed =
+    results.filter((result) => result.bar !== null && result.perSecond < result.bar).length +
+    (heap?.ok === false ? 1 : 0);
+  if (json) console.log(JSON.stringify({ node: process.version, cpu: cpus()[0]?.model, results, heap }, null, 2));
+  else if (heap !== null)
+    console.log(
+      `heap growth over ${heap.packets} packets: ${heap.bytes} bytes  ${heap.ok ? 'ok (none but the measuring)' : 'MISSED'}`,
+    );
+  if (results.length === 0 && heap === null) throw new Error(`no benchmark matches ${only}`);
+  process.exitCode = missed > 0 ? 1 : 0;
+}
+
+function child<T>(words: string[]): T {
+  const run = spawnSync(
+    process.execPath,
+    ['--expose-gc', '--max-semi-space-size=64', fileURLToPath(import.meta.url), ...words],
+    {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
+  if (run.status !== 0) throw new Error(`benchmark ${words.join(' ')} failed`);
+  return JSON.parse(run.stdout) as T;
+}
+
+function print(result: Result): void {
+  const rate =
+    result.unit === 'bytes'
+      ? `${(result.perSecond / 1e9).toFixed(2)} GB/s`
+      : `${(result.perSecond / 1e6).toFixed(1)} M ${result.unit}/s`;
+  const cost = result.unit === 'bytes' ? '' : `${result.nanoseconds.toFixed(1)} ns`;
+  console.log(
+    `${result.name.padEnd(46)} ${rate.padStart(20)} ${cost.padStart(10)}  ±${result.margin.toFixed(1)} %  ${verdict(result)}`,
+  );
+}
+
+function verdict(result: Result): string {
+  if (result.bar === null) return '';
+  const bar = `bar ${result.bar / 1e6} M`;
+  if (result.perSecond < result.bar) return `${bar}: MISSED`;
+  return result.aim !== null && result.perSecond >= result.aim
+    ? `${bar}, aim ${result.aim / 1e6} M: both met`
+    : `${bar}: met`;
+}
+
+main();
