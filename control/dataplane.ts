@@ -35,6 +35,7 @@ import type {
   PortSpec,
   Totals,
 } from './types.js';
+import { applyV8Flags } from './v8-flags.js';
 import type {
   Command,
   Reply,

@@ -30,7 +30,7 @@ export function heapGrowth(): HeapResult {
       dataplane.process(slot);
     }
   };
-  burst(200_000);
+  burst(2_000_000);
   const before = usedHeap();
   burst(PACKETS);
   const now = process.memoryUsage().heapUsed;
