@@ -201,7 +201,7 @@ export function writePcap(frames: readonly Uint8Array[]): Uint8Array {
  * as it is. Any length from 0 to about 64 KiB can come out.
  */
 export function mutate(frame: Uint8Array, random: Random): Uint8Array {
-  let bytes = frame.slice();
+  let bytes: Uint8Array = frame.slice();
   for (let changes = 1 + random(3); changes > 0; changes--) bytes = change(bytes, random);
   return bytes;
 }
