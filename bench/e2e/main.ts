@@ -56,7 +56,7 @@ async function benchmark(options: Options, interrupt: AbortSignal): Promise<Repo
     ['ip', 'gcc', 'ping', ...new Set(plan.scenarios.flatMap((scenario) => scenario.tools))],
     process.env.PATH,
   );
-  const environment = readEnvironment(options);
+  const environment = readEnvironment();
   const scope = new Scope(say);
   try {
     const directory = mkdtempSync(join(tmpdir(), 'tapline-bench-'));
@@ -64,9 +64,16 @@ async function benchmark(options: Options, interrupt: AbortSignal): Promise<Repo
     const binaries = join(ROOT, 'dist/bench/peers');
     const context: Context = { scope, interrupt, root: ROOT, directory, binaries, options, say };
     await compile(join(ROOT, 'bench/peers'), binaries, interrupt);
-    const scenarios = await runScenarios(context, plan.scenarios);
+    const { scenarios, engine } = await runScenarios(context, plan.scenarios);
     const endpoints = plan.endpoints ? await inScope(context, measureEndpoints) : null;
-    return { environment, options, scenarios, endpoints, leftOut: plan.leftOut };
+    return {
+      environment,
+      options,
+      engine: engine ?? endpoints?.engine ?? null,
+      scenarios,
+      endpoints,
+      leftOut: plan.leftOut,
+    };
   } finally {
     await scope.close();
   }

@@ -4,8 +4,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Scope } from './scope.js';
 
-/** Milliseconds that a daemon has between SIGTERM and SIGKILL. */
-const STOP_TIMEOUT = 10_000;
+/** Milliseconds that a daemon has between SIGTERM and SIGKILL; the kernel alone takes 20 ms to remove one TAP. */
+const STOP_TIMEOUT = 60_000;
 
 export interface RunOptions {
   readonly interrupt: AbortSignal;

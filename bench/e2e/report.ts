@@ -8,6 +8,8 @@ import { ENDPOINT_BARS, type EndpointsResult } from './scenarios/endpoints.js';
 export interface Report {
   readonly environment: Environment;
   readonly options: Options;
+  /** The engine that Tapline ran on; null when it took no part. */
+  readonly engine: string | null;
   readonly scenarios: readonly ScenarioResult[];
   readonly endpoints: EndpointsResult | null;
   /** Parts that were asked for and cannot be had with the chosen peers. */
@@ -19,19 +21,16 @@ export interface Environment {
   readonly cpuModel: string;
   readonly kernel: string;
   readonly node: string;
-  /** Tapline's engine, as asked for on the command line. */
-  readonly engine: string;
   /** Mean number of running processes over the minute before the run: what else the machine had to do. */
   readonly loadBefore: number;
 }
 
-export function readEnvironment(options: Options): Environment {
+export function readEnvironment(): Environment {
   return {
     cpus: cpus().length,
     cpuModel: cpus()[0]?.model.trim() ?? 'unknown',
     kernel: release(),
     node: process.version,
-    engine: options.engine ?? 'default',
     loadBefore: loadavg()[0] as number,
   };
 }
@@ -41,17 +40,24 @@ export function toJson(report: Report): string {
 }
 
 export function toText(report: Report): string {
-  const { environment, options } = report;
-  const parts = [
-    `${environment.cpus} × ${environment.cpuModel}, Linux ${environment.kernel}, Node ${environment.node}, engine ${environment.engine}, load before ${environment.loadBefore.toFixed(2)}`,
-    `medians of ${options.rounds} rounds of ${options.seconds} s; ratios: Tapline to the peer named, median of the rounds`,
-  ];
-  if (report.scenarios.length > 0) parts.push('', table(figureRows(report.scenarios)));
-  if (report.endpoints !== null) parts.push('', table(endpointRows(report.endpoints)));
-  if (report.scenarios.length > 0)
+  const parts = [environmentLine(report)];
+  if (report.scenarios.length > 0) {
+    const { rounds, seconds } = report.options;
+    parts.push(
+      `medians of ${rounds} rounds of ${seconds} s; ratio: Tapline to the peer named, median of the rounds' own`,
+    );
+    parts.push('', table(figureRows(report.scenarios)));
     parts.push('', 'CPU of the switch, percent of one processor', table(cpuRows(report.scenarios)));
+  }
+  if (report.endpoints !== null) parts.push('', table(endpointRows(report.endpoints)));
   for (const line of report.leftOut) parts.push('', line);
   return parts.join('\n');
+}
+
+function environmentLine({ environment, engine }: Report): string {
+  const { cpus, cpuModel, kernel, node, loadBefore } = environment;
+  const runsOn = engine === null ? 'without Tapline' : `engine ${engine}`;
+  return `${cpus} × ${cpuModel}, Linux ${kernel}, Node ${node}, ${runsOn}, load before ${loadBefore.toFixed(2)}`;
 }
 
 function figureRows(results: readonly ScenarioResult[]): string[][] {

@@ -41,8 +41,14 @@ export interface ScenarioResult {
   readonly verdict: Verdict | null;
 }
 
+export interface SuiteResult {
+  readonly scenarios: readonly ScenarioResult[];
+  /** The engine that Tapline ran on; null when it took no part. */
+  readonly engine: string | null;
+}
+
 /** Sets the chosen peers up once and runs every scenario over them. */
-export async function runScenarios(context: Context, scenarios: readonly Scenario[]): Promise<ScenarioResult[]> {
+export async function runScenarios(context: Context, scenarios: readonly Scenario[]): Promise<SuiteResult> {
   return await inScope(context, async (inner) => {
     const sites: Site[] = [];
     const needed = inner.options.peers.filter((peer) => scenarios.some((scenario) => scenario.peers.includes(peer)));
@@ -54,7 +60,7 @@ export async function runScenarios(context: Context, scenarios: readonly Scenari
     }
     const results: ScenarioResult[] = [];
     for (const scenario of scenarios) results.push(await runScenario(inner, scenario, sites));
-    return results;
+    return { scenarios: results, engine: sites.find((site) => site.engine !== null)?.engine ?? null };
   });
 }
 

@@ -18,7 +18,7 @@ export async function cRelay(context: Context): Promise<Site> {
   });
   await bringUp(context, client);
   await bringUp(context, server);
-  return { peer: 'c-relay', client, server, switchPid };
+  return { peer: 'c-relay', client, server, switchPid, engine: null };
 }
 
 async function bringUp(context: Context, host: Host): Promise<void> {

@@ -19,6 +19,7 @@ export async function kernel(context: Context): Promise<Site> {
     client: { netns: client, address: CLIENT_ADDRESS },
     server: { netns: server, address: SERVER_ADDRESS },
     switchPid: null,
+    engine: null,
   };
 }
 

@@ -13,6 +13,8 @@ export interface Site {
   readonly server: Host;
   /** The switch's process; null where the kernel is the switch. */
   readonly switchPid: number | null;
+  /** The engine that Tapline runs on; null for the others. */
+  readonly engine: string | null;
 }
 
 /** Makes a peer's namespaces, devices and processes; the context's scope takes them down. */

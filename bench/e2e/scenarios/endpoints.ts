@@ -20,6 +20,7 @@ export const ENDPOINT_BARS = { readySeconds: 30, idleCpuPercent: 2, residentMiB:
 
 export interface EndpointsResult {
   readonly endpoints: number;
+  readonly engine: string;
   /** From the start of the process to its line `ready`. */
   readonly readySeconds: number;
   /** Of one processor, over IDLE_MS. */
@@ -35,14 +36,12 @@ export async function measureEndpoints(context: Context): Promise<EndpointsResul
     context,
     hosts.map((host) => host.netns),
   );
-  const started = performance.now();
-  const pid = await startTapline(context, 'many', SUBNET, hosts);
-  const readySeconds = (performance.now() - started) / 1000;
+  const { pid, engine, readySeconds } = await startTapline(context, 'many', SUBNET, hosts);
   context.say(`endpoints: ready after ${readySeconds.toFixed(1)} s; measuring idle CPU`);
   await pingBetween(context, hosts[0] as Host, hosts[count - 1] as Host);
   await sleep(SETTLE_MS, undefined, { signal: context.interrupt });
   const idleCpuPercent = await idleCpu(context, pid);
-  return { endpoints: count, readySeconds, idleCpuPercent, residentMiB: residentMiB(pid) };
+  return { endpoints: count, engine, readySeconds, idleCpuPercent, residentMiB: residentMiB(pid) };
 }
 
 function hostOf(index: number): Host {
