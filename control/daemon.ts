@@ -303,7 +303,9 @@ export class Daemon {
       this.events.emit('port-removed', endpoint.port);
     });
     if (place.process === null) return;
-    const unwatch = this.dataplane.watchPidfd(place.process.pidfd, () => this.#gone(endpoint, 'its process ended'));
+    const unwatch = this.dataplane.watchPidfd(place.process.pidfd, () =>
+      this.#gone(endpoint, 'its process ended', 'info'),
+    );
     undo.push('unwatching the process', unwatch);
   }
 
@@ -345,11 +347,11 @@ export class Daemon {
   }
 
   /** The container, its namespace or its interface ended: the endpoint ends too, and `connect` works again. */
-  #gone(endpoint: EndpointState, why: string): void {
+  #gone(endpoint: EndpointState, why: string, level: 'info' | 'warn' = 'warn'): void {
     this.#lock
       .run(`endpoint ${endpoint.name}`, async () => {
         if (this.endpoints.get(endpoint.name) !== endpoint || this.#stopping) return;
-        this.#logger.warn(`endpoint ${endpoint.name} ended: ${why}`);
+        this.#logger[level](`endpoint ${endpoint.name} ended: ${why}`);
         await this.#detachNow(endpoint);
       })
       .catch((error: unknown) => this.#logger.error(`endpoint ${endpoint.name}: ${firstLine(error)}`));

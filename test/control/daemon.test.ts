@@ -206,7 +206,7 @@ test('a container that ends takes its endpoint along; started again, it connects
   watch?.();
   await eventually(() => daemon.endpoints.size === 0);
   t.deepEqual(leftovers(fixture), []);
-  t.true(logs.includes('warn endpoint c1 ended: its process ended'));
+  t.true(logs.includes('info endpoint c1 ended: its process ended'));
   system.addContainer('c1', 71);
   const again = await daemon.connect('c1', endpoint({ container: 'c1' }));
   t.deepEqual(again.addresses, ['172.30.0.2/24', 'fd00:30::2/64']);
