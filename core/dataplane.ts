@@ -157,8 +157,9 @@ export class Dataplane {
   private bridge(packet: Packet, network: Network): number {
     const verdict = admit(packet);
     if (verdict !== CONTINUE) return verdict;
-    this.fdb.learn(network, packet.srcHigh, packet.srcLow, this.ports[packet.port], this.now);
-    return forward(this.fdb, packet);
+    const port = this.ports[packet.port];
+    this.fdb.learn(network, packet.srcHigh, packet.srcLow, port, this.now);
+    return forward(this.fdb, port, packet);
   }
 
   // --- the three doors

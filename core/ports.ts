@@ -12,6 +12,17 @@ export class Port {
   /** The network it belongs to, or 0. */
   network = 0;
 
+  // What the FDB remembers of the last frame received here, so that the next of the same conversation needs no search
+  // (fdb.ts): the source that is known to be here, the destination, and the epochs of the FDB in which that was found.
+  sourceHigh = 0;
+  sourceLow = 0;
+  sourceStamp = -1;
+  sourceEpoch = -1;
+  destinationHigh = 0;
+  destinationLow = 0;
+  destinationPort = 0;
+  destinationEpoch = -1;
+
   constructor(id: number) {
     this.id = id;
   }

@@ -30,7 +30,7 @@ export function heapGrowth(): HeapResult {
       dataplane.process(slot);
     }
   };
-  burst(2_000_000);
+  burst(PACKETS);
   const before = usedHeap();
   burst(PACKETS);
   const now = process.memoryUsage().heapUsed;

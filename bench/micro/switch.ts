@@ -105,7 +105,7 @@ function fdbLookup(): Case {
     unit: 'lookups',
     perCall: keys.length,
     run: () => {
-      for (let i = 0; i < keys.length; i++) if (dataplane.fdb.lookup(1, 0x0200, keys[i]) !== 0) found++;
+      for (let i = 0; i < keys.length; i++) if (dataplane.fdb.search(0x10200, keys[i]) !== 0) found++;
     },
     check: () => found > 0 && found % keys.length === 0,
   };

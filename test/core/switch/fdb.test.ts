@@ -14,14 +14,25 @@ function make(capacity = 64, limit = capacity, ageing = 300) {
   return { fdb, networks, ports, table, blue: networks[1] as Network, green: networks[2] as Network };
 }
 
+/** Ports that ask a table again and again: what they remember must never differ from what is there. */
+const askers = new WeakMap<Fdb, Port>();
+
+function look(fdb: Fdb, network: number, mac: number): number {
+  const from = askers.get(fdb) ?? new Port(1);
+  askers.set(fdb, from);
+  const found = fdb.search((network << 16) | 0x0200, mac);
+  for (let again = 0; again < 2; again++) if (fdb.lookup(from, network, 0x0200, mac) !== found) return -1;
+  return found;
+}
+
 test('learns, refreshes, moves', (t) => {
   const { fdb, ports, blue } = make();
-  t.is(fdb.lookup(1, 0x0200, 5), 0);
+  t.is(look(fdb, 1, 5), 0);
   t.is(fdb.learn(blue, 0x0200, 5, ports[1], 10), LEARN_NEW);
   t.is(fdb.learn(blue, 0x0200, 5, ports[1], 11), LEARN_KNOWN);
-  t.is(fdb.lookup(1, 0x0200, 5), 1);
+  t.is(look(fdb, 1, 5), 1);
   t.is(fdb.learn(blue, 0x0200, 5, ports[2], 12), LEARN_MOVED);
-  t.is(fdb.lookup(1, 0x0200, 5), 2);
+  t.is(look(fdb, 1, 5), 2);
   t.is(fdb.moveCount, 1);
 });
 
@@ -29,8 +40,8 @@ test('the same MAC in two networks is two entries', (t) => {
   const { fdb, ports, blue, green } = make();
   fdb.learn(blue, 0x0200, 5, ports[1], 10);
   fdb.learn(green, 0x0200, 5, ports[2], 10);
-  t.is(fdb.lookup(1, 0x0200, 5), 1);
-  t.is(fdb.lookup(2, 0x0200, 5), 2);
+  t.is(look(fdb, 1, 5), 1);
+  t.is(look(fdb, 2, 5), 2);
 });
 
 test('an entry is forgotten at its network’s age, a refreshed one is not', (t) => {
@@ -43,8 +54,8 @@ test('an entry is forgotten at its network’s age, a refreshed one is not', (t)
   fdb.sweep(table.places, 130);
   t.is(table.count, 1);
   t.is(blue.fdbCount, 1);
-  t.is(fdb.lookup(1, 0x0200, 1), 0);
-  t.is(fdb.lookup(1, 0x0200, 2), 1);
+  t.is(look(fdb, 1, 1), 0);
+  t.is(look(fdb, 1, 2), 1);
 });
 
 test('a removed port’s entries are void at once, and their MACs may be learned again', (t) => {
@@ -52,12 +63,12 @@ test('a removed port’s entries are void at once, and their MACs may be learned
   fdb.learn(blue, 0x0200, 1, ports[1], 100);
   fdb.learn(blue, 0x0200, 2, ports[1], 100);
   fdb.forgetPort(1);
-  t.is(fdb.lookup(1, 0x0200, 1), 0);
+  t.is(look(fdb, 1, 1), 0);
   t.is(fdb.learn(blue, 0x0200, 1, ports[2], 100), LEARN_NEW);
   t.is(fdb.moveCount, 0);
   fdb.sweep(table.places, 100);
   t.is(table.count, 1);
-  t.is(fdb.lookup(1, 0x0200, 1), 2);
+  t.is(look(fdb, 1, 1), 2);
 });
 
 test('a full table and a full network stop learning and count it', (t) => {
@@ -77,7 +88,7 @@ test('a static entry neither ages nor moves', (t) => {
   t.true(fdb.setStatic(blue, 0x0200, 1, ports[3]));
   t.is(fdb.learn(blue, 0x0200, 1, ports[1], 5), LEARN_KNOWN);
   fdb.sweep(table.places, 1_000_000);
-  t.is(fdb.lookup(1, 0x0200, 1), 3);
+  t.is(look(fdb, 1, 1), 3);
 });
 
 test('a removed network takes its entries along', (t) => {
@@ -126,7 +137,7 @@ test('agrees with a plain Map of (network, MAC) → port over any history', (t) 
         }
         for (let n = 1; n <= 2; n++) {
           for (let m = 0; m <= 20; m++) {
-            if (fdb.lookup(n, 0x0200, m) !== (model.get(`${n}/${m}`)?.port ?? 0)) return false;
+            if (look(fdb, n, m) !== (model.get(`${n}/${m}`)?.port ?? 0)) return false;
           }
         }
       }
