@@ -1,12 +1,13 @@
 /** Frames on the wire: captured with tcpdump, read with pcap-parser or tshark, sent raw or by scapy. */
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import type { Namespace } from './namespace.js';
 import { must } from './process.js';
+import { eventually } from './wait.js';
 
 export interface PcapPacket {
   readonly header: { readonly capturedLength: number; readonly originalLength: number };
@@ -34,6 +35,8 @@ export function readPcap(path: string): Promise<PcapPacket[]> {
 
 export interface Tcpdump {
   readonly path: string;
+  /** Waits until a frame that contains this text is in the file. */
+  has(text: string): Promise<void>;
   /** Ends the capture. Resolves to the frames. */
   frames(): Promise<Buffer[]>;
 }
@@ -55,11 +58,28 @@ export async function tcpdump(
 ): Promise<Tcpdump> {
   const path = join(temporaryDirectory(t), 'capture.pcap');
   // Large buffer: on a busy machine tcpdump is not scheduled for long, and a frame that it lost would look like ours.
-  const options = ['-i', device, '-Q', direction, '-B', '32768', '-s', '0', '-U', '-Z', 'root', '-w', path];
+  // Immediate mode: else the frames of the last second would still be in the kernel when we end it.
+  const options = [
+    '--immediate-mode',
+    '-i',
+    device,
+    '-Q',
+    direction,
+    '-B',
+    '32768',
+    '-s',
+    '0',
+    '-U',
+    '-Z',
+    'root',
+    '-w',
+    path,
+  ];
   const process = namespace.start('tcpdump', ...options, filter);
   await process.said(/listening on/);
   return {
     path,
+    has: (text) => eventually(`a frame with "${text}"`, () => readFileSync(path).includes(text)),
     frames: async () => {
       const { stderr } = await process.stop('SIGINT');
       const lost = /^(\d+) packets dropped by kernel$/m.exec(stderr)?.[1];
