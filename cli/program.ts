@@ -9,6 +9,7 @@ import { registerConnect } from './connect.js';
 import { type Context, ExitError } from './context.js';
 import { registerDisconnect } from './disconnect.js';
 import { registerNetwork } from './network.js';
+import { registerQuickstart } from './quickstart.js';
 import { registerRun } from './run.js';
 import { registerShow } from './show.js';
 import { registerStatus } from './status.js';
@@ -16,6 +17,7 @@ import { registerUp } from './up.js';
 
 /** In the order in which `--help` lists them. */
 const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
+  registerQuickstart,
   registerUp,
   registerStatus,
   registerNetwork,

@@ -6,7 +6,7 @@
 import { formatAddress } from './config/address.js';
 import { gatewaysOf } from './config/check.js';
 import type { EndpointConfig, NetworkConfig } from './config/schema.js';
-import { asTaplineError, TaplineError } from './errors.js';
+import { asTaplineError, type ErrorKind, TaplineError } from './errors.js';
 import type { System } from './system.js';
 import type { Dataplane } from './types.js';
 import type { UndoStack } from './undo.js';
@@ -36,7 +36,7 @@ export async function findPlace(config: EndpointConfig, system: System, undo: Un
 
 function netnsPlace(path: string, system: System): Place {
   const identity = system.namespaceIdentity(path);
-  if (identity === null) throw missingNamespace(path);
+  if (identity === null || !system.isNamespace(path)) throw missingNamespace(path);
   return { path, identity, process: null, container: null };
 }
 
@@ -106,6 +106,12 @@ export interface AttachRequest {
   readonly bridged: boolean;
 }
 
+/** The key behind an error of attachTap: the interface that is taken, or the namespace that is none (any more). */
+function tapErrorKey(kind: ErrorKind, config: EndpointConfig): string {
+  if (kind === 'conflict') return 'interface';
+  return kind === 'failure' || config.netns === undefined ? '' : 'netns';
+}
+
 /**
  * Makes the TAP and the port.
  *
@@ -126,8 +132,7 @@ export async function attachPort(
   const tap = await system
     .attachTap({ ...tapOptions, routes: routes(network, request.bridged) })
     .catch((error: unknown) => {
-      const converted = asTaplineError(error);
-      throw converted.kind === 'conflict' ? asTaplineError(error, 'interface') : converted;
+      throw asTaplineError(error, tapErrorKey(asTaplineError(error).kind, config));
     });
   undo.push('removing the TAP', () => tap.detach());
   if (place.process !== null && system.pidOf(place.process.pidfd) !== place.process.pid) {

@@ -115,7 +115,7 @@ export class Daemon {
     for (const [name, endpoint] of endpoints) {
       await this.#within(['endpoints', name], async () => {
         const { netns } = endpoint;
-        if (netns !== undefined && this.#system.namespaceIdentity(netns) === null) throw missingNamespace(netns);
+        if (netns !== undefined && !this.#system.isNamespace(netns)) throw missingNamespace(netns);
         this.#plan(name, endpoint);
       });
     }

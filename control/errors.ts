@@ -48,6 +48,7 @@ export function firstLine(error: unknown): string {
 function kindOf(line: string): ErrorKind {
   // A host without the tun module lacks no object that the user named.
   if (line.includes('/dev/net/tun')) return 'failure';
+  if (line.endsWith('not a network namespace')) return 'invalid';
   if (MISSING_ERRNO.test(line)) return 'missing';
   return CONFLICT_ERRNO.test(line) ? 'conflict' : 'failure';
 }

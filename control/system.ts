@@ -14,8 +14,10 @@ export interface System {
   /** The process behind a pidfd, or -1 when it has been reaped: its number may belong to another by now. */
   pidOf(pidfd: number): number;
   findContainer(name: string): Promise<ContainerInfo>;
-  /** Device and inode of a namespace file, equal for equal namespaces; null when there is none at that path. */
+  /** Device and inode of the file at a path, equal for equal namespaces; null when there is none. Cheap enough to poll. */
   namespaceIdentity(path: string): string | null;
+  /** False for a file that is no namespace: an empty one that a namespace was once mounted on, say. */
+  isNamespace(path: string): boolean;
 }
 
 /** The line `Pid:` of a pidfd's fdinfo (proc(5)); -1 once the process is gone. */
@@ -30,11 +32,19 @@ const NSFS_MAGIC = 0x6e736673;
 function namespaceIdentity(path: string): string | null {
   try {
     const stat = statSync(path, { throwIfNoEntry: false });
-    if (stat === undefined || statfsSync(path).type !== NSFS_MAGIC) return null;
-    return `${stat.dev}:${stat.ino}`;
+    return stat === undefined ? null : `${stat.dev}:${stat.ino}`;
   } catch {
     // A namespace of a process that ends between lookup and stat answers ESRCH or EACCES: it is gone all the same.
     return null;
+  }
+}
+
+function isNamespace(path: string): boolean {
+  try {
+    return statfsSync(path).type === NSFS_MAGIC;
+  } catch {
+    // Gone meanwhile: no namespace either.
+    return false;
   }
 }
 
@@ -46,4 +56,5 @@ export const realSystem: System = {
   pidOf,
   findContainer: (name) => findContainer(name, containerEngines(process.env)),
   namespaceIdentity,
+  isNamespace,
 };

@@ -112,4 +112,8 @@ export class SystemDouble implements System {
   namespaceIdentity(path: string): string | null {
     return this.namespaces.get(path) ?? null;
   }
+
+  isNamespace(path: string): boolean {
+    return this.namespaces.has(path);
+  }
 }

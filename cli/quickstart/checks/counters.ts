@@ -1,0 +1,46 @@
+/**
+ * The counters' invariant: received + copied by flooding = delivered + dropped, exactly. It holds whenever no frame is on
+ * its way through the switch, so the containers are stopped (SIGSTOP) until two readings are the same.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DropsView } from '../../../control/views.js';
+import type { Lab } from '../lab.js';
+
+const INTERVAL_MS = 100;
+const READINGS = 50;
+
+function sum(view: DropsView): number {
+  return view.drops.reduce((total, { rx, tx }) => total + rx + tx, 0);
+}
+
+async function quietReading(lab: Lab): Promise<DropsView> {
+  let before = '';
+  for (let reading = 0; reading < READINGS; reading++) {
+    const view = await lab.client.get<DropsView>('/v1/drops');
+    const text = JSON.stringify(view);
+    if (text === before) return view;
+    before = text;
+    await sleep(INTERVAL_MS, undefined, { signal: lab.signal });
+  }
+  throw new Error(`still traffic after ${(READINGS * INTERVAL_MS) / 1000} s without senders`);
+}
+
+function signalHosts(lab: Lab, signal: 'SIGSTOP' | 'SIGCONT'): void {
+  for (const { pid } of lab.endpoints) if (pid !== null) process.kill(pid, signal);
+}
+
+export async function counters(lab: Lab): Promise<string> {
+  let view: DropsView;
+  try {
+    signalHosts(lab, 'SIGSTOP');
+    view = await quietReading(lab);
+  } finally {
+    signalHosts(lab, 'SIGCONT');
+  }
+  const { received, copies, delivered } = view;
+  const dropped = sum(view);
+  const line = `${received} received + ${copies} copied`;
+  if (received + copies !== delivered + dropped) throw new Error(`${line} is not ${delivered} + ${dropped} dropped`);
+  return `${line} = ${delivered} delivered + ${dropped} dropped`;
+}

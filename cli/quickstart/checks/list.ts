@@ -1,0 +1,30 @@
+/** All checks of the quickstart, in the order in which they run. A new one is a function in a file of its own and a line here. */
+
+import { arp } from './arp.js';
+import { attached } from './attached.js';
+import { broadcast } from './broadcast.js';
+import { capture } from './capture.js';
+import type { Check } from './check.js';
+import { counters } from './counters.js';
+import { http } from './http.js';
+import { learning } from './learning.js';
+import { pingIpv4, pingIpv6 } from './ping.js';
+import { devicesRemoved, filesRemoved, namespacesRemoved } from './removal.js';
+import { transfer } from './transfer.js';
+
+export const CHECKS: readonly Check[] = [
+  { name: 'containers attached', run: attached },
+  { name: 'ping IPv4', run: pingIpv4 },
+  { name: 'ping IPv6', run: pingIpv6 },
+  { name: 'ARP', run: arp },
+  { name: 'broadcast', run: broadcast },
+  { name: 'MAC learning', run: learning },
+  { name: 'HTTP fetch', run: http },
+  { name: 'capture', run: capture },
+  { name: 'TCP transfer', run: transfer, information: true },
+  { name: 'counters', run: counters },
+  // From here on things are taken down: what needs traffic comes before.
+  { name: 'devices removed', run: devicesRemoved },
+  { name: 'namespaces removed', run: namespacesRemoved },
+  { name: 'files removed', run: filesRemoved },
+];

@@ -1,0 +1,40 @@
+/** What to try next, as commands that work as they stand. */
+
+import { realpathSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { SERVER } from './hosts.js';
+import { COMMAND } from './paths.js';
+
+/** Whether `tapline` in a shell is this very command. */
+function onPath(env: NodeJS.ProcessEnv): boolean {
+  for (const folder of (env.PATH ?? '').split(delimiter)) {
+    try {
+      return realpathSync(join(folder, 'tapline')) === realpathSync(COMMAND);
+    } catch {
+      // Not in this folder.
+    }
+  }
+  return false;
+}
+
+/** In single quotes where the shell would read it otherwise. */
+function quoted(text: string): string {
+  return /^[\w/.@:+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+export function hints(socket: string, network: string, serverAddress: string, env: NodeJS.ProcessEnv): string[] {
+  const alias = onPath(env) ? [] : [`  alias tapline=${quoted(`node ${quoted(COMMAND)}`)}`];
+  return [
+    'To try next, as root in a second terminal:',
+    `  export TAPLINE_SOCKET=${quoted(socket)}`,
+    ...alias,
+    '  tapline show ports',
+    `  tapline capture ${network} | tcpdump -nr -`,
+    `  tapline capture ${SERVER} --count 100 -w ${SERVER}.pcapng`,
+    `  tapline run --network ${network} -- ping -c 3 ${serverAddress}`,
+    `  tapline run --network ${network} -- bash`,
+    `  docker run -d --network none --name c1 alpine sleep 1d; tapline connect ${network} c1`,
+    `  docker exec c1 ping -c 3 ${serverAddress}`,
+    '',
+  ];
+}

@@ -1,0 +1,7 @@
+/** Ports that the containers of the quickstart listen on, each in its own namespace. */
+
+export const HTTP_PORT = 80;
+/** TCP; answers with the number of bytes that came. */
+export const SINK_PORT = 5001;
+/** UDP (RFC 862). */
+export const ECHO_PORT = 7;

@@ -1,0 +1,129 @@
+/** The quickstart's machinery: a daemon of its own on a private socket, and containers in its network. */
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TaplineError } from '../../control/errors.js';
+import type { EndpointView, NetworkView } from '../../control/views.js';
+import { ApiClient } from '../client.js';
+import { Child, untilAborted } from './child.js';
+import { HOSTS, type HostSpec } from './hosts.js';
+import { CONFIGURATION } from './paths.js';
+
+const POLL_MS = 20;
+
+export interface LabOptions {
+  /** Value of `--engine` for `tapline up`. */
+  readonly engine: string;
+  /** Aborted by Ctrl-C: whatever waits, ends. */
+  readonly signal: AbortSignal;
+}
+
+export interface Host {
+  readonly spec: HostSpec;
+  readonly child: Child;
+}
+
+/** Make one, `start` it in a `try`, and `stop` it in the `finally`: also a start that failed halfway is taken back. */
+export class Lab {
+  readonly signal: AbortSignal;
+  /** Holds the socket, and nothing else. */
+  readonly directory: string;
+  readonly socket: string;
+  readonly client: ApiClient;
+  readonly hosts: Host[] = [];
+  /** As they were when all were attached; in the order of `hosts`. */
+  endpoints: readonly EndpointView[] = [];
+  readonly #engine: string;
+  #daemon: Child | null = null;
+
+  constructor(options: LabOptions) {
+    this.signal = options.signal;
+    this.#engine = options.engine;
+    this.directory = mkdtempSync(join(tmpdir(), 'tapline-'));
+    this.socket = join(this.directory, 'sock');
+    this.client = new ApiClient(this.socket);
+  }
+
+  /** The switch's process. @throws Error before `start` */
+  get daemon(): Child {
+    if (this.#daemon === null) throw new Error('the daemon was not started');
+    return this.#daemon;
+  }
+
+  /** Brings the example up and attaches the containers. @throws TaplineError with the last words of what failed */
+  async start(): Promise<void> {
+    const up = ['up', '-f', CONFIGURATION, '--engine', this.#engine, '--log-level', 'warn'];
+    this.#daemon = new Child('the switch', up, this.socket);
+    await this.#daemon.says('ready', this.signal);
+    const network = await this.network();
+    for (const spec of HOSTS) await this.#startHost(spec, network.name);
+  }
+
+  async #startHost(spec: HostSpec, network: string): Promise<void> {
+    const run = ['run', '--network', network, '--name', spec.name, '--', ...spec.command(this.endpoints)];
+    const child = new Child(`the container ${spec.name}`, run, this.socket);
+    this.hosts.push({ spec, child });
+    if (spec.saysReady) await child.says('ready', this.signal);
+    else child.stdout.resume();
+    this.endpoints = [...this.endpoints, await child.orEnd(this.#untilUp(spec.name, child), this.signal)];
+  }
+
+  async #untilUp(name: string, child: Child): Promise<EndpointView> {
+    while (child.running && !this.signal.aborted) {
+      const all = await this.client.get<EndpointView[]>('/v1/endpoints');
+      const found = all.find((endpoint) => endpoint.name === name && endpoint.state === 'up');
+      if (found !== undefined) return found;
+      await sleep(POLL_MS);
+    }
+    throw new TaplineError('failure', `the container ${name} ended before it was attached`);
+  }
+
+  /** The network of the example. */
+  async network(): Promise<NetworkView> {
+    const [network] = await this.client.get<NetworkView[]>('/v1/networks');
+    if (network === undefined) throw new TaplineError('failure', `${CONFIGURATION} has no network`);
+    return network;
+  }
+
+  /** One of the containers. @throws Error where it was not attached */
+  endpoint(name: string): EndpointView {
+    const found = this.endpoints.find((endpoint) => endpoint.name === name);
+    if (found === undefined) throw new Error(`no endpoint ${name}`);
+    return found;
+  }
+
+  /** The result of `work`, unless the daemon or a container ends first. @throws TaplineError when one does */
+  async orEnd<T>(work: Promise<T>): Promise<T> {
+    const all = [this.daemon, ...this.hosts.map(({ child }) => child)];
+    return untilAborted(Promise.race([work, ...all.map((child) => child.failAtEnd())]), this.signal);
+  }
+
+  /** Ends the daemon, which removes what it made. Nothing happens when it has ended. */
+  async stopDaemon(): Promise<void> {
+    await this.#daemon?.stop();
+  }
+
+  async stopHosts(): Promise<void> {
+    const results = await Promise.allSettled(this.hosts.map(({ child }) => child.stop()));
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
+
+  removeDirectory(): void {
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  /** Removes everything, also what is left when a step of it fails. @throws the first failure, at the end */
+  async stop(): Promise<void> {
+    try {
+      await this.stopDaemon();
+    } finally {
+      try {
+        await this.stopHosts();
+      } finally {
+        this.removeDirectory();
+      }
+    }
+  }
+}

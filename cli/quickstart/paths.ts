@@ -1,0 +1,16 @@
+/** Where the quickstart finds its files: it runs the command, the example and its little programs as they lie beside it. */
+
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** From dist/cli/quickstart/ to the package's folder. */
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+
+/** Launcher of the `tapline` command. */
+export const COMMAND = join(ROOT, 'bin/tapline.js');
+export const CONFIGURATION = join(ROOT, 'examples/quickstart.yaml');
+
+/** A program of `inside/`, to be run by Node within a container's network namespace. */
+export function insideProgram(name: string): string {
+  return fileURLToPath(new URL(`./inside/${name}.js`, import.meta.url));
+}
