@@ -16,7 +16,7 @@ import { DROP_REASONS } from '../core/drop.js';
 import { SLOT_STRIDE } from '../core/packet/arena.js';
 import { MAX_NETWORKS, MAX_PORTS } from '../core/ports.js';
 import { fdbWords } from '../core/switch/fdb.js';
-import { PORT_PACKET, PORT_TAP } from '../io/engine.js';
+import { type EngineResources, PORT_PACKET, PORT_TAP, releaseResources } from '../io/engine.js';
 import { errorName } from '../io/libc.js';
 import { mapRegion, type Region, unmapRegion } from '../io/memory.js';
 import { probeUring } from '../io/uring.js';
@@ -53,6 +53,9 @@ const FDB_CAPACITY = 131072;
 const CAPTURE_RING = 16 << 20;
 /** A worker that dies this often in a row, within a second of its start, is not started again. */
 const RESTART_LIMIT = 5;
+
+/** Milliseconds. */
+const RESTART_PAUSE = 20;
 
 export interface DataplaneLogger {
   info(message: string): void;
@@ -108,6 +111,7 @@ class WorkerDataplane implements Dataplane {
   private readonly wakeup = new Wakeup();
 
   private worker: Worker | null = null;
+  private engineResources: EngineResources | null = null;
   private commands: MessagePort | null = null;
   private readonly pending = new Map<number, Pending>();
   private nextRequest = 1;
@@ -156,7 +160,11 @@ class WorkerDataplane implements Dataplane {
     this.commands = channel.port1;
     this.startedAt = Date.now();
     await new Promise<void>((resolve, reject) => {
-      worker.on('message', (reply: Reply) => (reply.kind === 'started' ? resolve() : this.receive(reply)));
+      worker.on('message', (reply: Reply) => {
+        if (reply.kind !== 'started') return this.receive(reply);
+        this.engineResources = reply.resources;
+        resolve();
+      });
       worker.on('error', (error) => {
         this.logger.error(`dataplane worker died: ${error.stack ?? error.message}`);
         reject(error);
@@ -168,6 +176,8 @@ class WorkerDataplane implements Dataplane {
   /** The supervisor: a worker that ended without being told to is replaced, and goes on with the same tables and ports. */
   private workerEnded(): void {
     this.worker = null;
+    if (this.engineResources !== null) releaseResources(this.engineResources);
+    this.engineResources = null;
     const interrupted = [...this.pending.values()];
     this.pending.clear();
     if (this.stopping) {
@@ -188,6 +198,8 @@ class WorkerDataplane implements Dataplane {
   }
 
   private async restart(): Promise<void> {
+    // The kernel takes a dead ring apart in the background; until then it may still fill slots.
+    await new Promise((resolve) => setTimeout(resolve, RESTART_PAUSE));
     await this.start();
     for (const network of this.networks.values()) await this.request({ op: 'addNetwork', network });
     for (const port of this.livePorts.values()) await this.request({ op: 'addPort', port });

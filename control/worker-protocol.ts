@@ -1,6 +1,7 @@
 /** What main thread and worker say to each other. Commands go over a MessagePort with an eventfd to wake the worker out of the kernel. */
 
 import type { MessagePort } from 'node:worker_threads';
+import type { EngineResources } from '../io/engine.js';
 import type { EngineName, FdbEntry } from './types.js';
 
 /** Handed to the worker at its start. Memory is given by address, so that a new worker goes on with the tables of a dead one. */
@@ -66,7 +67,7 @@ export interface WorkerStatus {
 }
 
 export type Reply =
-  | { kind: 'started' }
+  | { kind: 'started'; resources: EngineResources }
   | { kind: 'done'; id: number; value: FdbEntry[] | WorkerStatus | null }
   | { kind: 'failed'; id: number; error: string }
   | { kind: 'portDown'; port: number; errno: number }

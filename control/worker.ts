@@ -74,15 +74,12 @@ class Worker {
     this.engine.watch(COMMAND_TOKEN, this.wakeup.fd);
   }
 
+  /** The main thread gives the engine's resources back when this thread is gone, however it ended. */
   run(): void {
-    this.send({ kind: 'started' });
-    try {
-      while (!this.stopping) this.turn();
-    } finally {
-      this.engine.close();
-      this.wakeup.close(false);
-      this.clock.close();
-    }
+    this.send({ kind: 'started', resources: this.engine.resources });
+    while (!this.stopping) this.turn();
+    this.wakeup.close(false);
+    this.clock.close();
   }
 
   /** One batch: wait, read the clock once, process, report. */

@@ -5,6 +5,8 @@
  * One engine belongs to one thread. No method allocates per packet.
  */
 
+import { close, munmap } from './libc.js';
+
 export type EngineName = 'uring' | 'epoll';
 
 /** A TAP: each read and write is virtio-net header + frame. */
@@ -24,8 +26,24 @@ export const EVENT_READABLE = 3;
 /** Frames that one wait returns at most. */
 export const BATCH_LIMIT = 256;
 
+/** What an engine holds of the process, beyond its thread: whoever outlives the thread can give it back (`releaseResources`). */
+export interface EngineResources {
+  readonly descriptors: readonly number[];
+  readonly mappings: readonly { readonly address: number; readonly length: number }[];
+}
+
+/**
+ * Gives back what an engine held. A ring lives as long as its descriptor or one of its mappings does, and goes on receiving into the
+ * arena; so this must happen before another engine takes over the ports.
+ */
+export function releaseResources(resources: EngineResources): void {
+  for (const { address, length } of resources.mappings) munmap(address, length);
+  for (const fd of resources.descriptors) close(fd);
+}
+
 export interface Engine {
   readonly name: EngineName;
+  readonly resources: EngineResources;
   /** Slots of the frames that the last wait received: `start`, `length` and `port` of their handles are set. */
   readonly received: Int32Array;
   /** EVENT_WORDS int32 an event. */

@@ -16,16 +16,17 @@ import {
 import {
   BATCH_LIMIT,
   type Engine,
+  type EngineResources,
   EVENT_PORT_FAILED,
   EVENT_PORT_REMOVED,
   EVENT_READABLE,
   EVENT_WORDS,
   FAILURE_WORDS,
   PORT_PACKET,
+  releaseResources,
 } from './engine.js';
 import {
   check,
-  close,
   EAGAIN,
   EINTR,
   epollControl,
@@ -38,7 +39,7 @@ import {
   SystemError,
   write,
 } from './libc.js';
-import { mapRegion, type Region, unmapRegion } from './memory.js';
+import { mapRegion, type Region } from './memory.js';
 import { AUXDATA_SPACE, restoreVlanTag } from './vlan-restore.js';
 
 const EPOLL_CLOEXEC = 0o2000000;
@@ -157,9 +158,13 @@ export class EpollEngine implements Engine {
     return count;
   }
 
+  get resources(): EngineResources {
+    const { address, length } = this.scratch;
+    return { descriptors: [this.epoll], mappings: [{ address, length }] };
+  }
+
   close(): void {
-    close(this.epoll);
-    unmapRegion(this.scratch);
+    releaseResources(this.resources);
   }
 
   private control(operation: number, fd: number, data: number): void {

@@ -89,13 +89,13 @@ export const EBADFD = 77;
 export const ETIME = 62;
 export const ECANCELED = 125;
 
+/** Names that Node's table lacks. */
+const OTHER_NAMES: Readonly<Record<number, string>> = { [EBADFD]: 'EBADFD', [ETIME]: 'ETIME' };
+
 /** "EPERM" for 1; "errno 4095" for what nobody named. */
 export function errorName(number: number): string {
-  try {
-    return getSystemErrorName(-number);
-  } catch {
-    return number === EBADFD ? 'EBADFD' : `errno ${number}`;
-  }
+  const name = OTHER_NAMES[number] ?? getSystemErrorName(-number);
+  return name.startsWith('Unknown') ? `errno ${number}` : name;
 }
 
 /** A failed system call: `code` is the errno's name, the message one line with what was tried and, where we know it, the remedy. */

@@ -21,12 +21,14 @@ import {
 import {
   BATCH_LIMIT,
   type Engine,
+  type EngineResources,
   EVENT_PORT_FAILED,
   EVENT_PORT_REMOVED,
   EVENT_READABLE,
   EVENT_WORDS,
   FAILURE_WORDS,
   PORT_PACKET,
+  releaseResources,
 } from './engine.js';
 import {
   check,
@@ -274,11 +276,13 @@ export class UringEngine implements Engine {
     return this.reap();
   }
 
+  get resources(): EngineResources {
+    const regions = [this.ring, this.sqeRegion, this.scratch, this.buffers];
+    return { descriptors: [this.ringFd], mappings: regions.map(({ address, length }) => ({ address, length })) };
+  }
+
   close(): void {
-    close(this.ringFd);
-    unmapRegion(this.scratch);
-    unmapRegion(this.buffers);
-    this.ports.length = 0;
+    releaseResources(this.resources);
   }
 
   // --- set-up
@@ -287,7 +291,11 @@ export class UringEngine implements Engine {
     const at = this.scratch32;
     at.set(parameters, 256);
     const fd = syscall(SYS_IO_URING_SETUP, SQ_ENTRIES, this.scratch.address + 1024, 0, 0, 0, 0);
-    if (fd < 0) throw new SystemError(errno(), 'setting up io_uring', setupRemedy(errno()));
+    if (fd < 0) {
+      const error = errno();
+      unmapRegion(this.scratch);
+      throw new SystemError(error, 'setting up io_uring', setupRemedy(error));
+    }
     parameters.set(at.subarray(256, 286));
     return fd;
   }
@@ -302,6 +310,7 @@ export class UringEngine implements Engine {
     const last = result < 0 ? 0 : words[512] & 0xff;
     if (last >= OP_READ_MULTISHOT) return;
     close(this.ringFd);
+    unmapRegion(this.scratch);
     throw new SystemError(EINVAL, 'looking for multishot reads in io_uring', 'needs Linux 6.7 or later');
   }
 
