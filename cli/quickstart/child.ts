@@ -49,10 +49,6 @@ export class Child {
     return this.#running;
   }
 
-  get pid(): number {
-    return this.#process.pid ?? -1;
-  }
-
   /** Its stdout; what nobody reads must be resumed, or it fills up. */
   get stdout(): Readable {
     return this.#process.stdout;
@@ -108,9 +104,20 @@ export class Child {
     const outcome = await Promise.race([this.ended, late]);
     clearTimeout(timer);
     if (outcome !== 'late') return;
-    process.kill(-this.pid, 'SIGKILL');
+    this.#killSession();
     await this.ended;
     throw new TaplineError('failure', `${this.what} did not end within ${PATIENCE_MS / 1000} s and was killed`);
+  }
+
+  #killSession(): void {
+    const { pid } = this.#process;
+    if (pid === undefined) return;
+    try {
+      // It leads a process group of its own, hence the minus.
+      process.kill(-pid, 'SIGKILL');
+    } catch {
+      // It ended meanwhile.
+    }
   }
 }
 

@@ -1,0 +1,127 @@
+/** The parts of the quickstart that need no switch: requirements, rates, tables that fit, the pcapng reader. */
+
+import test from 'ava';
+import { readPcapng } from '../../cli/quickstart/checks/pcapng.js';
+import { type FittingColumn, fitTable } from '../../cli/quickstart/fit.js';
+import { hints } from '../../cli/quickstart/hints.js';
+import { formatRate, rates } from '../../cli/quickstart/rates.js';
+import { type Machine, missingRequirement } from '../../cli/quickstart/requirements.js';
+import type { PortView } from '../../control/views.js';
+import { PcapngWriter } from '../../io/pcapng.js';
+
+const ABLE: Machine = { uid: 0, capabilities: (1n << 41n) - 1n, hasTun: true, hasProgram: () => true };
+const NET_ADMIN = 1n << 12n;
+const SYS_ADMIN = 1n << 21n;
+
+test('a machine that has all of it lacks nothing', (t) => {
+  t.is(missingRequirement(ABLE), null);
+});
+
+const LACKS: readonly (readonly [string, Partial<Machine>, RegExp])[] = [
+  ['root', { uid: 1000, capabilities: 0n }, /needs root; run it with sudo/],
+  ['CAP_NET_ADMIN', { capabilities: SYS_ADMIN }, /needs CAP_NET_ADMIN; .*--privileged/],
+  ['CAP_SYS_ADMIN', { capabilities: NET_ADMIN }, /needs CAP_SYS_ADMIN; .*--privileged/],
+  ['/dev/net/tun', { hasTun: false }, /^no \/dev\/net\/tun: load the tun module \(modprobe tun\)/],
+  ['ping', { hasProgram: (name) => name !== 'ping' }, /^no program ping; install iputils-ping$/],
+  ['setpriv', { hasProgram: (name) => name !== 'setpriv' }, /^no program setpriv; install util-linux$/],
+];
+
+for (const [what, lack, line] of LACKS) {
+  test(`a machine without ${what} is told so, in one line with the remedy`, (t) => {
+    const said = missingRequirement({ ...ABLE, ...lack }) ?? '';
+    t.regex(said, line);
+    t.false(said.includes('\n'));
+  });
+}
+
+test('rates have three digits and a prefix', (t) => {
+  const cases: [number, string][] = [
+    [0, '0'],
+    [7.4, '7'],
+    [999, '999'],
+    [999.6, '1.00k'],
+    [1050, '1.05k'],
+    [12_340, '12.3k'],
+    [123_400, '123k'],
+    [999_600, '1.00M'],
+    [5_460_000_000, '5.46G'],
+    [1.5e16, '15000T'],
+  ];
+  for (const [value, text] of cases) t.is(formatRate(value), text);
+});
+
+function port(id: number, name: string, count: number): PortView {
+  return {
+    id,
+    name,
+    kind: 'tap',
+    network: 'blue',
+    rxPackets: count,
+    rxBytes: count * 100,
+    txPackets: count * 2,
+    txBytes: count * 200,
+    rxDrops: { runt: 1, hairpin: 2 },
+    txDrops: { tx_queue_full: 3 },
+  };
+}
+
+test('rates are by the second; a port that is new, or new under an old name, has none yet', (t) => {
+  const [a, b] = rates([port(1, 'a', 10), port(2, 'b', 50)], [port(1, 'a', 30), port(3, 'b', 7)], 2);
+  t.deepEqual(a, { port: 'a', rxFrames: 10, rxBits: 8000, txFrames: 20, txBits: 16_000, drops: 6 });
+  t.deepEqual(b, { port: 'b', rxFrames: 0, rxBits: 0, txFrames: 0, txBits: 0, drops: 6 });
+});
+
+const COLUMNS: readonly FittingColumn<string>[] = [
+  { title: 'NAME', value: (name) => name, expendable: 0 },
+  { title: 'SECOND', value: () => 'second', expendable: 2 },
+  { title: 'THIRD', value: () => 'third', expendable: 1 },
+];
+
+test('a table loses its least important columns first, then the ends of its lines', (t) => {
+  t.deepEqual(fitTable(COLUMNS, ['name'], 80), ['NAME  SECOND  THIRD', 'name  second  third']);
+  t.deepEqual(fitTable(COLUMNS, ['name'], 19), ['NAME  SECOND  THIRD', 'name  second  third']);
+  t.deepEqual(fitTable(COLUMNS, ['name'], 18), ['NAME  THIRD', 'name  third']);
+  t.deepEqual(fitTable(COLUMNS, ['name'], 10), ['NAME', 'name']);
+  t.deepEqual(fitTable(COLUMNS, ['name'], 3), ['NAM', 'nam']);
+});
+
+test('hints quote a socket that the shell would read otherwise', (t) => {
+  t.true(hints('/tmp/a/sock', 'blue', '172.30.0.2', {}).includes('  export TAPLINE_SOCKET=/tmp/a/sock'));
+  t.true(
+    hints("/tmp/it's me/sock", 'blue', '172.30.0.2', {}).includes("  export TAPLINE_SOCKET='/tmp/it'\\''s me/sock'"),
+  );
+});
+
+function capture(frames: number): Buffer {
+  const writer = new PcapngWriter();
+  const header = writer.header();
+  const { id, bytes } = writer.interface('a', 0);
+  const blocks = [header, bytes];
+  for (let i = 0; i < frames; i++) {
+    const data = new Uint8Array(60 + i);
+    blocks.push(writer.packet({ interfaceId: id, time: 0n, direction: 'in', data, originalLength: data.length }));
+  }
+  return Buffer.concat(blocks);
+}
+
+test('the pcapng reader counts the frames and interfaces of a whole file', (t) => {
+  t.deepEqual(readPcapng(capture(5)), { interfaces: 1, frames: 5 });
+});
+
+test('the pcapng reader refuses every file that is cut inside a block', (t) => {
+  const file = capture(3);
+  const whole = new Set<number>();
+  for (let at = 0; at < file.length; at += file.readUInt32LE(at + 4)) whole.add(at);
+  for (let length = 0; length < file.length; length++) {
+    if (length > 0 && whole.has(length)) t.notThrows(() => readPcapng(file.subarray(0, length)));
+    else t.throws(() => readPcapng(file.subarray(0, length)), { message: /^pcapng: / });
+  }
+});
+
+test('the pcapng reader refuses a frame longer than its block', (t) => {
+  const file = capture(1);
+  let at = 0;
+  while (file.readUInt32LE(at) !== 6) at += file.readUInt32LE(at + 4);
+  file.writeUInt32LE(1000, at + 20);
+  t.throws(() => readPcapng(file), { message: /contradicts its block/ });
+});
