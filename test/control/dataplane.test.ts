@@ -96,7 +96,7 @@ for (const engine of ['uring', 'epoll'] as const) {
       );
       const after = lab.dataplane.totals();
       t.true(after.rxPackets >= before.rxPackets);
-      lab.taps[0].detach();
+      await lab.taps[0].detach();
       t.not(
         spawnSync('ip', ['-n', lab.names[0], 'link', 'show', 'eth0']).status,
         0,

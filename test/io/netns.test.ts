@@ -81,7 +81,7 @@ test.serial('a TAP is made with its MAC, MTU, addresses and routes, up, and goes
     withNamespace(netns, () => interfaceMac('eth0')),
     '02:42:ac:1e:00:02',
   );
-  tap.detach();
+  await tap.detach();
   t.is(
     withNamespace(netns, () => interfaceIndex('eth0')),
     -1,
@@ -103,7 +103,7 @@ test.serial('a released TAP stays and is taken over by its alias; a stranger’s
     'the same device',
   );
   t.notRegex(inside('addr', 'show', 'eth0'), /172\.30\.0\.2\//, 'with the new addresses only');
-  second.detach();
+  await second.detach();
 });
 
 test.serial('a taken name is refused and left alone', async (t) => {
@@ -116,7 +116,7 @@ test.serial('a taken name is refused and left alone', async (t) => {
 test.serial('a device that another process holds is refused', async (t) => {
   const tap = await attachTap(options());
   await t.throwsAsync(attachTap(options()), { message: /^EBUSY .*another process holds/ });
-  tap.detach();
+  await tap.detach();
 });
 
 test.serial('what `ip` refuses is said with the line, and nothing is left behind', async (t) => {
@@ -133,7 +133,7 @@ test.serial('addresses go in with IPv6 switched off by default, as in Docker’s
   execFileSync('ip', ['netns', 'exec', name, 'sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1']);
   const tap = await attachTap(options());
   t.regex(inside('addr', 'show', 'eth0'), /fd00:30::2\/64/);
-  tap.detach();
+  await tap.detach();
   execFileSync('ip', ['netns', 'exec', name, 'sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=0']);
 });
 

@@ -68,7 +68,7 @@ export class SystemDouble implements System {
     const release = (): void => {
       this.openFds.delete(fd);
     };
-    const detach = (): void => {
+    const detach = async (): Promise<void> => {
       this.taps.delete(key);
       release();
     };
