@@ -14,7 +14,7 @@ import { arp, ethernet, fragmentHeader, icmpv6, ipv4, ipv6, tcp, udp, vlan } fro
 
 export interface Capture {
   readonly name: string;
-  /** Captured bytes of each packet, in the order of the file. */
+  /** Captured bytes of each packet, in the order of the file; plain arrays, so that slice() copies. */
   readonly frames: Uint8Array[];
 }
 
@@ -67,13 +67,20 @@ export function corpusNote(): string | null {
   return 'captures not found: ran on generated frames only; set TAPLINE_CORPUS to a directory of pcap and pcapng files';
 }
 
-/** Every frame of the corpus, in the order of file names; or of the generated one. */
+/** Every frame of the corpus, in the order of file names; or of the generated one. Some are longer than a slot holds. */
 export async function loadCorpus(): Promise<Uint8Array[]> {
   return (await loadCaptures()).flatMap((capture) => capture.frames);
 }
 
-/** The corpus file by file. */
-export async function loadCaptures(): Promise<Capture[]> {
+let loading: Promise<Capture[]> | undefined;
+
+/** The corpus file by file; read once a process. */
+export function loadCaptures(): Promise<Capture[]> {
+  loading ??= readCaptures();
+  return loading;
+}
+
+async function readCaptures(): Promise<Capture[]> {
   const directory = corpusDirectory();
   if (directory === null) return [{ name: 'generated', frames: generatedFrames() }];
   const names = readdirSync(directory).filter((name) => /\.pcap(ng)?$/.test(name));
@@ -133,7 +140,7 @@ function readPcap(bytes: Buffer): Promise<Uint8Array[]> {
   return new Promise((resolvePromise, reject) => {
     const frames: Uint8Array[] = [];
     const parser = parsePcap(Readable.from([bytes]));
-    parser.on('packet', (packet) => frames.push(packet.data));
+    parser.on('packet', (packet) => frames.push(new Uint8Array(packet.data)));
     parser.on('end', () => resolvePromise(frames));
     parser.on('error', reject);
   });
@@ -165,11 +172,11 @@ export function readPcapng(bytes: Uint8Array): Uint8Array[] {
     if (length < 12 || at + length > bytes.length) return frames;
     if (type === PCAPNG_INTERFACE) snapLength = view.getUint32(at + 12, little);
     if (type === PCAPNG_ENHANCED_PACKET || type === PCAPNG_OBSOLETE_PACKET) {
-      frames.push(bytes.subarray(at + 28, at + 28 + view.getUint32(at + 20, little)));
+      frames.push(new Uint8Array(bytes.subarray(at + 28, at + 28 + view.getUint32(at + 20, little))));
     } else if (type === PCAPNG_SIMPLE_PACKET) {
       const original = view.getUint32(at + 8, little);
       const captured = Math.min(original, snapLength === 0 ? original : snapLength, length - 16);
-      frames.push(bytes.subarray(at + 12, at + 12 + captured));
+      frames.push(new Uint8Array(bytes.subarray(at + 12, at + 12 + captured)));
     }
     at += length;
   }
@@ -198,10 +205,10 @@ export function writePcap(frames: readonly Uint8Array[]): Uint8Array {
 
 /**
  * A damaged copy of a frame: one to three changes, most of them among the headers, where a parse looks. The frame itself stays
- * as it is. Any length from 0 to about 64 KiB can come out.
+ * as it is. Any length can come out, 0 included.
  */
 export function mutate(frame: Uint8Array, random: Random): Uint8Array {
-  let bytes: Uint8Array = frame.slice();
+  let bytes: Uint8Array = new Uint8Array(frame); // slice() of a Buffer would be no copy
   for (let changes = 1 + random(3); changes > 0; changes--) bytes = change(bytes, random);
   return bytes;
 }
