@@ -144,6 +144,7 @@ export async function sendFrames(namespace: Namespace, frames: readonly Uint8Arr
 /** Sends packets that scapy builds from Python expressions, out of an interface of a namespace, in order. */
 export async function sendScapy(namespace: Namespace, packets: readonly string[], device = 'eth0'): Promise<void> {
   const script = `from scapy.all import *\nsendp([${packets.join(', ')}], iface=${JSON.stringify(device)}, verbose=False)\n`;
-  const result = await namespace.run(['python3', '-c', script]);
+  // Debian's scapy belongs to Debian's Python, which need not be the first one on PATH.
+  const result = await namespace.run(['/usr/bin/python3', '-c', script]);
   if (result.code !== 0) throw new Error(`scapy: ${result.stderr}`);
 }
