@@ -12,12 +12,14 @@ const RUNS = { seed, numRuns: 20_000 };
 const RERUN = rerunLine(seed, 'dist/test/core/wire/parse.property.test.js');
 const bench = new ParseBench();
 
-/** Parses twice, with different bytes behind and before the frame. */
-function parseTwice(frame: Uint8Array): ReturnType<ParseBench['parse']> {
+/** Parses three times: with different bytes behind and before the frame, and with no memory behind it. */
+function parseThrice(frame: Uint8Array): ReturnType<ParseBench['parse']> {
   const first = bench.parse(frame, 0x00);
   const second = bench.parse(frame, 0xff);
+  const third = bench.parseAtEdge(frame);
   for (const [field, value] of Object.entries(first)) {
-    if (second[field as keyof typeof second] !== value) throw new Error(`${field} depends on bytes outside the frame`);
+    const key = field as keyof typeof first;
+    if (second[key] !== value || third[key] !== value) throw new Error(`${field} depends on bytes outside the frame`);
   }
   const broken = brokenRule(first, frame.length);
   if (broken !== null) throw new Error(`broken rule: ${broken}`);
@@ -49,7 +51,7 @@ test('any bytes: no exception, nothing read outside the frame, every rule kept',
   let sound = 0;
   fc.assert(
     fc.property(frames, (frame) => {
-      const parsed = parseTwice(frame);
+      const parsed = parseThrice(frame);
       if (parsed.l4 !== -1) sound++;
     }),
     RUNS,
@@ -67,7 +69,7 @@ test('mutated frames: the same', (t) => {
   for (let i = 0; i < 50_000; i++) {
     const frame = mutate(originals[i % originals.length], random);
     try {
-      if ((parseTwice(frame).flags & PACKET_L3_MALFORMED) !== 0) malformed++;
+      if ((parseThrice(frame).flags & PACKET_L3_MALFORMED) !== 0) malformed++;
     } catch (error) {
       t.fail(`frame ${Buffer.from(frame).toString('hex')}: ${(error as Error).message}; ${RERUN}`);
       return;
@@ -79,9 +81,9 @@ test('mutated frames: the same', (t) => {
 test('a tag in front moves the offsets and changes nothing else', (t) => {
   fc.assert(
     fc.property(frames, fc.nat(0xffff), (frame, tci) => {
-      const plain = parseTwice(frame);
+      const plain = parseThrice(frame);
       if (plain.verdict !== 0 || plain.vlan !== -1 || plain.etherType === -1) return;
-      const tagged = parseTwice(
+      const tagged = parseThrice(
         Uint8Array.of(...frame.subarray(0, 12), 0x81, 0, tci >> 8, tci & 0xff, ...frame.subarray(12)),
       );
       const moved = (offset: number) => (offset === -1 ? -1 : offset + 4);
@@ -102,10 +104,10 @@ test('link padding behind a sound packet changes nothing', (t) => {
   let compared = 0;
   fc.assert(
     fc.property(frames, fc.integer({ min: 1, max: 46 }), (frame, padding) => {
-      const plain = parseTwice(frame);
+      const plain = parseThrice(frame);
       if (plain.l3 === -1 || (plain.flags & PACKET_L3_MALFORMED) !== 0) return;
       compared++;
-      t.deepEqual(parseTwice(Uint8Array.of(...frame, ...new Uint8Array(padding))), plain);
+      t.deepEqual(parseThrice(Uint8Array.of(...frame, ...new Uint8Array(padding))), plain);
     }),
     { ...RUNS, numRuns: 3000 },
   );

@@ -61,13 +61,19 @@ export class ParseBench {
    * @param claimed length to note in the handle, where it is not the frame's own
    */
   parse(frame: Uint8Array, poison = 0xa5, vnet: VnetFields = {}, claimed = frame.length): Parsed {
-    this.load(frame.subarray(0, MAX_FRAME_LENGTH + 1), poison, vnet, claimed);
+    const start = this.arena.receiveOffset(1) + VNET_HEADER_LENGTH;
+    this.load(frame.subarray(0, MAX_FRAME_LENGTH + 1), start, poison, vnet, claimed);
     return this.read(parse(this.arena, this.packet));
   }
 
-  private load(frame: Uint8Array, poison: number, vnet: VnetFields, claimed: number): void {
+  /** The same with the frame at the end of the memory: whatever reads behind it throws. */
+  parseAtEdge(frame: Uint8Array, vnet: VnetFields = {}): Parsed {
+    this.load(frame, this.arena.bytes.length - frame.length, 0xa5, vnet, frame.length);
+    return this.read(parse(this.arena, this.packet));
+  }
+
+  private load(frame: Uint8Array, start: number, poison: number, vnet: VnetFields, claimed: number): void {
     const { arena, packet } = this;
-    const start = arena.receiveOffset(1) + VNET_HEADER_LENGTH;
     arena.bytes.fill(poison, start - 64, Math.min(start + frame.length + POISON_LENGTH, arena.bytes.length));
     arena.bytes.set(frame, start);
     packet.start = start;
