@@ -1,6 +1,7 @@
 /** Tapline itself, as its users run it: `tapline up -f FILE` in the foreground, and commands beside it. */
 
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { ExecutionContext } from 'ava';
@@ -126,14 +127,48 @@ export async function failTapline(
   return { ...result, file, socket };
 }
 
+/** Open descriptors of a process, leaving out its connections on `socket`: those of our own questions close when they like. */
+function descriptors(pid: number, socket: string): number {
+  const connections = readFileSync(`/proc/${pid}/net/unix`, 'utf8')
+    .split('\n')
+    .filter((line) => line.endsWith(` ${socket}`))
+    .map((line) => `socket:[${line.trim().split(/\s+/)[6]}]`);
+  const targets = readdirSync(`/proc/${pid}/fd`).map((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`);
+    } catch {
+      return 'closed in between';
+    }
+  });
+  return targets.filter((target) => !connections.includes(target)).length;
+}
+
+/** What the API answers. The commands print the same, but each takes the start of a Node process. */
+function get<T>(socketPath: string, path: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ socketPath, path, agent: false }, (incoming) => {
+      let body = '';
+      incoming.setEncoding('utf8').on('data', (text: string) => {
+        body += text;
+      });
+      incoming.on('error', reject);
+      incoming.on('end', () => {
+        if (incoming.statusCode === 200) resolve(JSON.parse(body) as T);
+        else reject(new Error(`GET ${path}: ${incoming.statusCode} ${body}`));
+      });
+    });
+    outgoing.on('error', reject);
+    outgoing.end();
+  });
+}
+
 function handle(daemon: Background, socket: string): Tapline {
   const argv = (...rest: string[]): string[] => [process.execPath, PROGRAM, '--socket', socket, ...rest];
   const ok = (...rest: string[]): Promise<string> => must(argv(...rest));
-  const json = async <T>(...rest: string[]): Promise<T> => JSON.parse(await ok(...rest, '--json')) as T;
-  const ports = (): Promise<PortView[]> => json('show', 'ports');
-  const fdb = (): Promise<FdbView[]> => json('show', 'fdb');
-  const drops = (): Promise<DropsView> => json('show', 'drops');
-  const status = (): Promise<StatusView> => json('status');
+  const ports = (): Promise<PortView[]> => get(socket, '/v1/ports');
+  const fdb = (): Promise<FdbView[]> => get(socket, '/v1/fdb');
+  const drops = (): Promise<DropsView> => get(socket, '/v1/drops');
+  const status = (): Promise<StatusView> => get(socket, '/v1/status');
   return {
     pid: daemon.pid,
     socket,
@@ -142,7 +177,7 @@ function handle(daemon: Background, socket: string): Tapline {
     cli: (...rest) => run(argv(...rest)),
     ok,
     ports,
-    endpoints: () => json('show', 'endpoints'),
+    endpoints: () => get(socket, '/v1/endpoints'),
     fdb,
     drops,
     status,
@@ -155,7 +190,7 @@ function handle(daemon: Background, socket: string): Tapline {
     holdings: async () => {
       const { freeSlots, fdbEntries } = await status();
       return {
-        descriptors: readdirSync(`/proc/${daemon.pid}/fd`).length,
+        descriptors: descriptors(daemon.pid, socket),
         freeSlots,
         ports: (await ports()).map(({ name }) => name),
         fdbEntries,
