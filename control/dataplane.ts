@@ -150,6 +150,8 @@ class WorkerDataplane implements Dataplane {
       seed: this.seed,
       wakeupFd: this.wakeup.fd,
       commands: channel.port2,
+      networks: [...this.networks.values()],
+      ports: [...this.livePorts.values()],
     };
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
       workerData: setup,
@@ -201,8 +203,6 @@ class WorkerDataplane implements Dataplane {
     // The kernel takes a dead ring apart in the background; until then it may still fill slots.
     await new Promise((resolve) => setTimeout(resolve, RESTART_PAUSE));
     await this.start();
-    for (const network of this.networks.values()) await this.request({ op: 'addNetwork', network });
-    for (const port of this.livePorts.values()) await this.request({ op: 'addPort', port });
     for (const [token, watch] of this.watches) await this.request({ op: 'watch', token, fd: watch.fd });
     for (const session of this.captures.values()) await this.request({ op: 'capture', capture: session.capture });
     this.logger.warn(`dataplane worker restarted with its tables and ${this.livePorts.size} ports`);

@@ -16,6 +16,9 @@ export interface WorkerSetup {
   readonly seed: number;
   readonly wakeupFd: number;
   readonly commands: MessagePort;
+  /** What a predecessor had: in place before the first packet and the first sweep of the FDB. */
+  readonly networks: readonly WorkerNetwork[];
+  readonly ports: readonly WorkerPort[];
 }
 
 export interface WorkerPort {

@@ -26,13 +26,21 @@ import {
   FAILURE_WORDS,
 } from '../io/engine.js';
 import { EpollEngine } from '../io/epoll.js';
-import { EAGAIN, EINVAL, EIO, EMSGSIZE, ENETDOWN, ENOBUFS, ENXIO } from '../io/libc.js';
+import { EAGAIN, EINVAL, EIO, EMSGSIZE, ENETDOWN, ENOBUFS, ENXIO, SystemError } from '../io/libc.js';
 import { viewRegion } from '../io/memory.js';
 import { UringEngine } from '../io/uring.js';
 import { Wakeup } from '../io/wakeup.js';
 import type { FdbEntry } from './types.js';
 import { Captures } from './worker-captures.js';
-import type { Command, Reply, Request, WorkerSetup, WorkerStatus } from './worker-protocol.js';
+import type {
+  Command,
+  Reply,
+  Request,
+  WorkerNetwork,
+  WorkerPort,
+  WorkerSetup,
+  WorkerStatus,
+} from './worker-protocol.js';
 
 /** Milliseconds between two turns of maintenance; also the longest sleep. */
 const TICK = 1000;
@@ -72,6 +80,8 @@ class Worker {
     });
     this.captures = new Captures(this.arena, () => this.send({ kind: 'captured' }));
     this.engine.watch(COMMAND_TOKEN, this.wakeup.fd);
+    for (const network of setup.networks) this.addNetwork(network);
+    for (const port of setup.ports) this.inheritPort(port);
   }
 
   /** The main thread gives the engine's resources back when this thread is gone, however it ended. */
@@ -168,14 +178,13 @@ class Worker {
     const { dataplane, engine } = this;
     switch (command.op) {
       case 'addNetwork':
-        dataplane.addNetwork(command.network.id, command.network.ageing, command.network.fdbLimit);
+        this.addNetwork(command.network);
         return null;
       case 'removeNetwork':
         dataplane.removeNetwork(command.id);
         return null;
       case 'addPort':
-        engine.addPort(command.port.id, command.port.fd, command.port.kind);
-        dataplane.addPort(command.port.id, command.port.network);
+        this.addPort(command.port);
         return null;
       case 'removePort':
         return this.removePort(request, command.id);
@@ -200,6 +209,29 @@ class Worker {
       case 'stop':
         this.stopping = true;
         return null;
+    }
+  }
+
+  private addNetwork(network: WorkerNetwork): void {
+    this.dataplane.addNetwork(network.id, network.ageing, network.fdbLimit);
+  }
+
+  /** A port that cannot be taken over is lost; the others are not. */
+  private inheritPort(port: WorkerPort): void {
+    try {
+      this.addPort(port);
+    } catch (error) {
+      this.send({ kind: 'portDown', port: port.id, errno: error instanceof SystemError ? error.errno : EIO });
+    }
+  }
+
+  private addPort(port: WorkerPort): void {
+    this.dataplane.addPort(port.id, port.network);
+    try {
+      this.engine.addPort(port.id, port.fd, port.kind);
+    } catch (error) {
+      this.dataplane.removePort(port.id);
+      throw error;
     }
   }
 

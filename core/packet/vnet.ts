@@ -61,7 +61,7 @@ export function clearVnetHeader(arena: Arena, packet: Packet): void {
 
 /**
  * Whether the header agrees with its frame: the checksum field lies inside it, the segmentation type is one we know and has a
- * size, and GSO implies a partial checksum. What fails here the kernel would refuse on the way out, port by port.
+ * size. What fails here the kernel would refuse on the way out, port by port.
  */
 export function isVnetHeaderValid(packet: Packet): boolean {
   return (packet.vnetFlags | packet.gsoType) === 0 || isOffloadValid(packet);

@@ -198,7 +198,7 @@ export class Fdb {
   }
 
   private forget(place: number): void {
-    const network = this.networks[this.table.words[place + KEY_HIGH] >>> 16];
+    const network = this.networkAt(place);
     if (network !== null) network.fdbCount--;
     this.table.remove(place);
     this.nextEpoch();
@@ -212,8 +212,14 @@ export class Fdb {
     const words = this.table.words;
     if (this.isVoid(words[place + VALUE])) return true;
     const stamp = words[place + STAMP];
-    const network = this.networks[words[place + KEY_HIGH] >>> 16];
+    const network = this.networkAt(place);
     return network === null || (stamp !== STATIC && now - stamp >= network.ageing);
+  }
+
+  /** Network of an entry, or null where it is gone. */
+  private networkAt(place: number): Network | null {
+    const id = this.table.words[place + KEY_HIGH] >>> 16;
+    return id < this.networks.length ? this.networks[id] : null;
   }
 
   private isVoid(value: number): boolean {

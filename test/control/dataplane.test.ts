@@ -55,7 +55,7 @@ function ping(lab: Lab): boolean {
 }
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<boolean> {
-  for (const end = Date.now() + 5000; Date.now() < end; ) {
+  for (const end = Date.now() + 20_000; Date.now() < end; ) {
     if (await condition()) return true;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
@@ -150,6 +150,8 @@ for (const engine of ['uring', 'epoll'] as const) {
   });
 }
 
+test.beforeEach((t) => t.timeout(60_000));
+
 test.serial('the end of a watched process is told once', async (t) => {
   const { openPidfd, closeFd } = await import('../../io/pidfd.js');
   const { spawn } = await import('node:child_process');
@@ -177,5 +179,6 @@ test.serial('start and stop leave no descriptor behind', async (t) => {
   for (let round = 0; round < 3; round++) {
     await (await startDataplane({ engine: round === 1 ? 'epoll' : 'uring', logger: silent })).stop();
   }
-  t.is(open(), before);
+  // Worker threads give their pipes back a moment after they have ended.
+  t.true(await until(() => open() <= before), `${open()} descriptors, ${before} before`);
 });
