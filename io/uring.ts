@@ -92,8 +92,14 @@ const O_RDWR = 2;
 const SQ_ENTRIES = 1024;
 const SQE_WORDS = 16;
 const CQE_WORDS = 4;
-/** Buffers the ring can hold (a power of two), and how many we keep in it: see `refill`. */
+/** Buffers the ring can hold; a power of two. */
 const BUFFER_RING_ENTRIES = BATCH_LIMIT;
+/** Buffers to keep in it (see `refill`): while frames are small, and while super-packets are among them. */
+const BUFFERS_FOR_SMALL = 64;
+const BUFFERS_FOR_BULK = 12;
+/** Bytes from which on a frame counts as bulk, and batches after the last of them until buffers are many again. */
+const BULK_LENGTH = 16384;
+const BULK_MEMORY = 256;
 const BUFFER_GROUP = 0;
 
 /** First bytes of a multishot recvmsg buffer: struct io_uring_recvmsg_out (4 × u32), then control data, then the packet. */
@@ -125,8 +131,9 @@ class UringPort {
 export interface UringOptions {
   /** Address of the arena's first byte; below 2^31. */
   readonly arenaAddress: number;
-  /** Buffers to keep in the ring; up to BUFFER_RING_ENTRIES. */
+  /** Buffers to keep in the ring while frames are small, and while they are large; up to BUFFER_RING_ENTRIES. For measuring. */
   readonly buffers?: number;
+  readonly bulkBuffers?: number;
 }
 
 export class UringEngine implements Engine {
@@ -167,7 +174,10 @@ export class UringEngine implements Engine {
   private readonly buffers16: Uint16Array;
   private bufferTail = 0;
   private buffersInRing = 0;
-  private readonly bufferTarget: number;
+  private readonly smallTarget: number;
+  private readonly bulkTarget: number;
+  /** Batches left for which bulk is expected. */
+  private bulk = 0;
 
   /** Slots of queued writes: released when the enter that submits them has returned. */
   private readonly sending = new Int32Array(SQ_ENTRIES);
@@ -182,7 +192,8 @@ export class UringEngine implements Engine {
   constructor(arena: Arena, options: UringOptions) {
     this.arena = arena;
     this.arenaAddress = options.arenaAddress;
-    this.bufferTarget = Math.min(options.buffers ?? 64, BUFFER_RING_ENTRIES);
+    this.smallTarget = options.buffers ?? BUFFERS_FOR_SMALL;
+    this.bulkTarget = options.bulkBuffers ?? BUFFERS_FOR_BULK;
     this.scratch = mapRegion(4096);
     this.scratch32 = new Int32Array(this.scratch.buffer);
 
@@ -467,6 +478,7 @@ export class UringEngine implements Engine {
       head = (head + 1) | 0;
     }
     Atomics.store(ring, this.cqHeadAt, head);
+    if (this.bulk > 0) this.bulk--;
     return count;
   }
 
@@ -484,6 +496,7 @@ export class UringEngine implements Engine {
     if ((flags & CQE_F_BUFFER) !== 0) {
       const slot = flags >>> CQE_BUFFER_SHIFT;
       this.buffersInRing--;
+      if (result >= BULK_LENGTH) this.bulk = BULK_MEMORY;
       if (result > 0 && this.describe(port, slot, result)) this.received[count++] = slot;
       else this.arena.release(slot);
     }
@@ -570,14 +583,16 @@ export class UringEngine implements Engine {
   // --- buffers
 
   /**
-   * Tops the ring up. The kernel takes buffers in ring order, so all that are in it get touched in turn: few buffers stay in the
-   * cache, too few end the multishot reads early.
+   * Tops the ring up. The kernel takes buffers in ring order, so all that are in it get touched in turn. With super-packets of
+   * 64 KiB a dozen fill a core's second-level cache, and each frame is copied in and out again: fewer buffers are faster, though a
+   * burst that finds none ends the multishot reads and costs one more request. Small frames want larger batches instead.
    */
   private refill(): void {
     const arena = this.arena;
+    const target = this.bulk > 0 ? this.bulkTarget : this.smallTarget;
     const mask = BUFFER_RING_ENTRIES - 1;
     let tail = this.bufferTail;
-    while (this.buffersInRing < this.bufferTarget) {
+    while (this.buffersInRing < target) {
       const slot = arena.allocate();
       if (slot < 0) break;
       const at = (tail & mask) * 4;
