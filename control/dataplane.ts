@@ -54,6 +54,8 @@ const CAPTURE_RING = 16 << 20;
 /** A worker that dies this often in a row, within a second of its start, is not started again. */
 const RESTART_LIMIT = 5;
 
+/** The bundled worker (scripts/bundle.mjs). */
+const WORKER = new URL('../bundle/worker.js', import.meta.url);
 /** Milliseconds. */
 const RESTART_PAUSE = 20;
 
@@ -153,7 +155,7 @@ class WorkerDataplane implements Dataplane {
       networks: [...this.networks.values()],
       ports: [...this.livePorts.values()],
     };
-    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+    const worker = new Worker(WORKER, {
       workerData: setup,
       transferList: [channel.port2],
       name: 'dataplane',

@@ -82,7 +82,7 @@ export async function claimSocket(path: string): Promise<void> {
 export async function listenPrivately(server: Server, path: string): Promise<() => void> {
   let directory = '';
   try {
-    directory = mkdtempSync(join(dirname(path), '.'));
+    directory = mkdtempSync(`${dirname(path)}/.`);
     const bound = join(directory, 's');
     await listen(server, bound);
     chmodSync(bound, 0o600);

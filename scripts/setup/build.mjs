@@ -17,6 +17,7 @@ export function ensureBuild(root) {
   rmSync(join(root, STAMP), { force: true });
   const compiler = join(root, 'node_modules/typescript/bin/tsc');
   step('build', [process.execPath, compiler, '-p', 'tsconfig.json'], { cwd: root });
+  step('bundle', [process.execPath, 'scripts/bundle.mjs'], { cwd: root });
   for (const folder of folders) removeOrphans(root, folder);
   writeFileSync(join(root, STAMP), sources);
 }
@@ -25,7 +26,7 @@ export function ensureBuild(root) {
 function fingerprint(root, folders) {
   const paths = folders.flatMap((folder) => walk(root, folder)).filter((path) => path.endsWith('.ts'));
   const hash = createHash('sha256');
-  for (const path of ['tsconfig.json', 'package-lock.json', ...paths.sort()]) {
+  for (const path of ['tsconfig.json', 'scripts/bundle.mjs', 'package-lock.json', ...paths.sort()]) {
     const { size, mtimeMs } = statSync(join(root, path));
     hash.update(`${path} ${size} ${mtimeMs}\n`);
   }

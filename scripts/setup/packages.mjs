@@ -32,6 +32,7 @@ const TEST = [
   ['socat', 'socat'],
   ['tcpdump', 'tcpdump'],
   ['tshark', 'tshark'],
+  ['wrk', 'wrk'],
 ];
 const BENCH = [...RUN, ['gcc', 'gcc'], ['iperf3', 'iperf3'], ['libc6-dev', '/usr/include/stdio.h'], ['wrk', 'wrk']];
 const NEEDS = { run: RUN, test: TEST, bench: BENCH };
