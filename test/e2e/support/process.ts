@@ -1,7 +1,6 @@
 /** Programs that the tests run: to their end, or in the background until the test ends. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import type { ExecutionContext } from 'ava';
 import { eventually } from './wait.js';
 
 export interface Result {
@@ -79,12 +78,13 @@ export interface Background {
   stop(signal?: NodeJS.Signals): Promise<Result>;
 }
 
+/** Something at whose end things are cleared away, in the reverse order: a test, or a scope that tests share. */
+export interface Scope {
+  teardown(work: () => unknown): void;
+}
+
 /** Starts a program that is ended, at the latest, with the test. */
-export function start(
-  t: ExecutionContext,
-  argv: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-): Background {
+export function start(t: Scope, argv: readonly string[], env: Readonly<Record<string, string>> = {}): Background {
   const child = spawn(argv[0]!, argv.slice(1), { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   const output = collect(child);
   let running = true;
