@@ -55,7 +55,6 @@ function learnForwardMany(): Case {
     name: 'learn + forward, 100,000 MACs at random',
     unit: 'packets',
     perCall: BATCH,
-    bar: 8e6,
     run: () => {
       // Addresses are written a batch ahead, as the kernel does: loads right behind narrower stores would stall.
       for (let i = 0; i < BATCH; i += slots.length) {
