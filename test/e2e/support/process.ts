@@ -114,7 +114,13 @@ export function start(t: Scope, argv: readonly string[], env: Readonly<Record<st
     }
     if (!matches()) throw new Error(`${argv.join(' ')} did not say ${pattern}: ${describe(await ended)}`);
   };
-  t.teardown(() => stop('SIGKILL'));
+  t.teardown(async () => {
+    if (running) child.kill('SIGKILL');
+    // Not its end alone: what it started may hold its output open.
+    child.stdout?.destroy();
+    child.stderr?.destroy();
+    await ended;
+  });
   return {
     pid: child.pid ?? -1,
     stdout: () => output.stdout,
