@@ -41,6 +41,14 @@ export function releaseResources(resources: EngineResources): void {
   for (const fd of resources.descriptors) close(fd);
 }
 
+/** The list itself, or a longer copy where `words` do not fit: bursts of events and failures know no limit, but they are rare. */
+export function withRoom(list: Int32Array, words: number): Int32Array {
+  if (words <= list.length) return list;
+  const longer = new Int32Array(Math.max(words, list.length * 2));
+  longer.set(list);
+  return longer;
+}
+
 export interface Engine {
   readonly name: EngineName;
   readonly resources: EngineResources;
@@ -57,9 +65,9 @@ export interface Engine {
 
   /** Starts receiving from `fd`. The port number is not in use. */
   addPort(port: number, fd: number, kind: number): void;
-  /** Stops; EVENT_PORT_REMOVED follows in a later wait. */
+  /** Stops; EVENT_PORT_REMOVED follows in a later wait, also for a port that was never added. */
   removePort(port: number): void;
-  /** Reports EVENT_READABLE with `token` whenever `fd` becomes readable. */
+  /** Reports EVENT_READABLE with `token` whenever `fd` becomes readable: once each time, however long it then stays so. */
   watch(token: number, fd: number): void;
   unwatch(token: number): void;
 

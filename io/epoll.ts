@@ -24,6 +24,7 @@ import {
   FAILURE_WORDS,
   PORT_PACKET,
   releaseResources,
+  withRoom,
 } from './engine.js';
 import {
   check,
@@ -46,6 +47,7 @@ const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLLIN = 1;
+const EPOLLET = 1 << 31;
 const F_SETFL = 4;
 const O_RDWR_NONBLOCK = 0o4002;
 const MSG_TRUNC = 0x20;
@@ -53,7 +55,7 @@ const EBADF = 9;
 
 /** Ready descriptors that one wait reports. */
 const EVENTS_AT_ONCE = 128;
-/** Frames read from one port before the next gets its turn. */
+/** Frames read from one port before the next gets its turn, where few ports have any. */
 const PORT_BUDGET = 32;
 /** struct epoll_event is packed on x86-64 (12 bytes), and padded to 16 elsewhere. */
 const EVENT_SIZE = process.arch === 'x64' ? 12 : 16;
@@ -77,9 +79,9 @@ export interface EpollOptions {
 export class EpollEngine implements Engine {
   readonly name = 'epoll';
   readonly received = new Int32Array(BATCH_LIMIT);
-  readonly events = new Int32Array(EVENT_WORDS * 4096);
+  events: Int32Array = new Int32Array(EVENT_WORDS * 64);
   eventCount = 0;
-  readonly failures = new Int32Array(FAILURE_WORDS * 4096);
+  failures: Int32Array = new Int32Array(FAILURE_WORDS * 1024);
   failureCount = 0;
   readonly transmitRoom = 4096;
 
@@ -108,28 +110,31 @@ export class EpollEngine implements Engine {
       this.descriptors.push(-1);
       this.kinds.push(0);
     }
+    this.control(EPOLL_CTL_ADD, fd, EPOLLIN, port);
     this.descriptors[port] = fd;
     this.kinds[port] = kind;
-    this.control(EPOLL_CTL_ADD, fd, port);
   }
 
   removePort(port: number): void {
-    const fd = this.descriptors[port];
-    if (fd >= 0) this.control(EPOLL_CTL_DEL, fd, port);
-    this.descriptors[port] = -1;
+    const fd = this.descriptors[port] ?? -1;
+    if (fd >= 0) {
+      this.descriptors[port] = -1;
+      this.control(EPOLL_CTL_DEL, fd, 0, port);
+    }
     this.addEvent(EVENT_PORT_REMOVED, port, 0);
   }
 
   watch(token: number, fd: number): void {
+    // Edge-triggered: an ended process stays readable until somebody has time for it.
+    this.control(EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLET, WATCH_BIT | token);
     this.watched.set(token, fd);
-    this.control(EPOLL_CTL_ADD, fd, WATCH_BIT | token);
   }
 
   unwatch(token: number): void {
     const fd = this.watched.get(token);
     if (fd === undefined) return;
     this.watched.delete(token);
-    this.control(EPOLL_CTL_DEL, fd, 0);
+    this.control(EPOLL_CTL_DEL, fd, 0, 0);
   }
 
   transmit(port: number, slot: number): void {
@@ -149,11 +154,13 @@ export class EpollEngine implements Engine {
       if (errno() !== EINTR) throw new SystemError(errno(), 'waiting in epoll_wait');
       return 0;
     }
+    // epoll names the ports in the same order each time: without a share for each, the first ones could fill every batch.
+    const budget = Math.min(PORT_BUDGET, (BATCH_LIMIT / Math.max(ready, 1)) | 0);
     let count = 0;
     for (let i = 0; i < ready; i++) {
       const data = this.scratchView.getInt32(SCRATCH_EVENTS + i * EVENT_SIZE + EVENT_DATA, true);
       if ((data & WATCH_BIT) !== 0) this.addEvent(EVENT_READABLE, data & ~WATCH_BIT, 0);
-      else count = this.drain(data, count);
+      else count = this.drain(data, count, budget);
     }
     return count;
   }
@@ -167,17 +174,17 @@ export class EpollEngine implements Engine {
     releaseResources(this.resources);
   }
 
-  private control(operation: number, fd: number, data: number): void {
+  private control(operation: number, fd: number, interest: number, data: number): void {
     const event = new Uint8Array(EVENT_SIZE);
     const view = new DataView(event.buffer);
-    view.setUint32(0, EPOLLIN, true);
+    view.setInt32(0, interest, true);
     view.setInt32(EVENT_DATA, data, true);
     check(epollControl(this.epoll, operation, fd, event), 'changing the epoll set');
   }
 
   /** Reads a port until it is empty or has had its share; returns the number of frames received so far. */
-  private drain(port: number, count: number): number {
-    const last = Math.min(count + PORT_BUDGET, BATCH_LIMIT);
+  private drain(port: number, count: number, budget: number): number {
+    const last = count + budget;
     while (count < last && this.descriptors[port] >= 0) {
       const slot = this.arena.allocate();
       if (slot < 0) return count;
@@ -235,14 +242,14 @@ export class EpollEngine implements Engine {
     if (this.kinds[port] === PORT_PACKET && error !== EBADF) return;
     const fd = this.descriptors[port];
     // Level-triggered epoll would report a dead device for ever.
-    this.control(EPOLL_CTL_DEL, fd, port);
+    this.control(EPOLL_CTL_DEL, fd, 0, port);
     this.descriptors[port] = -1;
     this.addEvent(EVENT_PORT_FAILED, port, error);
   }
 
   private addEvent(kind: number, subject: number, error: number): void {
     const at = this.eventCount * EVENT_WORDS;
-    if (at + EVENT_WORDS > this.events.length) throw new RangeError('engine: too many events in one wait');
+    this.events = withRoom(this.events, at + EVENT_WORDS);
     this.events[at] = kind;
     this.events[at + 1] = subject;
     this.events[at + 2] = error;
@@ -251,7 +258,7 @@ export class EpollEngine implements Engine {
 
   private addFailure(port: number, error: number, length: number): void {
     const at = this.failureCount * FAILURE_WORDS;
-    if (at + FAILURE_WORDS > this.failures.length) throw new RangeError('engine: too many failures in one batch');
+    this.failures = withRoom(this.failures, at + FAILURE_WORDS);
     this.failures[at] = port;
     this.failures[at + 1] = error;
     this.failures[at + 2] = length;

@@ -29,6 +29,7 @@ import {
   FAILURE_WORDS,
   PORT_PACKET,
   releaseResources,
+  withRoom,
 } from './engine.js';
 import {
   check,
@@ -139,9 +140,9 @@ export interface UringOptions {
 export class UringEngine implements Engine {
   readonly name = 'uring';
   readonly received = new Int32Array(BATCH_LIMIT);
-  readonly events = new Int32Array(EVENT_WORDS * 4096);
+  events: Int32Array = new Int32Array(EVENT_WORDS * 64);
   eventCount = 0;
-  readonly failures = new Int32Array(FAILURE_WORDS * SQ_ENTRIES * 4);
+  failures: Int32Array = new Int32Array(FAILURE_WORDS * SQ_ENTRIES);
   failureCount = 0;
 
   private readonly arena: Arena;
@@ -245,6 +246,10 @@ export class UringEngine implements Engine {
 
   removePort(port: number): void {
     const entry = this.ports[port];
+    if (entry === undefined || entry.state === STATE_FREE) {
+      this.addEvent(EVENT_PORT_REMOVED, port, 0);
+      return;
+    }
     // Whatever is queued for it must leave before its descriptor may be closed.
     this.flush();
     entry.state = STATE_CLOSING;
@@ -427,6 +432,8 @@ export class UringEngine implements Engine {
     words[0] = seconds;
     words[2] = (timeout - seconds * 1000) * 1000000;
     this.enter(timeout === 0 ? 0 : 1, ENTER_GETEVENTS | ENTER_EXT_ARG);
+    // Short of memory, the kernel takes a part: the rest must go too before more is queued, or slots would be lost sight of.
+    if (this.queued > 0) this.flush();
   }
 
   private enter(minimum: number, flags: number): void {
@@ -560,12 +567,14 @@ export class UringEngine implements Engine {
     const fd = this.watched.get(token);
     if (fd === undefined) return;
     if (result > 0) this.addEvent(EVENT_READABLE, token, 0);
-    if ((flags & CQE_F_MORE) === 0) this.armWatch(token, fd);
+    // A descriptor that cannot be watched (closed already) would fail again at once, and for ever.
+    if (result < 0) this.watched.delete(token);
+    else if ((flags & CQE_F_MORE) === 0) this.armWatch(token, fd);
   }
 
   private addEvent(kind: number, subject: number, error: number): void {
     const at = this.eventCount * EVENT_WORDS;
-    if (at + EVENT_WORDS > this.events.length) throw new RangeError('engine: too many events in one wait');
+    this.events = withRoom(this.events, at + EVENT_WORDS);
     this.events[at] = kind;
     this.events[at + 1] = subject;
     this.events[at + 2] = error;
@@ -574,6 +583,7 @@ export class UringEngine implements Engine {
 
   private addFailure(port: number, error: number, length: number): void {
     const at = this.failureCount * FAILURE_WORDS;
+    this.failures = withRoom(this.failures, at + FAILURE_WORDS);
     this.failures[at] = port;
     this.failures[at + 1] = error;
     this.failures[at + 2] = length;

@@ -9,6 +9,7 @@ import {
   EVENT_PORT_REMOVED,
   EVENT_READABLE,
   EVENT_WORDS,
+  FAILURE_WORDS,
   PORT_PACKET,
   PORT_TAP,
 } from '../../io/engine.js';
@@ -300,6 +301,128 @@ s.send(${qinq})
     },
   );
 
+  test.serial(
+    `${kind}: any number of frames that the kernel refuses in one batch is reported, none twice`,
+    async (t) => {
+      const rig = await makeRig(t, kind);
+      execFileSync('ip', ['-n', rig.names[1], 'link', 'set', 'eth0', 'down']);
+      const total = 10_000;
+      const slot = loadFrame(rig);
+      rig.arena.retain(slot, total - 1);
+      for (let i = 0; i < total; i++) rig.engine.transmit(2, slot);
+      let failures = 0;
+      const count = (): boolean => {
+        for (let i = 0; i < rig.engine.failureCount; i++) t.is(rig.engine.failures[i * FAILURE_WORDS], 2);
+        failures += rig.engine.failureCount;
+        rig.engine.failureCount = 0;
+        return failures >= total;
+      };
+      pump(rig, (received) => rig.arena.release(received), count);
+      rig.engine.wait(20);
+      count();
+      t.is(failures, total);
+      t.is(slotsAway(rig), 0);
+    },
+  );
+
+  test.serial(`${kind}: many busy ports each get their share`, async (t) => {
+    const rig = await makeRig(t, kind);
+    const listeners = 12;
+    for (let i = 0; i < listeners; i++) {
+      const uplink = withNamespace(`/run/netns/${rig.names[1]}`, () => openUplink({ device: 'eth0' }));
+      t.teardown(() => uplink.close());
+      rig.engine.addPort(10 + i, uplink.fd, PORT_PACKET);
+    }
+    // Every frame that enters the device is seen by every socket on it: a backlog of 600 each.
+    const slot = loadFrame(rig);
+    rig.arena.retain(slot, 599);
+    for (let i = 0; i < 600; i++) rig.engine.transmit(2, slot);
+    rig.engine.flush();
+    const seen = new Map<number, number>();
+    let batches = 0;
+    while (seen.size < listeners && batches < 16) {
+      const count = rig.engine.wait(200);
+      batches++;
+      for (let i = 0; i < count; i++) {
+        const { port } = rig.arena.packets[rig.engine.received[i]];
+        seen.set(port, (seen.get(port) ?? 0) + 1);
+        rig.arena.release(rig.engine.received[i]);
+      }
+    }
+    t.is(seen.size, listeners, `after ${batches} batches only ports ${[...seen.keys()]} were served`);
+    const whole = (): boolean => [...seen.values()].every((frames) => frames === 600);
+    pump(
+      rig,
+      (received) => {
+        const { port } = rig.arena.packets[received];
+        seen.set(port, (seen.get(port) ?? 0) + 1);
+        rig.arena.release(received);
+      },
+      whole,
+    );
+    t.true(whole(), 'and in the end all had all');
+  });
+
+  test.serial(`${kind}: ports whose device goes down and comes up again go on`, async (t) => {
+    const rig = await makeRig(t, kind);
+    const [name] = rig.names;
+    execFileSync('ip', ['-n', name, 'link', 'add', 'up0', 'type', 'veth', 'peer', 'name', 'wire']);
+    for (const device of ['up0', 'wire']) execFileSync('ip', ['-n', name, 'link', 'set', device, 'up']);
+    const uplink = withNamespace(`/run/netns/${name}`, () => openUplink({ device: 'up0' }));
+    t.teardown(() => uplink.close());
+    rig.engine.addPort(3, uplink.fd, PORT_PACKET);
+    rig.engine.wait(0);
+    for (const device of ['eth0', 'up0']) {
+      const port = device === 'eth0' ? 1 : 3;
+      execFileSync('ip', ['-n', name, 'link', 'set', device, 'down']);
+      pump(
+        rig,
+        (slot) => rig.arena.release(slot),
+        () => rig.engine.wait(20) === 0,
+      );
+      execFileSync('ip', ['-n', name, 'link', 'set', device, 'up']);
+      sendNumbered(name, device === 'eth0' ? 'eth0' : 'wire', 20);
+      let frames = 0;
+      pump(
+        rig,
+        (slot) => {
+          const packet = rig.arena.packets[slot];
+          if (packet.port === port && rig.arena.view.getUint16(packet.start + 12) === 0x88b5) frames++;
+          rig.arena.release(slot);
+        },
+        () => frames >= 20,
+      );
+      t.is(frames, 20, device);
+    }
+    t.deepEqual(takeEvents(rig.engine), [], 'no port counts as failed');
+    rig.engine.wait(0);
+    t.is(slotsAway(rig), 0);
+  });
+
+  test.serial(`${kind}: removing ports that were never added is answered all the same, however many`, async (t) => {
+    const rig = await makeRig(t, kind);
+    for (let port = 100; port < 5100; port++) rig.engine.removePort(port);
+    rig.engine.wait(0);
+    const events = takeEvents(rig.engine);
+    t.is(events.length, 5000);
+    t.deepEqual(events[4999], [EVENT_PORT_REMOVED, 5099, 0]);
+  });
+
+  test.serial(`${kind}: what is readable is told once, not again and again until somebody reads`, async (t) => {
+    const rig = await makeRig(t, kind);
+    const wakeup = new Wakeup();
+    t.teardown(() => wakeup.close(true));
+    rig.engine.watch(7, wakeup.fd);
+    wakeup.ring();
+    rig.engine.wait(1000);
+    t.deepEqual(takeEvents(rig.engine), [[EVENT_READABLE, 7, 0]]);
+    for (let i = 0; i < 3; i++) rig.engine.wait(10);
+    t.deepEqual(takeEvents(rig.engine), []);
+    wakeup.ring();
+    rig.engine.wait(1000);
+    t.deepEqual(takeEvents(rig.engine), [[EVENT_READABLE, 7, 0]], 'but when it is written again');
+  });
+
   test.serial(`${kind}: a watched eventfd wakes the wait`, async (t) => {
     const rig = await makeRig(t, kind);
     const wakeup = new Wakeup();
@@ -332,14 +455,19 @@ function makeListener(t: ExecutionContext, fd: number): { engine: Engine; arena:
   return { engine, arena };
 }
 
-function sendThrough(rig: Rig, port: number): void {
+/** A slot with a frame of 60 bytes and one reference. */
+function loadFrame(rig: Rig): number {
   const slot = rig.arena.allocate();
   const packet = rig.arena.packets[slot];
   packet.start = rig.arena.receiveOffset(slot) + VNET_HEADER_LENGTH;
   packet.length = 60;
   rig.arena.bytes.fill(0, packet.start - VNET_HEADER_LENGTH, packet.start + 60);
   rig.arena.bytes.set([2, 0, 0, 0, 0, 7, 2, 0, 0, 0, 0, 9, 0x88, 0xb5], packet.start);
-  rig.engine.transmit(port, slot);
+  return slot;
+}
+
+function sendThrough(rig: Rig, port: number): void {
+  rig.engine.transmit(port, loadFrame(rig));
 }
 
 test.serial('this machine has io_uring with multishot reads', (t) => {
@@ -354,4 +482,16 @@ test.serial('a closed descriptor cannot become a port', async (t) => {
   t.throws(() => engine.addPort(1, wakeup.fd, PORT_TAP), { message: /^EBADF / });
   engine.close();
   unmapRegion(region);
+});
+
+test.serial('uring: a descriptor that cannot be watched does not keep the wait from sleeping', async (t) => {
+  const rig = await makeRig(t, 'uring');
+  const wakeup = new Wakeup();
+  closeFd(wakeup.fd);
+  rig.engine.watch(7, wakeup.fd);
+  rig.engine.wait(0);
+  const start = Date.now();
+  for (let i = 0; i < 3; i++) rig.engine.wait(30);
+  t.true(Date.now() - start >= 80, `three waits of 30 ms took ${Date.now() - start} ms`);
+  wakeup.close(false);
 });
