@@ -99,15 +99,19 @@ export class CaptureWriter extends Ring {
 
 export class CaptureReader extends Ring {
   get lost(): number {
-    return Atomics.load(this.words, LOST);
+    return Atomics.load(this.words, LOST) >>> 0;
   }
 
-  /** Calls back for every frame that is there. Each has bytes of its own. */
-  drain(visit: (frame: CapturedFrame) => void): void {
+  /**
+   * Calls back for the frames that are there. Each has bytes of its own.
+   * @param limit frames at most: a writer may fill the ring as fast as it is read
+   * @returns true where the limit was met and more may be there
+   */
+  drain(visit: (frame: CapturedFrame) => void, limit: number): boolean {
     Atomics.store(this.words, NOTIFIED, 0);
-    for (;;) {
+    for (let frames = 0; frames < limit; ) {
       const tail = Atomics.load(this.words, TAIL);
-      if (tail === Atomics.load(this.words, HEAD)) return;
+      if (tail === Atomics.load(this.words, HEAD)) return false;
       const at = (tail >>> 0) & (this.size - 1);
       const total = this.records[at >> 2];
       if (total === WRAP) {
@@ -116,8 +120,10 @@ export class CaptureReader extends Ring {
       }
       const frame = this.readRecord(at);
       Atomics.add(this.words, TAIL, total);
+      frames++;
       visit(frame);
     }
+    return true;
   }
 
   private readRecord(at: number): CapturedFrame {

@@ -11,6 +11,7 @@ import {
   COUNTER_TX_BYTES,
   COUNTER_TX_DROPS,
   COUNTER_TX_PACKETS,
+  Counters,
 } from '../core/counters.js';
 import { DROP_REASONS } from '../core/drop.js';
 import { SLOT_STRIDE } from '../core/packet/arena.js';
@@ -44,6 +45,7 @@ import type {
   WorkerPort,
   WorkerSetup,
   WorkerStatus,
+  WorkerWatch,
 } from './worker-protocol.js';
 
 /** Packet slots: 136 MiB of address space, of which a steady load touches a few MiB. */
@@ -51,6 +53,8 @@ const SLOTS = 2048;
 const FDB_CAPACITY = 131072;
 /** Bytes of frames that a capture's reader may lag behind. */
 const CAPTURE_RING = 16 << 20;
+/** Captured frames handed on before the rest of the main thread gets its turn: about a millisecond. */
+const DRAIN_LIMIT = 512;
 /** A worker that dies this often in a row, within a second of its start, is not started again. */
 const RESTART_LIMIT = 5;
 
@@ -76,7 +80,12 @@ export async function startDataplane(options: StartOptions): Promise<Dataplane> 
   applyV8Flags();
   const { engine, reason } = chooseEngine(options.engine);
   const dataplane = new WorkerDataplane(engine, reason, options.logger);
-  await dataplane.start();
+  try {
+    await dataplane.start();
+  } catch (error) {
+    await dataplane.stop();
+    throw error;
+  }
   return dataplane;
 }
 
@@ -93,6 +102,23 @@ interface Pending {
   resolve(value: FdbEntry[] | WorkerStatus | null): void;
   reject(error: Error): void;
   readonly command: Command;
+}
+
+/**
+ * Requests that need no worker: what one that is gone was asked to give up, it holds no more, and its successor is not told of it;
+ * what it was asked to watch, the successor is told at its start.
+ */
+const SETTLED_WITHOUT_WORKER: ReadonlySet<Command['op']> = new Set([
+  'removeNetwork',
+  'removePort',
+  'watch',
+  'unwatch',
+  'endCapture',
+  'stop',
+]);
+
+interface Watch extends WorkerWatch {
+  readonly callback: () => void;
 }
 
 interface LivePort extends WorkerPort {
@@ -126,7 +152,8 @@ class WorkerDataplane implements Dataplane {
 
   private readonly networks = new Map<number, WorkerNetwork>();
   private readonly livePorts = new Map<number, LivePort>();
-  private readonly watches = new Map<number, { fd: number; callback: () => void }>();
+  private readonly removals = new Map<number, Promise<void>>();
+  private readonly watches = new Map<number, Watch>();
   private readonly captures = new Map<number, WorkerCaptureSession>();
   private readonly portDownCallbacks: ((port: number, error: string) => void)[] = [];
   private lastPort = 0;
@@ -154,6 +181,8 @@ class WorkerDataplane implements Dataplane {
       commands: channel.port2,
       networks: [...this.networks.values()],
       ports: [...this.livePorts.values()],
+      watches: [...this.watches.values()].map(({ token, fd }) => ({ token, fd })),
+      captures: [...this.captures.values()].map(({ capture }) => capture),
     };
     const worker = new Worker(WORKER, {
       workerData: setup,
@@ -173,7 +202,10 @@ class WorkerDataplane implements Dataplane {
         this.logger.error(`dataplane worker died: ${error.stack ?? error.message}`);
         reject(error);
       });
-      worker.on('exit', () => this.workerEnded());
+      worker.on('exit', () => {
+        this.workerEnded();
+        reject(new Error('the dataplane worker ended at its start'));
+      });
     });
   }
 
@@ -184,12 +216,8 @@ class WorkerDataplane implements Dataplane {
     this.engineResources = null;
     const interrupted = [...this.pending.values()];
     this.pending.clear();
-    if (this.stopping) {
-      for (const request of interrupted) request.resolve(null);
-      return;
-    }
-    for (const request of interrupted)
-      request.reject(new Error(`the dataplane was restarted during ${request.command.op}`));
+    for (const { command, resolve, reject } of interrupted) this.withoutWorker(command).then(resolve, reject);
+    if (this.stopping) return;
     this.quickDeaths = Date.now() - this.startedAt < 1000 ? this.quickDeaths + 1 : 0;
     if (this.quickDeaths >= RESTART_LIMIT) {
       this.logger.error(`dataplane worker died ${RESTART_LIMIT} times in a row; giving up`);
@@ -204,9 +232,8 @@ class WorkerDataplane implements Dataplane {
   private async restart(): Promise<void> {
     // The kernel takes a dead ring apart in the background; until then it may still fill slots.
     await new Promise((resolve) => setTimeout(resolve, RESTART_PAUSE));
+    if (this.stopping) return;
     await this.start();
-    for (const [token, watch] of this.watches) await this.request({ op: 'watch', token, fd: watch.fd });
-    for (const session of this.captures.values()) await this.request({ op: 'capture', capture: session.capture });
     this.logger.warn(`dataplane worker restarted with its tables and ${this.livePorts.size} ports`);
   }
 
@@ -228,13 +255,28 @@ class WorkerDataplane implements Dataplane {
 
   private request(command: Command): Promise<FdbEntry[] | WorkerStatus | null> {
     const { commands } = this;
-    if (commands === null || this.worker === null) return Promise.reject(new Error('the dataplane is not running'));
+    if (commands === null || this.worker === null) return this.withoutWorker(command);
     const id = this.nextRequest++;
     return new Promise((resolve, reject) => {
       this.pending.set(id, { resolve, reject, command });
       commands.postMessage({ id, command } satisfies Request);
       this.wakeup.ring();
     });
+  }
+
+  /** Answers a request that no worker has done, or will do. */
+  private async withoutWorker(command: Command): Promise<null> {
+    const why = this.stopping ? 'is being stopped' : 'is being restarted';
+    if (!SETTLED_WITHOUT_WORKER.has(command.op)) throw new Error(`the dataplane ${why}: no ${command.op} now`);
+    if (command.op === 'removePort') this.retirePort(command.id);
+    return null;
+  }
+
+  /** What a worker does when it removes a port: voids what the port has learned, and keeps its counts for the totals. */
+  private retirePort(id: number): void {
+    const generations = new Int32Array(this.generationMemory);
+    generations[id] = (generations[id] + 1) & 0xffff;
+    new Counters(this.counters).retire(id);
   }
 
   private receive(reply: Reply): void {
@@ -256,8 +298,8 @@ class WorkerDataplane implements Dataplane {
       case 'captured':
         for (const session of this.captures.values()) session.drain();
         break;
-      case 'stageError':
-        this.logger.error(`a stage threw, the packet was dropped as internal_error: ${reply.error}`);
+      case 'trouble':
+        this.logger.error(reply.error);
         break;
       case 'started':
         break;
@@ -307,7 +349,16 @@ class WorkerDataplane implements Dataplane {
     throw new Error(`no more than ${MAX_PORTS - 1} ports`);
   }
 
-  async removePort(id: number): Promise<void> {
+  removePort(id: number): Promise<void> {
+    const underWay = this.removals.get(id);
+    if (underWay !== undefined) return underWay;
+    if (!this.livePorts.has(id)) return Promise.resolve();
+    const removal = this.removeLivePort(id).finally(() => this.removals.delete(id));
+    this.removals.set(id, removal);
+    return removal;
+  }
+
+  private async removeLivePort(id: number): Promise<void> {
     await this.request({ op: 'removePort', id });
     this.livePorts.delete(id);
   }
@@ -392,8 +443,10 @@ class WorkerDataplane implements Dataplane {
 
   watchPidfd(pidfd: number, callback: () => void): () => void {
     const token = this.nextToken++;
-    this.watches.set(token, { fd: pidfd, callback });
-    this.request({ op: 'watch', token, fd: pidfd }).catch((error: Error) => this.logger.error(error.message));
+    this.watches.set(token, { token, fd: pidfd, callback });
+    this.request({ op: 'watch', watch: { token, fd: pidfd } }).catch((error: Error) =>
+      this.logger.error(error.message),
+    );
     return () => this.unwatch(token);
   }
 
@@ -422,16 +475,21 @@ class WorkerDataplane implements Dataplane {
     };
     const session = new WorkerCaptureSession(capture, () => this.endCapture(id));
     this.captures.set(id, session);
-    await this.request({ op: 'capture', capture });
+    try {
+      await this.request({ op: 'capture', capture });
+    } catch (error) {
+      this.captures.delete(id);
+      throw error;
+    }
     return session;
   }
 
   private async endCapture(id: number): Promise<void> {
     const session = this.captures.get(id);
     if (session === undefined) return;
-    if (this.worker !== null && !this.stopping) await this.request({ op: 'endCapture', id });
-    session.drain();
+    await this.request({ op: 'endCapture', id });
     this.captures.delete(id);
+    session.finish();
   }
 }
 
@@ -440,6 +498,8 @@ class WorkerCaptureSession implements Capture {
   private readonly reader: CaptureReader;
   private readonly end: () => Promise<void>;
   private callback: ((frame: CapturedFrame) => void) | null = null;
+  /** The rest of the ring will be read in a turn to come. */
+  private draining = false;
 
   constructor(capture: WorkerCaptureSession['capture'], end: () => Promise<void>) {
     this.capture = capture;
@@ -456,9 +516,21 @@ class WorkerCaptureSession implements Capture {
     this.drain();
   }
 
-  /** Leaves the frames in the ring until somebody listens. */
+  /** A part of what is there, and the rest after others had their turn. Leaves the frames in the ring until somebody listens. */
   drain(): void {
-    if (this.callback !== null) this.reader.drain(this.callback);
+    if (this.callback === null || this.draining) return;
+    this.draining = this.reader.drain(this.callback, DRAIN_LIMIT);
+    if (this.draining) setImmediate(() => this.drainOn());
+  }
+
+  /** All that is left, once nobody writes any more. */
+  finish(): void {
+    if (this.callback !== null) while (this.reader.drain(this.callback, DRAIN_LIMIT));
+  }
+
+  private drainOn(): void {
+    this.draining = false;
+    this.drain();
   }
 
   stop(): Promise<void> {

@@ -19,6 +19,15 @@ export interface WorkerSetup {
   /** What a predecessor had: in place before the first packet and the first sweep of the FDB. */
   readonly networks: readonly WorkerNetwork[];
   readonly ports: readonly WorkerPort[];
+  readonly watches: readonly WorkerWatch[];
+  readonly captures: readonly WorkerCapture[];
+}
+
+/** A descriptor that the main thread wants to know readable. */
+export interface WorkerWatch {
+  /** From 1. */
+  readonly token: number;
+  readonly fd: number;
 }
 
 export interface WorkerPort {
@@ -50,7 +59,7 @@ export type Command =
   | { op: 'removeNetwork'; id: number }
   | { op: 'addPort'; port: WorkerPort }
   | { op: 'removePort'; id: number }
-  | { op: 'watch'; token: number; fd: number }
+  | { op: 'watch'; watch: WorkerWatch }
   | { op: 'unwatch'; token: number }
   | { op: 'fdb' }
   | { op: 'status' }
@@ -70,10 +79,12 @@ export interface WorkerStatus {
 }
 
 export type Reply =
+  /** First of all, as soon as there is an engine. */
   | { kind: 'started'; resources: EngineResources }
   | { kind: 'done'; id: number; value: FdbEntry[] | WorkerStatus | null }
   | { kind: 'failed'; id: number; error: string }
   | { kind: 'portDown'; port: number; errno: number }
   | { kind: 'readable'; token: number }
   | { kind: 'captured' }
-  | { kind: 'stageError'; error: string };
+  /** Something that ends neither a request nor the worker. */
+  | { kind: 'trouble'; error: string };

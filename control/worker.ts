@@ -24,10 +24,12 @@ import {
   EVENT_READABLE,
   EVENT_WORDS,
   FAILURE_WORDS,
+  PORT_PACKET,
 } from '../io/engine.js';
 import { EpollEngine } from '../io/epoll.js';
-import { EAGAIN, EINVAL, EIO, EMSGSIZE, ENETDOWN, ENOBUFS, ENXIO, SystemError } from '../io/libc.js';
+import { EAGAIN, EINVAL, EIO, EMSGSIZE, ENETDOWN, ENOBUFS, ENODEV, ENXIO, SystemError } from '../io/libc.js';
 import { viewRegion } from '../io/memory.js';
+import { isUplinkGone } from '../io/uplink.js';
 import { UringEngine } from '../io/uring.js';
 import { Wakeup } from '../io/wakeup.js';
 import type { FdbEntry } from './types.js';
@@ -36,10 +38,12 @@ import type {
   Command,
   Reply,
   Request,
+  WorkerCapture,
   WorkerNetwork,
   WorkerPort,
   WorkerSetup,
   WorkerStatus,
+  WorkerWatch,
 } from './worker-protocol.js';
 
 /** Milliseconds between two turns of maintenance; also the longest sleep. */
@@ -58,6 +62,8 @@ class Worker {
   private readonly captures: Captures;
   private readonly clock = new Clock();
   private readonly removing = new Map<number, number>();
+  /** Descriptors of the uplinks by port number, until their device is found gone. */
+  private readonly uplinks = new Map<number, number>();
   private lastTick = 0;
   private stopping = false;
 
@@ -69,6 +75,8 @@ class Worker {
       setup.engine === 'uring'
         ? new UringEngine(this.arena, { arenaAddress: setup.arenaAddress })
         : new EpollEngine(this.arena, { arenaAddress: setup.arenaAddress });
+    // Before anything else can fail: the main thread must be able to give this back.
+    this.send({ kind: 'started', resources: this.engine.resources });
     this.dataplane = new Dataplane({
       arena: this.arena,
       transmitter: this.engine,
@@ -82,12 +90,14 @@ class Worker {
     this.engine.watch(COMMAND_TOKEN, this.wakeup.fd);
     for (const network of setup.networks) this.addNetwork(network);
     for (const port of setup.ports) this.inheritPort(port);
+    for (const watch of setup.watches) this.inheritWatch(watch);
+    for (const capture of setup.captures) this.addCapture(capture);
   }
 
   /** The main thread gives the engine's resources back when this thread is gone, however it ended. */
   run(): void {
-    this.send({ kind: 'started', resources: this.engine.resources });
     while (!this.stopping) this.turn();
+    this.engine.flush();
     this.wakeup.close(false);
     this.clock.close();
   }
@@ -102,12 +112,14 @@ class Worker {
     for (let i = 0; i < count; i++) dataplane.process(engine.received[i]);
     if (engine.failureCount > 0) this.countFailures();
     if (engine.eventCount > 0) this.handleEvents();
-    if (dataplane.lastError !== null) this.reportError();
     if (this.clock.seconds !== this.lastTick) this.tick();
   }
 
+  /** Once a second. Errors of stages too: a frame that makes one throw may come a million times. */
   private tick(): void {
     this.lastTick = this.clock.seconds;
+    if (this.dataplane.lastError !== null) this.reportError();
+    for (const [port, fd] of this.uplinks) if (isUplinkGone(fd)) this.portDown(port, ENODEV);
     if (this.dataplane.fdb.table.count > 0) this.dataplane.fdb.sweep(SWEEP_BUDGET, this.clock.seconds);
   }
 
@@ -124,7 +136,8 @@ class Worker {
   private reportError(): void {
     const error = this.dataplane.lastError;
     this.dataplane.lastError = null;
-    this.send({ kind: 'stageError', error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.send({ kind: 'trouble', error: `a stage threw, the packet was dropped as internal_error: ${text}` });
   }
 
   // --- events
@@ -140,10 +153,15 @@ class Worker {
   }
 
   private handleEvent(kind: number, subject: number, error: number): void {
-    if (kind === EVENT_PORT_FAILED) this.send({ kind: 'portDown', port: subject, errno: error });
+    if (kind === EVENT_PORT_FAILED) this.portDown(subject, error);
     else if (kind === EVENT_PORT_REMOVED) this.portRemoved(subject);
     else if (kind === EVENT_READABLE && subject === COMMAND_TOKEN) this.takeCommands();
     else if (kind === EVENT_READABLE) this.send({ kind: 'readable', token: subject });
+  }
+
+  private portDown(port: number, errno: number): void {
+    this.uplinks.delete(port);
+    this.send({ kind: 'portDown', port, errno });
   }
 
   private portRemoved(port: number): void {
@@ -189,7 +207,7 @@ class Worker {
       case 'removePort':
         return this.removePort(request, command.id);
       case 'watch':
-        engine.watch(command.token, command.fd);
+        engine.watch(command.watch.token, command.watch.fd);
         return null;
       case 'unwatch':
         engine.unwatch(command.token);
@@ -199,8 +217,7 @@ class Worker {
       case 'status':
         return this.status();
       case 'capture':
-        this.captures.add(command.capture);
-        dataplane.observe(this.captures);
+        this.addCapture(command.capture);
         return null;
       case 'endCapture':
         this.captures.remove(command.id);
@@ -221,8 +238,22 @@ class Worker {
     try {
       this.addPort(port);
     } catch (error) {
-      this.send({ kind: 'portDown', port: port.id, errno: error instanceof SystemError ? error.errno : EIO });
+      this.portDown(port.id, error instanceof SystemError ? error.errno : EIO);
     }
+  }
+
+  /** One that was closed in the meantime is followed by an `unwatch`. */
+  private inheritWatch(watch: WorkerWatch): void {
+    try {
+      this.engine.watch(watch.token, watch.fd);
+    } catch (error) {
+      this.send({ kind: 'trouble', error: `taking over a watch: ${(error as Error).message}` });
+    }
+  }
+
+  private addCapture(capture: WorkerCapture): void {
+    this.captures.add(capture);
+    this.dataplane.observe(this.captures);
   }
 
   private addPort(port: WorkerPort): void {
@@ -233,10 +264,12 @@ class Worker {
       this.dataplane.removePort(port.id);
       throw error;
     }
+    if (port.kind === PORT_PACKET) this.uplinks.set(port.id, port.fd);
   }
 
   private removePort(request: number, port: number): undefined {
     this.removing.set(port, request);
+    this.uplinks.delete(port);
     this.dataplane.removePort(port);
     this.engine.removePort(port);
     return undefined;

@@ -59,6 +59,9 @@ export const socket: (domain: number, type: number, protocol: number) => number 
 export const bind: (fd: number, address: Uint8Array, length: number) => number = library.func(
   'int bind(int fd, void *address, unsigned int length)',
 );
+export const getsockname: (fd: number, address: Uint8Array, length: Int32Array) => number = library.func(
+  'int getsockname(int fd, void *address, void *length)',
+);
 export const setsockopt: (fd: number, level: number, option: number, value: Uint8Array, length: number) => number =
   library.func('int setsockopt(int fd, int level, int option, void *value, unsigned int length)');
 export const recvmsg: (fd: number, message: number, flags: number) => number = library.func(
@@ -85,6 +88,7 @@ export const ENETDOWN = 100;
 export const EMSGSIZE = 90;
 export const ENOBUFS = 105;
 export const ENXIO = 6;
+export const ENODEV = 19;
 export const EBADFD = 77;
 export const ETIME = 62;
 export const ECANCELED = 125;

@@ -1,7 +1,7 @@
 /** The uplink: an AF_PACKET socket on a device of our own namespace (linux/if_packet.h, packet(7)). */
 
 import { interfaceIndex, interfaceMac, interfaceMtu } from './interface.js';
-import { bind, check, close, errno, SystemError, setsockopt, socket } from './libc.js';
+import { bind, check, close, errno, getsockname, SystemError, setsockopt, socket } from './libc.js';
 
 const AF_PACKET = 17;
 const SOCK_RAW_CLOEXEC = 0o2000003;
@@ -47,6 +47,16 @@ export function openUplink(options: { device: string }): Uplink {
     throw error;
   }
   return { fd, device, mac: interfaceMac(device), mtu: interfaceMtu(device), close: () => void close(fd) };
+}
+
+/**
+ * Whether the device behind an uplink's socket was deleted. The socket itself says nothing, or no more than that the network is
+ * down, which a device that comes up again ends; but it is bound to no device then (net/packet/af_packet.c, packet_notifier).
+ */
+export function isUplinkGone(fd: number): boolean {
+  const address = new Uint8Array(20);
+  if (getsockname(fd, address, new Int32Array([address.length])) < 0) return true;
+  return new DataView(address.buffer).getInt32(4, true) < 0;
 }
 
 function prepare(fd: number, device: string, index: number): void {

@@ -1,12 +1,15 @@
 /** The worker and its supervisor, on real TAPs. */
 
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import type { Worker } from 'node:worker_threads';
 import test, { type ExecutionContext } from 'ava';
 import { startDataplane } from '../../control/dataplane.js';
 import type { CapturedFrame, Dataplane } from '../../control/types.js';
+import { withNamespace } from '../../io/netns.js';
+import { closeFd, openPidfd } from '../../io/pidfd.js';
 import { attachTap, type Tap } from '../../io/tap.js';
+import { openUplink } from '../../io/uplink.js';
 
 const silent = { info: () => {}, warn: () => {}, error: () => {} };
 let made = 0;
@@ -150,11 +153,125 @@ for (const engine of ['uring', 'epoll'] as const) {
   });
 }
 
+/** Ends the worker as a crash would; resolves when the supervisor has noticed, and not yet replaced it. */
+async function kill(dataplane: Dataplane): Promise<void> {
+  const { worker } = dataplane as unknown as { worker: Worker };
+  await worker.terminate();
+}
+
+for (const engine of ['uring', 'epoll'] as const) {
+  test.serial(`${engine}: stopped while the worker is being replaced`, async (t) => {
+    const lab = await makeLab(t, engine);
+    await kill(lab.dataplane);
+    await lab.dataplane.stop();
+    // Longer than the pause before a restart: a worker that started now would find its memory unmapped.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    t.is((lab.dataplane as unknown as { worker: Worker | null }).worker, null);
+  });
+
+  test.serial(`${engine}: a port that is removed while the worker dies, or is away, is removed`, async (t) => {
+    const lab = await makeLab(t, engine);
+    t.true(ping(lab));
+    const { rxPackets } = lab.dataplane.totals();
+    const removal = lab.dataplane.removePort(lab.ports[0]);
+    await kill(lab.dataplane);
+    await removal;
+    await lab.dataplane.removePort(lab.ports[1]);
+    t.deepEqual(lab.dataplane.ports(), []);
+    t.true(lab.dataplane.totals().rxPackets >= rxPackets, 'its counts are in the totals');
+    t.true(await until(async () => (await lab.dataplane.status().catch(() => null))?.workerRestarts === 1));
+    t.deepEqual(await lab.dataplane.fdb(), [], 'what it learned is void');
+    for (const tap of lab.taps) await tap.detach();
+  });
+
+  test.serial(`${engine}: a port that the new worker cannot take over is told, and can be removed`, async (t) => {
+    const lab = await makeLab(t, engine);
+    const told: number[] = [];
+    lab.dataplane.onPortDown((port) => told.push(port));
+    await kill(lab.dataplane);
+    lab.taps[0].release();
+    t.true(await until(() => told.length > 0));
+    t.deepEqual(told, [lab.ports[0]]);
+    await lab.dataplane.removePort(lab.ports[0]);
+    t.deepEqual(
+      lab.dataplane.ports().map((port) => port.id),
+      [lab.ports[1]],
+    );
+  });
+
+  test.serial(`${engine}: a port is removed once, by whoever asks first; the others wait for it too`, async (t) => {
+    const lab = await makeLab(t, engine);
+    await Promise.all([1, 2, 3].map(() => lab.dataplane.removePort(lab.ports[0])));
+    await lab.dataplane.removePort(lab.ports[0]);
+    t.is(lab.dataplane.ports().length, 1);
+  });
+
+  test.serial(
+    `${engine}: captures and watches go on in the next worker; what came between leaves nothing behind`,
+    async (t) => {
+      const lab = await makeLab(t, engine);
+      const child = spawn('sleep', ['60']);
+      const pidfd = openPidfd(child.pid as number);
+      let ended = 0;
+      lab.dataplane.watchPidfd(pidfd, () => ended++);
+      const frames: CapturedFrame[] = [];
+      const capture = await lab.dataplane.capture({ port: lab.ports[0], network: null, snapLength: 0 });
+      capture.onFrame((frame) => frames.push(frame));
+      await kill(lab.dataplane);
+      const another = lab.dataplane.capture({ port: lab.ports[0], network: null, snapLength: 0 });
+      await t.throwsAsync(another, { message: /being restarted/ });
+      t.is((lab.dataplane as unknown as { captures: Map<number, unknown> }).captures.size, 1, 'one capture is left');
+      t.true(await until(() => ping(lab)));
+      t.true(await until(() => frames.length > 0));
+      child.kill();
+      t.true(await until(() => ended > 0));
+      await kill(lab.dataplane);
+      await capture.stop();
+      t.is((lab.dataplane as unknown as { captures: Map<number, unknown> }).captures.size, 0);
+      t.is(ended, 1);
+      closeFd(pidfd);
+    },
+  );
+
+  test.serial(`${engine}: an uplink whose device is deleted is told, also when it was down before`, async (t) => {
+    for (const downFirst of [false, true]) {
+      const lab = await makeLab(t, engine);
+      const [name] = lab.names;
+      execFileSync('ip', ['-n', name, 'link', 'add', 'up0', 'type', 'veth', 'peer', 'name', 'wire']);
+      execFileSync('ip', ['-n', name, 'link', 'set', 'up0', 'up']);
+      const uplink = withNamespace(`/run/netns/${name}`, () => openUplink({ device: 'up0' }));
+      t.teardown(() => uplink.close());
+      const { dataplane, network } = lab;
+      const port = await dataplane.addPort({ kind: 'uplink', name: 'uplink', network, fd: uplink.fd });
+      const told: [number, string][] = [];
+      dataplane.onPortDown((down, error) => told.push([down, error]));
+      if (downFirst) execFileSync('ip', ['-n', name, 'link', 'set', 'up0', 'down']);
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      t.deepEqual(told, [], 'a device that is down may come up again');
+      execFileSync('ip', ['-n', name, 'link', 'del', 'up0']);
+      t.true(await until(() => told.length > 0));
+      await new Promise((resolve) => setTimeout(resolve, 2100));
+      t.deepEqual(told, [[port, 'ENODEV']], 'once');
+      await dataplane.removePort(port);
+    }
+  });
+}
+
+test.serial('what is asked of a dataplane that is being stopped is answered', async (t) => {
+  const dataplane = await startDataplane({ engine: 'auto', logger: silent });
+  const { worker } = dataplane as unknown as { worker: Worker };
+  const stopped = dataplane.stop();
+  const asked = dataplane.fdb().catch((error: Error) => error.message);
+  await stopped;
+  const answer = await asked;
+  t.true(Array.isArray(answer) || /being stopped/.test(answer), String(answer));
+  await t.throwsAsync(dataplane.status(), { message: /being stopped/ });
+  t.is(worker.threadId, -1);
+});
+
 test.beforeEach((t) => t.timeout(60_000));
 
 test.serial('the end of a watched process is told once', async (t) => {
-  const { openPidfd, closeFd } = await import('../../io/pidfd.js');
-  const { spawn } = await import('node:child_process');
   for (const engine of ['uring', 'epoll'] as const) {
     const dataplane = await startDataplane({ engine, logger: silent });
     const child = spawn('sleep', ['60']);
