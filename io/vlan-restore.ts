@@ -48,5 +48,6 @@ function shiftOffsets(view: DataView, header: number): void {
   if ((view.getUint8(header) & VNET_F_NEEDS_CSUM) !== 0)
     view.setUint16(header + 6, view.getUint16(header + 6, true) + TAG, true);
   const headerLength = view.getUint16(header + 2, true);
-  if (headerLength > 0) view.setUint16(header + 2, headerLength + TAG, true);
+  // A hint of what to copy first; at most 65,535 in a frame that may be longer.
+  if (headerLength > 0) view.setUint16(header + 2, Math.min(headerLength + TAG, 0xffff), true);
 }
