@@ -329,7 +329,16 @@ class WorkerDataplane implements Dataplane {
   async addPort(spec: PortSpec): Promise<number> {
     const id = this.freePort();
     const kind = spec.kind === 'tap' ? PORT_TAP : PORT_PACKET;
-    const port: LivePort = { id, network: spec.network, fd: spec.fd, kind, name: spec.name, label: spec.kind };
+    const staticMac = spec.hostMac === undefined ? null : macWords(spec.hostMac);
+    const port: LivePort = {
+      id,
+      network: spec.network,
+      fd: spec.fd,
+      kind,
+      name: spec.name,
+      label: spec.kind,
+      staticMac,
+    };
     this.livePorts.set(id, port);
     try {
       await this.request({ op: 'addPort', port });
@@ -536,6 +545,12 @@ class WorkerCaptureSession implements Capture {
   stop(): Promise<void> {
     return this.end();
   }
+}
+
+/** "02:42:ac:1e:00:02" → the two words of a handle: 16 bits and int32. */
+function macWords(mac: string): [high: number, low: number] {
+  const octets = mac.split(':').map((octet) => Number.parseInt(octet, 16));
+  return [(octets[0] << 8) | octets[1], (octets[2] << 24) | (octets[3] << 16) | (octets[4] << 8) | octets[5]];
 }
 
 function firstFree(taken: ReadonlyMap<number, unknown>, limit: number, what: string): number {

@@ -21,6 +21,11 @@ export interface PortSpec {
   readonly network: number;
   /** Open TAP or AF_PACKET descriptor; stays the caller's, who closes it after removePort has resolved. */
   readonly fd: number;
+  /**
+   * The MAC of the host's own device behind an uplink. What the wire sends to it is the host's, and is kept from being flooded as
+   * unknown by a static FDB entry: the host's own frames are not received, so it would never be learned.
+   */
+  readonly hostMac?: string;
 }
 
 export interface PortCounters {

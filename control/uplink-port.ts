@@ -56,6 +56,7 @@ export class UplinkPort {
         name: UPLINK_PORT_NAME,
         network: this.#networkId,
         fd: socket.fd,
+        hostMac: socket.mac,
       });
     } catch (error) {
       socket.close();

@@ -36,6 +36,8 @@ export interface WorkerPort {
   readonly fd: number;
   /** PORT_TAP or PORT_PACKET. */
   readonly kind: number;
+  /** MAC that is behind the port for good: first two octets, last four. */
+  readonly staticMac: readonly [high: number, low: number] | null;
 }
 
 export interface WorkerNetwork {

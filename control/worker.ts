@@ -258,6 +258,7 @@ class Worker {
 
   private addPort(port: WorkerPort): void {
     this.dataplane.addPort(port.id, port.network);
+    if (port.staticMac !== null) this.dataplane.addStaticMac(port.id, port.staticMac[0], port.staticMac[1]);
     try {
       this.engine.addPort(port.id, port.fd, port.kind);
     } catch (error) {

@@ -100,6 +100,13 @@ export class Dataplane {
     network.addMember(id);
   }
 
+  /** A MAC that is behind a port for good, until the port goes. False where the FDB has no room. */
+  addStaticMac(id: number, macHigh: number, macLow: number): boolean {
+    const port = this.ports[id];
+    const network = this.networks[port.network];
+    return network !== null && this.fdb.setStatic(network, macHigh, macLow, port);
+  }
+
   /** Voids what was learned on it. Packets that are on their way to it become drops. */
   removePort(id: number): void {
     const port = this.ports[id];

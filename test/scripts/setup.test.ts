@@ -24,6 +24,8 @@ echo "npm $*" >> "$LOG"
 "$MKDIR" -p node_modules/typescript/bin
 echo '{}' > node_modules/.package-lock.json
 while IFS= read -r line; do printf '%s\\n' "$line"; done < "$TSC" > node_modules/typescript/bin/tsc
+"$MKDIR" -p node_modules/esbuild
+while IFS= read -r line; do printf '%s\\n' "$line"; done < "$ESBUILD" > node_modules/esbuild/index.js
 `;
 const TSC = `
 const fs = require('node:fs');
@@ -31,6 +33,9 @@ fs.appendFileSync(process.env.LOG, 'tsc ' + process.argv.slice(2).join(' ') + '\
 if (process.env.TSC_FAILS) { console.log('core/a.ts(1,1): error'); process.exit(2); }
 fs.mkdirSync('dist/core', { recursive: true });
 for (const file of fs.readdirSync('core')) fs.writeFileSync('dist/core/' + file.replace('.ts', '.js'), '');
+`;
+const ESBUILD = `
+exports.build = async () => require('node:fs').appendFileSync(process.env.LOG, 'esbuild\\n');
 `;
 const APT_GET = `#!/bin/sh
 echo "apt-get $DEBIAN_FRONTEND $*" >> "$LOG"
@@ -77,6 +82,7 @@ function createProject(t: ExecutionContext): Project {
   writeFileSync(join(root, 'package-lock.json'), '{}');
   writeFileSync(join(root, 'tsconfig.json'), '{ "include": ["core", "nothing-here"] }');
   writeFileSync(join(root, 'fake/tsc.js'), TSC);
+  writeFileSync(join(root, 'fake/esbuild.js'), ESBUILD);
   for (const [name, source] of [
     ['npm', NPM],
     ['apt-get', APT_GET],
@@ -97,6 +103,7 @@ function createProject(t: ExecutionContext): Project {
         LOG: log,
         STATE: join(root, 'state'),
         TSC: join(root, 'fake/tsc.js'),
+        ESBUILD: join(root, 'fake/esbuild.js'),
         MKDIR: '/bin/mkdir',
         ...env,
       },
@@ -108,14 +115,17 @@ function createProject(t: ExecutionContext): Project {
 }
 
 const NPM_CALL = 'npm ci --ignore-scripts --no-audit --no-fund';
-const TSC_CALL = 'tsc -p tsconfig.json';
+const BUILD_CALLS = ['tsc -p tsconfig.json', 'esbuild'];
 
 test('a fresh clone gets its packages and its build, each in one line; the second run does nothing', (t) => {
   const { setup } = createProject(t);
   const first = setup('run');
   t.is(first.code, 0, first.stderr);
-  t.deepEqual(first.calls, [NPM_CALL, TSC_CALL]);
-  t.regex(first.stderr, /^setup: npm packages \.\.\. [\d.]+ s\nsetup: build \.\.\. [\d.]+ s\n$/);
+  t.deepEqual(first.calls, [NPM_CALL, ...BUILD_CALLS]);
+  t.regex(
+    first.stderr,
+    /^setup: npm packages \.\.\. [\d.]+ s\nsetup: build \.\.\. [\d.]+ s\nsetup: bundle \.\.\. [\d.]+ s\n$/,
+  );
   t.is(first.stdout, '');
 
   const started = Date.now();
@@ -128,10 +138,10 @@ test('a changed lock file brings npm back, a touched one does not', (t) => {
   setup('run');
   const lock = join(root, 'package-lock.json');
   utimesSync(lock, new Date(Date.now() + 60_000), new Date(Date.now() + 60_000));
-  t.deepEqual(setup('run').calls, [TSC_CALL], 'git sets times as it likes');
+  t.deepEqual(setup('run').calls, BUILD_CALLS, 'git sets times as it likes');
   writeFileSync(lock, '{ "changed": true }');
   utimesSync(lock, new Date(Date.now() + 60_000), new Date(Date.now() + 60_000));
-  t.deepEqual(setup('run').calls, [NPM_CALL, TSC_CALL]);
+  t.deepEqual(setup('run').calls, [NPM_CALL, ...BUILD_CALLS]);
 });
 
 test('packages that npm installed by hand are taken as they are', (t) => {
@@ -145,12 +155,12 @@ test('changed, new and removed sources are built again, and outputs without a so
   const { root, setup } = createProject(t);
   setup('run');
   writeFileSync(join(root, 'core/a.ts'), 'changed');
-  t.deepEqual(setup('run').calls, [TSC_CALL]);
+  t.deepEqual(setup('run').calls, BUILD_CALLS);
   writeFileSync(join(root, 'core/b.ts'), '');
-  t.deepEqual(setup('run').calls, [TSC_CALL]);
+  t.deepEqual(setup('run').calls, BUILD_CALLS);
   t.true(existsSync(join(root, 'dist/core/b.js')));
   rmSync(join(root, 'core/b.ts'));
-  t.deepEqual(setup('run').calls, [TSC_CALL]);
+  t.deepEqual(setup('run').calls, BUILD_CALLS);
   t.false(existsSync(join(root, 'dist/core/b.js')));
   t.true(existsSync(join(root, 'dist/core/a.js')));
 });
@@ -164,7 +174,7 @@ test('a step that fails shows all its output, ends the set-up, and is tried agai
   const build = setup('run', { env: { TSC_FAILS: '1' } });
   t.is(build.code, 1);
   t.regex(build.stderr, /build \.\.\. failed\ncore\/a\.ts\(1,1\): error\n/);
-  t.deepEqual(setup('run').calls, [TSC_CALL]);
+  t.deepEqual(setup('run').calls, BUILD_CALLS);
 });
 
 test('no npm at all is a failed step, not a crash', (t) => {
@@ -196,7 +206,7 @@ asRoot('missing Debian packages are installed once, and start no service', (t) =
   const started = run.calls.slice(2, 6);
   t.is(started.length, 4);
   for (const line of started) t.regex(line, /^(\S+) -> .*\/tapline-setup-\w+\/\1$/);
-  t.deepEqual(run.calls.slice(6), [NPM_CALL, TSC_CALL]);
+  t.deepEqual(run.calls.slice(6), [NPM_CALL, ...BUILD_CALLS]);
   t.deepEqual(setup('bench', { bare: true }).calls, []);
 });
 

@@ -130,6 +130,18 @@ test('forwarding goes on when the FDB is full', (t) => {
   t.is(h.imbalance(), 0);
 });
 
+test('what the wire sends to the host’s own device is not flooded', (t) => {
+  const h = new Harness(3);
+  t.true(h.dataplane.addStaticMac(1, 0x0200, 0x0b));
+  t.deepEqual(h.receivePorts(1, frame(B, A)), []);
+  t.deepEqual(h.rxDrops(1), { hairpin: 1 });
+  t.deepEqual(h.receivePorts(2, frame(B, A)), [1]);
+  h.receive(3, frame(A, B));
+  t.deepEqual(h.receivePorts(2, frame(B, A)), [1], 'and nobody else can claim it');
+  h.dataplane.removePort(1);
+  t.deepEqual(h.receivePorts(2, frame(B, A)), [3], 'it goes with its port');
+});
+
 test('an aged entry is flooded again', (t) => {
   const h = new Harness(3, { ageing: 10 });
   h.dataplane.now = 100;
