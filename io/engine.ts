@@ -41,27 +41,11 @@ export function releaseResources(resources: EngineResources): void {
   for (const fd of resources.descriptors) close(fd);
 }
 
-/** The list itself, or a longer copy where `words` do not fit: bursts of events and failures know no limit, but they are rare. */
-export function withRoom(list: Int32Array, words: number): Int32Array {
-  if (words <= list.length) return list;
-  const longer = new Int32Array(Math.max(words, list.length * 2));
-  longer.set(list);
-  return longer;
-}
-
-export interface Engine {
+export interface Engine extends EngineReports {
   readonly name: EngineName;
   readonly resources: EngineResources;
   /** Slots of the frames that the last wait received: `start`, `length` and `port` of their handles are set. */
   readonly received: Int32Array;
-  /** EVENT_WORDS int32 an event. */
-  readonly events: Int32Array;
-  /** Events that nobody has read yet; the reader sets it to 0. */
-  eventCount: number;
-  /** Frames that the kernel refused to send: port, errno, frame length; FAILURE_WORDS int32 each. */
-  readonly failures: Int32Array;
-  /** Failures that nobody has read yet; the reader sets it to 0 after each wait. */
-  failureCount: number;
 
   /** Starts receiving from `fd`. The port number is not in use. */
   addPort(port: number, fd: number, kind: number): void;
@@ -89,3 +73,41 @@ export interface Engine {
 }
 
 export const FAILURE_WORDS = 3;
+
+/** What an engine has to tell besides frames. Bursts know no limit (a flood to a thousand ports that are down), so the lists grow. */
+export class EngineReports {
+  /** EVENT_WORDS int32 an event. */
+  events: Int32Array = new Int32Array(EVENT_WORDS * 64);
+  /** Events that nobody has read yet; the reader sets it to 0. */
+  eventCount = 0;
+  /** Frames that the kernel refused to send: port, errno, frame length; FAILURE_WORDS int32 each. */
+  failures: Int32Array = new Int32Array(FAILURE_WORDS * 1024);
+  /** Failures that nobody has read yet; the reader sets it to 0 after each wait. */
+  failureCount = 0;
+
+  protected addEvent(kind: number, subject: number, error: number): void {
+    const at = this.eventCount * EVENT_WORDS;
+    this.events = withRoom(this.events, at + EVENT_WORDS);
+    this.events[at] = kind;
+    this.events[at + 1] = subject;
+    this.events[at + 2] = error;
+    this.eventCount++;
+  }
+
+  protected addFailure(port: number, error: number, length: number): void {
+    const at = this.failureCount * FAILURE_WORDS;
+    this.failures = withRoom(this.failures, at + FAILURE_WORDS);
+    this.failures[at] = port;
+    this.failures[at + 1] = error;
+    this.failures[at + 2] = length;
+    this.failureCount++;
+  }
+}
+
+/** The list itself, or a longer copy where `words` do not fit. */
+function withRoom(list: Int32Array, words: number): Int32Array {
+  if (words <= list.length) return list;
+  const longer = new Int32Array(Math.max(words, list.length * 2));
+  longer.set(list);
+  return longer;
+}

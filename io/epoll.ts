@@ -16,15 +16,13 @@ import {
 import {
   BATCH_LIMIT,
   type Engine,
+  EngineReports,
   type EngineResources,
   EVENT_PORT_FAILED,
   EVENT_PORT_REMOVED,
   EVENT_READABLE,
-  EVENT_WORDS,
-  FAILURE_WORDS,
   PORT_PACKET,
   releaseResources,
-  withRoom,
 } from './engine.js';
 import {
   check,
@@ -76,13 +74,9 @@ export interface EpollOptions {
   readonly arenaAddress: number;
 }
 
-export class EpollEngine implements Engine {
+export class EpollEngine extends EngineReports implements Engine {
   readonly name = 'epoll';
   readonly received = new Int32Array(BATCH_LIMIT);
-  events: Int32Array = new Int32Array(EVENT_WORDS * 64);
-  eventCount = 0;
-  failures: Int32Array = new Int32Array(FAILURE_WORDS * 1024);
-  failureCount = 0;
   readonly transmitRoom = 4096;
 
   private readonly arena: Arena;
@@ -96,6 +90,7 @@ export class EpollEngine implements Engine {
   private readonly watched = new Map<number, number>();
 
   constructor(arena: Arena, options: EpollOptions) {
+    super();
     this.arena = arena;
     this.arenaAddress = options.arenaAddress;
     this.epoll = check(epollCreate(EPOLL_CLOEXEC), 'creating an epoll instance');
@@ -245,23 +240,5 @@ export class EpollEngine implements Engine {
     this.control(EPOLL_CTL_DEL, fd, 0, port);
     this.descriptors[port] = -1;
     this.addEvent(EVENT_PORT_FAILED, port, error);
-  }
-
-  private addEvent(kind: number, subject: number, error: number): void {
-    const at = this.eventCount * EVENT_WORDS;
-    this.events = withRoom(this.events, at + EVENT_WORDS);
-    this.events[at] = kind;
-    this.events[at + 1] = subject;
-    this.events[at + 2] = error;
-    this.eventCount++;
-  }
-
-  private addFailure(port: number, error: number, length: number): void {
-    const at = this.failureCount * FAILURE_WORDS;
-    this.failures = withRoom(this.failures, at + FAILURE_WORDS);
-    this.failures[at] = port;
-    this.failures[at + 1] = error;
-    this.failures[at + 2] = length;
-    this.failureCount++;
   }
 }

@@ -21,15 +21,13 @@ import {
 import {
   BATCH_LIMIT,
   type Engine,
+  EngineReports,
   type EngineResources,
   EVENT_PORT_FAILED,
   EVENT_PORT_REMOVED,
   EVENT_READABLE,
-  EVENT_WORDS,
-  FAILURE_WORDS,
   PORT_PACKET,
   releaseResources,
-  withRoom,
 } from './engine.js';
 import {
   check,
@@ -137,13 +135,9 @@ export interface UringOptions {
   readonly bulkBuffers?: number;
 }
 
-export class UringEngine implements Engine {
+export class UringEngine extends EngineReports implements Engine {
   readonly name = 'uring';
   readonly received = new Int32Array(BATCH_LIMIT);
-  events: Int32Array = new Int32Array(EVENT_WORDS * 64);
-  eventCount = 0;
-  failures: Int32Array = new Int32Array(FAILURE_WORDS * SQ_ENTRIES);
-  failureCount = 0;
 
   private readonly arena: Arena;
   private readonly arenaAddress: number;
@@ -191,6 +185,7 @@ export class UringEngine implements Engine {
 
   /** @throws SystemError where the kernel has no io_uring, forbids it, or lacks multishot reads (before 6.7) */
   constructor(arena: Arena, options: UringOptions) {
+    super();
     this.arena = arena;
     this.arenaAddress = options.arenaAddress;
     this.smallTarget = options.buffers ?? BUFFERS_FOR_SMALL;
@@ -570,24 +565,6 @@ export class UringEngine implements Engine {
     // A descriptor that cannot be watched (closed already) would fail again at once, and for ever.
     if (result < 0) this.watched.delete(token);
     else if ((flags & CQE_F_MORE) === 0) this.armWatch(token, fd);
-  }
-
-  private addEvent(kind: number, subject: number, error: number): void {
-    const at = this.eventCount * EVENT_WORDS;
-    this.events = withRoom(this.events, at + EVENT_WORDS);
-    this.events[at] = kind;
-    this.events[at + 1] = subject;
-    this.events[at + 2] = error;
-    this.eventCount++;
-  }
-
-  private addFailure(port: number, error: number, length: number): void {
-    const at = this.failureCount * FAILURE_WORDS;
-    this.failures = withRoom(this.failures, at + FAILURE_WORDS);
-    this.failures[at] = port;
-    this.failures[at + 1] = error;
-    this.failures[at + 2] = length;
-    this.failureCount++;
   }
 
   // --- buffers
