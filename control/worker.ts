@@ -19,6 +19,7 @@ import { STATIC } from '../core/switch/fdb.js';
 import { Clock } from '../io/clock.js';
 import {
   type Engine,
+  EVENT_FRAME_REJECTED,
   EVENT_PORT_FAILED,
   EVENT_PORT_REMOVED,
   EVENT_READABLE,
@@ -154,6 +155,7 @@ class Worker {
 
   private handleEvent(kind: number, subject: number, error: number): void {
     if (kind === EVENT_PORT_FAILED) this.portDown(subject, error);
+    else if (kind === EVENT_FRAME_REJECTED) this.dataplane.receiveRejected(subject);
     else if (kind === EVENT_PORT_REMOVED) this.portRemoved(subject);
     else if (kind === EVENT_READABLE && subject === COMMAND_TOKEN) this.takeCommands();
     else if (kind === EVENT_READABLE) this.send({ kind: 'readable', token: subject });

@@ -8,7 +8,14 @@
  */
 
 import { Counters } from './counters.js';
-import { DROP_INTERNAL_ERROR, DROP_NO_DESTINATION, DROP_NONE, DROP_PORT_GONE, DROP_PORT_UNBOUND } from './drop.js';
+import {
+  DROP_INTERNAL_ERROR,
+  DROP_NO_DESTINATION,
+  DROP_NONE,
+  DROP_PORT_GONE,
+  DROP_PORT_UNBOUND,
+  DROP_RX_REJECTED,
+} from './drop.js';
 import type { Arena } from './packet/arena.js';
 import type { Packet } from './packet/packet.js';
 import { MAX_NETWORKS, MAX_PORTS, Network, Port } from './ports.js';
@@ -134,6 +141,12 @@ export class Dataplane {
     if (verdict === TO_PORT) this.send(packet);
     else if (verdict === FLOOD) this.flood(packet);
     else this.drop(packet);
+  }
+
+  /** A frame came in that the kernel could not hand over: its length is not known. */
+  receiveRejected(port: number): void {
+    this.counters.received(port, 0);
+    this.counters.dropReceived(port, DROP_RX_REJECTED);
   }
 
   /** A stage that throws is a defect of ours; the packet is dropped and counted, and the others go on. */

@@ -27,6 +27,7 @@ export const DROP_REASONS: readonly DropReason[] = [
   { name: 'tx_rejected', text: 'the kernel refused the frame as malformed' },
   { name: 'tx_error', text: 'the kernel failed to send the frame' },
   { name: 'internal_error', text: 'a stage threw on the frame; please report it' },
+  { name: 'rx_rejected', text: 'the kernel has no virtio-net form for the segmentation of this frame' },
 ];
 
 /** Room for reasons in every port's counter block; larger than DROP_REASONS so that the layout outlives new ones. */
@@ -48,3 +49,4 @@ export const DROP_TX_PORT_DOWN = 12;
 export const DROP_TX_REJECTED = 13;
 export const DROP_TX_ERROR = 14;
 export const DROP_INTERNAL_ERROR = 15;
+export const DROP_RX_REJECTED = 16;

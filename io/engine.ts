@@ -20,6 +20,8 @@ export const EVENT_WORDS = 3;
 export const EVENT_PORT_FAILED = 1;
 /** removePort is complete: the engine no longer uses the descriptor. */
 export const EVENT_PORT_REMOVED = 2;
+/** The kernel could not hand a frame over, and it is gone; the port goes on. Word 2 is the errno. */
+export const EVENT_FRAME_REJECTED = 4;
 /** A watched descriptor is readable. Word 1 is its token. */
 export const EVENT_READABLE = 3;
 

@@ -18,6 +18,7 @@ import {
   type Engine,
   EngineReports,
   type EngineResources,
+  EVENT_FRAME_REJECTED,
   EVENT_PORT_FAILED,
   EVENT_PORT_REMOVED,
   EVENT_READABLE,
@@ -28,6 +29,7 @@ import {
   check,
   EAGAIN,
   EINTR,
+  EINVAL,
   epollControl,
   epollCreate,
   epollWait,
@@ -234,7 +236,9 @@ export class EpollEngine extends EngineReports implements Engine {
   /** A TAP that fails is gone; an AF_PACKET socket reports "network down" or an unsplittable frame once and recovers. */
   private receiveFailed(port: number, error: number): void {
     if (error === EAGAIN || error === EINTR) return;
-    if (this.kinds[port] === PORT_PACKET && error !== EBADF) return;
+    const isPacket = this.kinds[port] === PORT_PACKET;
+    if (isPacket && error === EINVAL) this.addEvent(EVENT_FRAME_REJECTED, port, error);
+    if (isPacket && error !== EBADF) return;
     const fd = this.descriptors[port];
     // Level-triggered epoll would report a dead device for ever.
     this.control(EPOLL_CTL_DEL, fd, 0, port);

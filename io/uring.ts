@@ -23,6 +23,7 @@ import {
   type Engine,
   EngineReports,
   type EngineResources,
+  EVENT_FRAME_REJECTED,
   EVENT_PORT_FAILED,
   EVENT_PORT_REMOVED,
   EVENT_READABLE,
@@ -533,8 +534,12 @@ export class UringEngine extends EngineReports implements Engine {
   private receiveEnded(port: number, result: number): void {
     const entry = this.ports[port];
     entry.armed = false;
-    if (entry.state === STATE_CLOSING) this.finishRemoval(port);
-    else if (result >= 0 || result === -ENOBUFS || this.isPassing(entry, -result)) this.rearm.push(port);
+    if (entry.state === STATE_CLOSING) {
+      this.finishRemoval(port);
+      return;
+    }
+    if (result === -EINVAL && entry.kind === PORT_PACKET) this.addEvent(EVENT_FRAME_REJECTED, port, EINVAL);
+    if (result >= 0 || result === -ENOBUFS || this.isPassing(entry, -result)) this.rearm.push(port);
     else this.addEvent(EVENT_PORT_FAILED, port, -result);
   }
 

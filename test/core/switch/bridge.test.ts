@@ -142,6 +142,14 @@ test('what the wire sends to the host’s own device is not flooded', (t) => {
   t.deepEqual(h.receivePorts(2, frame(B, A)), [3], 'it goes with its port');
 });
 
+test('a frame that the kernel could not hand over is received and dropped', (t) => {
+  const h = new Harness(2);
+  h.dataplane.receiveRejected(1);
+  t.deepEqual(h.rxDrops(1), { rx_rejected: 1 });
+  t.is(h.counter(1, COUNTER_RX_PACKETS), 1);
+  t.is(h.imbalance(), 0);
+});
+
 test('an aged entry is flooded again', (t) => {
   const h = new Harness(3, { ageing: 10 });
   h.dataplane.now = 100;
