@@ -49,10 +49,10 @@ export function oneOf<const T extends readonly [string, ...string[]]>(values: T)
 
 /** A mapping that knows all its keys. */
 export function mapping<T extends z.ZodRawShape>(what: string, shape: T) {
-  const keys = Object.keys(shape).join(', ');
+  const keys = Object.keys(shape);
+  const known = keys.length === 0 ? 'none' : `one of ${keys.join(', ')}`;
   return z.strictObject(shape, {
-    error: (issue) =>
-      issue.code === 'unrecognized_keys' ? `unknown key; expected one of ${keys}` : `expected ${what}`,
+    error: (issue) => (issue.code === 'unrecognized_keys' ? `unknown key; expected ${known}` : `expected ${what}`),
   });
 }
 
@@ -77,18 +77,24 @@ export const nameField = checkedField(
   (text) => text.length <= NAME_LENGTH && NAME.test(text),
 );
 
-/** IFNAMSIZ is 16 with the final zero; `/`, `:` and spaces as in the kernel's dev_valid_name, `%` since TUNSETIFF expands it. */
-export const interfaceField = checkedField(
-  'an interface name of 1 to 15 characters without "/", ":", "%" or spaces',
-  (text) => {
-    const bytes = Buffer.byteLength(text);
-    return bytes >= 1 && bytes <= 15 && text !== '.' && text !== '..' && !hasForbiddenCharacter(text);
-  },
-);
+const INTERFACE = 'an interface name of 1 to 15 characters without spaces or any of /:%#\'"\\';
+/** Directories of /proc/sys/net/ipv4/conf, which the kernel therefore takes for no interface. */
+const KEPT_INTERFACES: readonly string[] = ['all', 'default'];
+
+/**
+ * IFNAMSIZ is 16 with the final zero; `/`, `:` and spaces as in the kernel's dev_valid_name, `%` since TUNSETIFF expands
+ * it; `#`, quotes and backslashes since `ip -batch` reads them as its own syntax.
+ */
+export const interfaceField = textField(INTERFACE, (text) => {
+  if (KEPT_INTERFACES.includes(text)) return { expected: 'an interface name that the kernel does not keep for itself' };
+  const bytes = Buffer.byteLength(text);
+  const ok = bytes >= 1 && bytes <= 15 && text !== '.' && text !== '..' && !hasForbiddenCharacter(text);
+  return ok ? { value: text } : { expected: INTERFACE };
+});
 
 function hasForbiddenCharacter(text: string): boolean {
   for (const character of text) {
-    if ('/:%'.includes(character) || /\s/.test(character) || character < ' ' || character === '\x7f') return true;
+    if ('/:%#\'"\\'.includes(character) || /\s/.test(character) || character < ' ' || character === '\x7f') return true;
   }
   return false;
 }

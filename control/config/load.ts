@@ -96,12 +96,21 @@ const READ_ERRORS: Readonly<Record<string, string>> = {
 
 /** @throws TaplineError of kind `invalid`, whose message begins with the file's name */
 export async function loadConfiguration(file: string): Promise<Configuration> {
-  let text: string;
+  let bytes: Buffer;
   try {
-    text = await readFile(file, 'utf8');
+    bytes = await readFile(file);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? '';
     return fail(file, READ_ERRORS[code] ?? (error instanceof Error ? error.message : String(error)));
   }
-  return parseConfiguration(text, file);
+  return parseConfiguration(decode(bytes, file), file);
+}
+
+/** Characters put in the place of bytes that are none would make names nobody wrote. */
+function decode(bytes: Uint8Array, file: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return fail(file, 'expected text in UTF-8');
+  }
 }

@@ -68,11 +68,14 @@ const vxlanSchema = mapping('a mapping with vni, local and remotes', {
 export const DEFAULT_AGEING_SECONDS = 300;
 export const DEFAULT_FDB_LIMIT = 16_384;
 
+/** MAX_MTU of the kernel's drivers/net/tun.c (65535) less the Ethernet header. */
+const TAP_MAX_MTU = 65_521;
+
 export const networkSchema = mapping('a network: a mapping with subnets', {
   subnets: nonEmptyListOf('subnets', subnetField),
   gateways: listOf('gateway addresses', addressField).default([]),
   /** Bytes of IP packet; 68 is the least that RFC 791 allows. */
-  mtu: integerField(68, 65_535).default(1500),
+  mtu: integerField(68, TAP_MAX_MTU).default(1500),
   internal: booleanField.default(false),
   isolated: booleanField.default(false),
   masquerade: booleanField.default(true),

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test from 'ava';
 import { loadConfiguration, parseConfiguration } from '../../control/config/load.js';
 import { TaplineError } from '../../control/errors.js';
@@ -21,7 +24,7 @@ const uplink = (body: string): string => `${BLUE}uplink: { ${body} }\n`;
 
 const NAME =
   'expected a name of letters, digits, "_", "." and "-" that begins with a letter or digit, 128 characters at most';
-const INTERFACE = 'expected an interface name of 1 to 15 characters without "/", ":", "%" or spaces';
+const INTERFACE = 'expected an interface name of 1 to 15 characters without spaces or any of /:%#\'"\\';
 const PUBLISH = 'expected a published port such as "8080:80", "10.77.0.1:5201:5201/tcp" or "6000-6010:6000-6010/udp"';
 const NETWORK_KEYS = 'expected one of subnets, gateways, mtu, internal, isolated, masquerade, ageing, fdb_limit, vxlan';
 
@@ -118,17 +121,22 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'mtu small',
     network('subnets: [10.0.0.0/24], mtu: 67'),
-    'networks.blue.mtu: expected an integer from 68 to 65535, got 67',
+    'networks.blue.mtu: expected an integer from 68 to 65521, got 67',
+  ],
+  [
+    'mtu that no TAP can have',
+    network('subnets: [10.0.0.0/24], mtu: 65522'),
+    'networks.blue.mtu: expected an integer from 68 to 65521, got 65522',
   ],
   [
     'mtu fraction',
     network('subnets: [10.0.0.0/24], mtu: 1500.5'),
-    'networks.blue.mtu: expected an integer from 68 to 65535, got 1500.5',
+    'networks.blue.mtu: expected an integer from 68 to 65521, got 1500.5',
   ],
   [
     'mtu text',
     network('subnets: [10.0.0.0/24], mtu: big'),
-    'networks.blue.mtu: expected an integer from 68 to 65535, got "big"',
+    'networks.blue.mtu: expected an integer from 68 to 65521, got "big"',
   ],
   [
     'mtu with v6',
@@ -243,6 +251,16 @@ const BAD: readonly (readonly [string, string, string])[] = [
     `${BLUE}endpoints: { uplink: { network: blue, pid: 4 } }`,
     'endpoints.uplink: the name uplink is kept for the uplink; take another',
   ],
+  ...['a#b', '#a', '"a', 'a\\'].map((name): [string, string, string] => [
+    `interface ${name}, which is syntax of ip -batch`,
+    endpoint(`interface: '${name}'`),
+    `endpoints.a.interface: ${INTERFACE}, got ${JSON.stringify(name)}`,
+  ]),
+  ...['all', 'default'].map((name): [string, string, string] => [
+    `interface ${name}`,
+    endpoint(`interface: ${name}`),
+    `endpoints.a.interface: expected an interface name that the kernel does not keep for itself, got "${name}"`,
+  ]),
   [
     'interface length',
     endpoint('interface: abcdefghijklmnop'),
@@ -534,6 +552,21 @@ endpoints:
 test('a file that cannot be read says so', async (t) => {
   await t.throwsAsync(loadConfiguration('/nonexistent/x.yaml'), { message: '/nonexistent/x.yaml: no such file' });
   await t.throwsAsync(loadConfiguration('/'), { message: '/: is a directory; expected a YAML file' });
+});
+
+test('a file that is not UTF-8 says so, wherever the odd byte is', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'tapline-config-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  const file = join(directory, 'f.yaml');
+  for (const bytes of [
+    Buffer.from('# caf\xe9\nversion: 1\n', 'latin1'),
+    Buffer.from('\ufeffversion: 1\n', 'utf16le'),
+  ]) {
+    writeFileSync(file, bytes);
+    await t.throwsAsync(loadConfiguration(file), { message: `${file}: expected text in UTF-8` });
+  }
+  writeFileSync(file, '\ufeff# café\nversion: 1\n');
+  await t.notThrowsAsync(loadConfiguration(file));
 });
 
 for (const name of ['quickstart', 'two-namespaces', 'bridged-uplink']) {
