@@ -13,7 +13,7 @@ interface UpOptions {
   readonly logFormat: LogFormat;
 }
 
-/** The contract: what the file says wrong, and namespaces and devices that it names in vain, exit with 2. */
+/** The contract: what the file says wrong or asks for in vain (a namespace, a device, a name that is taken) exits with 2. */
 const EXIT_CODES: Readonly<Record<ErrorKind, number>> = { invalid: 2, missing: 2, conflict: 1, failure: 1 };
 
 const EXAMPLES = `
@@ -49,18 +49,21 @@ export function registerUp(program: Command, context: Context): void {
     });
 }
 
-/** Resolves at the first SIGTERM or SIGINT. Later ones change nothing: a clean end is under way. */
+/** A terminal that is closed ends the daemon as cleanly as Ctrl-C does: its TAPs would outlive it otherwise. */
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+
+/** Resolves at the first of STOP_SIGNALS. Later ones change nothing: a clean end is under way. */
 function stopSignal(): { received: Promise<void>; ignoreFrom: () => void } {
   let resolve: () => void = () => {};
   const received = new Promise<void>((done) => {
     resolve = done;
   });
   const onSignal = (): void => resolve();
-  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  for (const name of STOP_SIGNALS) process.on(name, onSignal);
   return {
     received,
     ignoreFrom: () => {
-      process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
+      for (const name of STOP_SIGNALS) process.off(name, onSignal);
     },
   };
 }

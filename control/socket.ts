@@ -3,7 +3,7 @@
  * everybody but its owner from the moment it exists.
  */
 
-import { chmodSync, linkSync, lstatSync, mkdirSync, mkdtempSync, rmSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, linkSync, lstatSync, mkdirSync, mkdtempSync, rmSync, unlinkSync } from 'node:fs';
 import { connect, type Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { firstLine, TaplineError } from './errors.js';
@@ -18,7 +18,23 @@ const PRIVATE_PATH_BYTES = 10;
 /** `--socket`, else TAPLINE_SOCKET, else the default. */
 export function socketPath(option: string | undefined, env: NodeJS.ProcessEnv): string {
   const fromEnvironment = env.TAPLINE_SOCKET ?? '';
+  if (option === '') throw new TaplineError('invalid', 'expected a path with --socket, got nothing');
   return option ?? (fromEnvironment === '' ? DEFAULT_SOCKET : fromEnvironment);
+}
+
+/**
+ * Like mkdir -p, one level at a time: Node's own recursive form spins for ever where mkdir answers ENOENT although the
+ * parent exists, as /proc does.
+ */
+function makeDirectories(path: string): void {
+  if (existsSync(path)) return;
+  makeDirectories(dirname(path));
+  try {
+    mkdirSync(path, { mode: 0o755 });
+  } catch (error) {
+    // Another daemon that starts beside us may have been quicker.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
 }
 
 function inodeOf(path: string): number | null {
@@ -55,7 +71,7 @@ export async function claimSocket(path: string): Promise<void> {
     throw new TaplineError('invalid', `socket path too long, ${SOCKET_PATH_BYTES} bytes at most: ${path}`);
   }
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+    makeDirectories(dirname(path));
   } catch (error) {
     throw new TaplineError('failure', `cannot make the directory of ${path}: ${firstLine(error)}`);
   }

@@ -78,8 +78,12 @@ export async function startTapline(options: UpOptions): Promise<RunningTapline> 
   return { daemon, ready, stop };
 }
 
-/** The error line with the file's name in front of the key path. */
+/**
+ * The error line with the file's name in front of the key path. The daemon was empty, so a conflict is one between the
+ * file's objects, or with what the container already has: in either case the file asks for what it cannot have.
+ */
 function inFile(error: unknown, file: string | null): TaplineError {
   const { kind, message } = asTaplineError(error);
-  return file === null ? new TaplineError(kind, message) : new TaplineError(kind, `${file}: ${message}`);
+  if (file === null) return new TaplineError(kind, message);
+  return new TaplineError(kind === 'conflict' ? 'invalid' : kind, `${file}: ${message}`);
 }

@@ -69,6 +69,39 @@ test('what fails while coming up is named with file and key path, and everything
   t.deepEqual([exists(lab.socket), lab.dataplane.networks.size, lab.dataplane.stopped], [false, 0, true]);
 });
 
+/** What only shows when it is tried: the file, its error line behind the file's name. */
+const IN_VAIN: readonly (readonly [string, string, string])[] = [
+  [
+    'an interface name that is taken',
+    'endpoints: { a: { network: blue, netns: /ns/taken } }',
+    'endpoints.a.interface: EEXIST creating interface eth0: the name is taken in /ns/taken',
+  ],
+  [
+    'one namespace by two names',
+    'endpoints: { a: { network: blue, netns: /ns/a }, b: { network: blue, netns: /ns/again } }',
+    'endpoints.b.interface: eth0 in /ns/again already belongs to endpoint a; choose another interface name',
+  ],
+  [
+    'more endpoints than addresses',
+    'endpoints: { a: { network: red, netns: /ns/a }, b: { network: red, netns: /ns/b } }',
+    'endpoints.b: no address left in 172.31.0.0/30 of network red',
+  ],
+];
+
+for (const [what, yaml, line] of IN_VAIN) {
+  test(`${what}: a mistake of the file, as exit code 2 says`, async (t) => {
+    const lab = makeLab(t);
+    for (const name of ['a', 'b', 'taken']) lab.system.addNamespace(`/ns/${name}`);
+    lab.system.addNamespace('/ns/again', '/ns/a');
+    lab.system.whileAttaching = ({ netns }) => {
+      if (netns === '/ns/taken') throw new Error(`EEXIST creating interface eth0: the name is taken in ${netns}`);
+    };
+    const error = await t.throwsAsync((await lab.start(`${NETWORKS}${yaml}`)).ready, { instanceOf: TaplineError });
+    t.deepEqual([error.kind, error.message], ['invalid', `${lab.file}: ${line}`]);
+    t.deepEqual([exists(lab.socket), lab.system.taps.size, lab.dataplane.networks.size], [false, 0, 0]);
+  });
+}
+
 test('a bad file touches nothing', async (t) => {
   const lab = makeLab(t);
   await t.throwsAsync(lab.start('version: 3'), {
@@ -82,4 +115,5 @@ test('which socket: option, environment, default', (t) => {
   t.is(socketPath(undefined, { TAPLINE_SOCKET: '/b' }), '/b');
   t.is(socketPath(undefined, { TAPLINE_SOCKET: '' }), '/run/tapline/tapline.sock');
   t.is(socketPath(undefined, {}), '/run/tapline/tapline.sock');
+  t.throws(() => socketPath('', {}), { message: 'expected a path with --socket, got nothing' });
 });

@@ -48,8 +48,8 @@ test.serial('an interface name that is taken inside the container', async (t) =>
   const [, b] = hosts as [Host, Host];
   await b.exec('ip', 'tuntap', 'add', 'eth0', 'mode', 'tap');
   await refused(t, labConfig(hosts), hosts, {
-    code: 1,
-    line: /^tapline: .*tapline\.yaml: endpoints\.b\S*: EEXIST.*eth0.*taken/,
+    code: 2,
+    line: /^tapline: .*tapline\.yaml: endpoints\.b\.interface: EEXIST.*eth0.*taken/,
   });
 });
 
