@@ -182,10 +182,32 @@ function answerError(error: unknown, reply: FastifyReply, logger: Logger): void 
   reply.code(converted.httpStatus).send({ error: converted.message });
 }
 
+/** Characters of a name in a URL: well above the longest that can exist, so that longer ones are answered like all others. */
+const MAX_PARAM_LENGTH = 1024;
+
+/** Whatever content type is said, or none: nothing but JSON is spoken here, and `curl -d` says it is a form. */
+function readEveryBodyAsJson(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => {
+    if (body === '') return done(null, undefined);
+    try {
+      done(null, JSON.parse(String(body)));
+    } catch (error) {
+      done(new TaplineError('invalid', `expected JSON as the body of the request: ${firstLine(error)}`));
+    }
+  });
+}
+
 /** The routes without a socket, for tests to inject requests. */
 export function buildApi(daemon: Daemon, logger: Logger, socket: string): { app: FastifyInstance; captures: Captures } {
-  const app = Fastify({ logger: false, bodyLimit: 1024 * 1024 });
+  const app = Fastify({
+    logger: false,
+    bodyLimit: 1024 * 1024,
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    frameworkErrors: (error, _request, reply) => answerError(error, reply as FastifyReply, logger),
+  });
   const captures = new Captures(daemon);
+  readEveryBodyAsJson(app);
   app.setErrorHandler((error, _request, reply) => answerError(error, reply, logger));
   app.setNotFoundHandler((request, reply) => {
     reply.code(404).send({ error: `no such request: ${request.method} ${request.url.split('?', 1)[0]}` });

@@ -127,7 +127,7 @@ const REFUSED: readonly (readonly [Method, string, unknown, number, string])[] =
     '/v1/networks',
     { name: 'x', subnets: ['10.0.0.0/24'], mtu: 1 },
     400,
-    'mtu: expected an integer from 68 to 65535, got 1',
+    'mtu: expected an integer from 68 to 65521, got 1',
   ],
   [
     'POST',
@@ -236,6 +236,41 @@ test('broken JSON is 400', async (t) => {
   await app.close();
 });
 
+test('a body is JSON whatever its content type, and nothing slips past the schema', async (t) => {
+  const { daemon, ask } = await makeApi(t);
+  const { app } = buildApi(daemon, SILENT, '/test.sock');
+  const post = async (payload: string, headers: Record<string, string> = {}): Promise<Answer> => {
+    const response = await app.inject({ method: 'POST', url: '/v1/networks', headers, payload });
+    return [response.statusCode, response.json()];
+  };
+  const form = { 'content-type': 'application/x-www-form-urlencoded' };
+  t.is((await post('{"name":"x","subnets":["10.0.0.0/24"]}', form))[0], 201);
+  t.is((await post('{"name":"y","subnets":["10.0.1.0/24"]}'))[0], 201);
+  t.deepEqual(await post('', form), [400, { error: 'expected a JSON object as the body of the request' }]);
+  const [status, { error }] = await post('{"name":"z","subnets":["10.0.2.0/24"],"__proto__":{"mtu":1400}}');
+  t.is(status, 400);
+  t.regex(error, /^__proto__: unknown key/);
+  t.deepEqual(await post(`"${'x'.repeat(1024 * 1024)}"`, form), [400, { error: 'Request body is too large' }]);
+  t.deepEqual(await ask('GET', '/v1/networks/z'), [404, { error: 'no network z' }]);
+  await app.close();
+});
+
+test('the longest name can be asked for and removed; other odd URLs are answered in the same shape', async (t) => {
+  const { ask } = await makeApi(t);
+  const name = 'n'.repeat(128);
+  t.is((await ask('POST', '/v1/networks', { name, subnets: ['10.0.0.0/24'] }))[0], 201);
+  t.like((await ask('GET', `/v1/networks/${name}`))[1], { name });
+  t.is((await ask('POST', '/v1/endpoints', { name, network: name, netns: '/ns/a' }))[0], 201);
+  t.deepEqual(await ask('DELETE', `/v1/endpoints/${name}`), [204, null]);
+  t.deepEqual(await ask('DELETE', `/v1/networks/${name}`), [204, null]);
+  for (const url of ['/v1/networks/%zz', `/v1/networks/${'n'.repeat(5000)}`]) {
+    const [status, body] = await ask('GET', url);
+    t.true(status === 400 || status === 404);
+    t.deepEqual(Object.keys(body), ['error']);
+  }
+  t.deepEqual(await ask('GET', '/v1/status?x=1'), [400, { error: 'x: unknown key; expected none' }]);
+});
+
 test('tables speak of names', async (t) => {
   const { ask, dataplane } = await makeApi(t);
   await ask('POST', '/v1/endpoints', { network: 'blue', netns: '/ns/a' });
@@ -306,6 +341,10 @@ test('a stale socket is replaced; another kind of file is not; a long path is re
     message: `${file} exists and is not a socket; choose another with --socket`,
   });
   t.is(statSync(file).size, 1);
+  // Node's own mkdir -p never comes back from here.
+  await t.throwsAsync(claimSocket('/proc/tapline/t.sock'), {
+    message: /^cannot make the directory of \/proc\/tapline\/t\.sock: ENOENT/,
+  });
   await t.throwsAsync(claimSocket(`/${'x'.repeat(107)}`), { message: /^socket path too long, 107 bytes at most: / });
 });
 
