@@ -117,7 +117,7 @@ export async function complete(program: Command, words: readonly string[], conte
   const position = walk(program, words.slice(0, -1));
   if (position === null) return [];
   const flag = words.indexOf('--socket');
-  const client = new ApiClient(socketPath(flag < 0 ? undefined : words[flag + 1], context.env));
+  const client = new ApiClient(socketPath(flag < 0 ? undefined : words[flag + 1] || undefined, context.env));
   return (await candidates(position, current, client)).filter((candidate) => candidate.startsWith(current));
 }
 

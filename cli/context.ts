@@ -46,7 +46,9 @@ export function withJson(command: Command): Command {
 }
 
 export function socketOf(command: Command, context: Context): string {
-  return socketPath(command.optsWithGlobals<CommonOptions>().socket, context.env);
+  // What is said behind the command's name is the more particular; optsWithGlobals alone would prefer the other.
+  const { socket } = command.opts<CommonOptions>();
+  return socketPath(socket ?? command.optsWithGlobals<CommonOptions>().socket, context.env);
 }
 
 export function clientOf(command: Command, context: Context): ApiClient {

@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import type { NetworkView } from '../control/views.js';
 import { type Context, clientOf, collect, numeric, wantsJson, withJson, withSocket } from './context.js';
-import { type Column, formatRecord, formatTable, list, printJson, yesNo } from './output.js';
+import { type Column, formatRecord, formatTable, list, printJson, removeEach, yesNo } from './output.js';
 
 interface CreateOptions {
   readonly subnet?: string[];
@@ -104,17 +104,15 @@ function formatNetwork(view: NetworkView): string {
 }
 
 function registerRemove(network: Command, context: Context): void {
-  withSocket(network.command('rm'))
+  withJson(withSocket(network.command('rm')))
     .alias('remove')
     .argument('<network...>')
     .description('remove networks')
     .option('--force', 'also disconnect the endpoints that are still attached')
     .action(async (names: string[], options: { force?: boolean }, command: Command) => {
       const client = clientOf(command, context);
-      for (const name of names) {
-        await client.delete(networkPath(name), options.force === true ? { force: true } : {});
-        context.stdout.write(`${name}\n`);
-      }
+      const query = options.force === true ? { force: true } : {};
+      await removeEach(names, (name) => client.delete(networkPath(name), query), wantsJson(command), context);
     });
 }
 

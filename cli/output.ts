@@ -33,6 +33,28 @@ export function printJson(context: Context, value: unknown): void {
   context.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }
 
+/**
+ * Removes one after the other and prints the names of those that are gone, also when a later one fails: a line for each,
+ * or a JSON list of objects with `name`.
+ */
+export async function removeEach(
+  names: readonly string[],
+  remove: (name: string) => Promise<void>,
+  json: boolean,
+  context: Context,
+): Promise<void> {
+  const removed: { name: string }[] = [];
+  try {
+    for (const name of names) {
+      await remove(name);
+      removed.push({ name });
+      if (!json) context.stdout.write(`${name}\n`);
+    }
+  } finally {
+    if (json && removed.length > 0) printJson(context, removed);
+  }
+}
+
 export function yesNo(value: boolean): string {
   return value ? 'yes' : 'no';
 }

@@ -9,6 +9,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -17,7 +18,7 @@ import { firstLine, TaplineError } from '../control/errors.js';
 import type { EndpointView } from '../control/views.js';
 import type { ApiClient } from './client.js';
 import { type ConnectOptions, endpointBody, withEndpointOptions } from './connect.js';
-import { type Context, clientOf, collect, ExitError, withSocket } from './context.js';
+import { type Context, clientOf, collect, ExitError, usageError, withSocket } from './context.js';
 import { endpointPath } from './disconnect.js';
 
 interface RunOptions extends ConnectOptions {
@@ -67,6 +68,19 @@ export function resolvConf(host: string, servers: readonly string[]): string {
       ? [...servers.map((server) => `nameserver ${server}`), ...lines.filter((line) => !isServer(line))]
       : lines.filter((line) => !isLoopback(line));
   return ['# Made by tapline run.', ...kept, ''].join('\n');
+}
+
+/** Labels of letters, digits, `-` and `_`; 64 characters are all that the kernel keeps (__NEW_UTS_LEN, linux/utsname.h). */
+const HOSTNAME = /^(?=.{1,64}$)[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*$/i;
+
+/** What the daemon does not get to see, and could not refuse. @throws ExitError */
+function checkOptions({ dns = [], hostname }: RunOptions): void {
+  const wrong = dns.find((server) => isIP(server) === 0);
+  if (wrong !== undefined) throw usageError(`--dns: expected an IPv4 or IPv6 address, got ${JSON.stringify(wrong)}`);
+  if (hostname !== undefined && !HOSTNAME.test(hostname)) {
+    const expected = 'expected a host name of letters, digits, "-" and ".", 64 characters at most';
+    throw usageError(`--hostname: ${expected}, got ${JSON.stringify(hostname)}`);
+  }
 }
 
 function readHostResolvConf(): string | null {
@@ -163,6 +177,7 @@ async function run(
   client: ApiClient,
   context: Context,
 ): Promise<void> {
+  checkOptions(options);
   // Asked first, so that no namespace is made for a network that does not exist.
   await client.get(`/v1/networks/${encodeURIComponent(options.network)}`);
   const { child, link } = await start(options, command, context);

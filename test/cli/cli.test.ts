@@ -72,6 +72,15 @@ const USAGE: readonly (readonly [string[], string])[] = [
   [['status', 'extra'], "tapline: too many arguments for 'status'. Expected 0 arguments but got 1.\n"],
   [['connect'], "tapline: missing required argument 'network'\n"],
   [['network', 'create', 'x'], "tapline: required option '--subnet <subnet>' not specified\n"],
+  [['status', '--socket', ''], 'tapline: expected a path with --socket, got nothing\n'],
+  [
+    ['run', '--network', 'blue', '--dns', 'nowhere', 'true'],
+    'tapline: --dns: expected an IPv4 or IPv6 address, got "nowhere"\n',
+  ],
+  ...['a b', '-a', 'a..b', '', 'a'.repeat(65)].map((name): [string[], string] => [
+    ['run', '--network', 'blue', '--hostname', name, 'true'],
+    `tapline: --hostname: expected a host name of letters, digits, "-" and ".", 64 characters at most, got "${name}"\n`,
+  ]),
   [['run', 'true'], "tapline: required option '--network <network>' not specified\n"],
   [
     ['up', '--engine', 'warp'],
@@ -119,6 +128,8 @@ test('without a daemon every command says so in one line', async (t) => {
   }
   t.is((await cli(['status', '--socket', '/nonexistent.sock'])).err, line);
   t.is((await cli(['--socket', '/nonexistent.sock', 'status'])).err, line);
+  const both = await cli(['--socket', '/elsewhere.sock', 'status', '--socket', '/nonexistent.sock']);
+  t.is(both.err, line, 'what stands behind the command wins');
 });
 
 test('up refuses a bad or absent file with 2 before anything else', async (t) => {
@@ -173,6 +184,9 @@ test('networks: tables and JSON', async (t) => {
     /^name: +green\nstate: +up\nsubnets: +10\.9\.0\.0\/24 fd09::\/64\n/,
   );
   t.like(await run('network', 'rm', 'green', 'red'), { code: 0, out: 'green\nred\n' });
+  const removed = await run('network', 'rm', 'blue', 'red', '--json');
+  t.like(removed, { code: 1, err: 'tapline: no network red\n' });
+  t.deepEqual(JSON.parse(removed.out), [{ name: 'blue' }]);
 });
 
 test('the daemon refuses with its own line: 2 for what cannot be right, 1 for the rest', async (t) => {
@@ -183,7 +197,7 @@ test('the daemon refuses with its own line: 2 for what cannot be right, 1 for th
       2,
       'subnets[0]: expected 10.0.0.0/24, the subnet without host bits, got "10.0.0.1/24"',
     ],
-    ['network create x --subnet 10.0.0.0/24 --mtu big', 2, 'mtu: expected an integer from 68 to 65535, got "big"'],
+    ['network create x --subnet 10.0.0.0/24 --mtu big', 2, 'mtu: expected an integer from 68 to 65521, got "big"'],
     ['network create x --subnet 10.0.0.0/24 --isolated', 2, 'isolated: not supported in this version'],
     ['network create x --subnet 172.30.0.0/24', 1, 'subnets[0]: 172.30.0.0/24 overlaps 172.30.0.0/24 of network blue'],
     ['network inspect x', 1, 'no network x'],
@@ -281,7 +295,8 @@ test('connect, show and disconnect', async (t) => {
     code: 1,
     err: 'tapline: network blue still has endpoints c1, x; disconnect them first, or use --force\n',
   });
-  t.like(await run('disconnect', 'c1', 'x'), { code: 0, out: 'c1\nx\n' });
+  t.deepEqual(JSON.parse((await run('disconnect', 'c1', '--json')).out), [{ name: 'c1' }]);
+  t.like(await run('disconnect', 'x'), { code: 0, out: 'x\n' });
 });
 
 /** Block types of a little-endian pcapng file. */
@@ -337,6 +352,7 @@ test('completion walks the command tree and asks the daemon for names', async (t
   t.deepEqual(await complete('completion', ''), ['bash', 'zsh', 'fish']);
   t.deepEqual(await complete('show', 'fdb', '--n'), ['--network']);
   t.deepEqual((await cli(['__complete', 'disconnect', ''], { env: { TAPLINE_SOCKET: '/nonexistent.sock' } })).out, '');
+  t.deepEqual(await complete('--socket', '', 'network', ''), ['create', 'ls', 'inspect', 'rm']);
   for (const shell of ['bash', 'zsh', 'fish']) t.regex((await run('completion', shell)).out, /tapline __complete/);
 });
 
