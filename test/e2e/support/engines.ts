@@ -96,10 +96,20 @@ abstract class Engine implements ContainerEngine {
     const ids = stdout.split('\n').filter((id) => id !== '');
     if (ids.length > 0) await this.remove(...ids);
     await this.stop();
+    await this.unmountAll();
     rmSync(this.directory, { recursive: true, force: true });
   }
 
   protected abstract stop(): Promise<void>;
+
+  /** An engine may leave its data directory mounted onto itself. The last mount comes first: it may be on top of another. */
+  private async unmountAll(): Promise<void> {
+    const points = readFileSync('/proc/self/mountinfo', 'utf8')
+      .split('\n')
+      .map((line) => line.split(' ')[4] ?? '')
+      .filter((point) => point.startsWith(`${this.directory}/`));
+    for (const point of points.reverse()) await must(['umount', '--lazy', point]);
+  }
 }
 
 class Docker extends Engine {

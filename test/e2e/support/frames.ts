@@ -33,6 +33,9 @@ export function readPcap(path: string): Promise<PcapPacket[]> {
   });
 }
 
+/** More than a frame without offloads has, so that one that is too long is still seen as such. */
+const SNAP_LENGTH = 2048;
+
 export interface Tcpdump {
   readonly path: string;
   /** Waits until a frame that contains this text is in the file. */
@@ -58,7 +61,8 @@ export async function tcpdump(
 ): Promise<Tcpdump> {
   const path = join(temporaryDirectory(t), 'capture.pcap');
   // Large buffer: on a busy machine tcpdump is not scheduled for long, and a frame that it lost would look like ours.
-  // Immediate mode: else the frames of the last second would still be in the kernel when we end it.
+  // Immediate mode: else the frames of the last second would still be in the kernel when we end it. In this mode each frame
+  // takes the room of the longest from the buffer, so it is cut behind what an interface without offloads can send.
   const options = [
     '--immediate-mode',
     '-i',
@@ -66,9 +70,9 @@ export async function tcpdump(
     '-Q',
     direction,
     '-B',
-    '32768',
+    '65536',
     '-s',
-    '0',
+    String(SNAP_LENGTH),
     '-U',
     '-Z',
     'root',
