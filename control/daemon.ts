@@ -360,6 +360,8 @@ export class Daemon {
   #portDown(port: number, error: string): void {
     if (this.#uplink?.port === port) {
       this.#logger.warn(`uplink ${this.#uplink.device} is down (${error}); trying again each second`);
+      // It comes back as another port; a capture of this one would wait for ever.
+      this.events.emit('port-removed', port);
       this.#uplink.lost().catch((cause: unknown) => this.#undoFailed('closing the uplink', cause));
       return;
     }

@@ -286,7 +286,11 @@ test('an uplink is a port of its network, goes with its device and comes back wi
     message: 'network blue still has the uplink up0; use --force',
   });
   system.devices.delete('up0');
-  dataplane.portDown(dataplane.portNamed('uplink'), 'ENODEV');
+  const removed: number[] = [];
+  daemon.events.on('port-removed', (number: number) => removed.push(number));
+  const port = dataplane.portNamed('uplink');
+  dataplane.portDown(port, 'ENODEV');
+  t.deepEqual(removed, [port], 'whoever captures there is told');
   await eventually(() => system.openUplinks.size === 0);
   t.is(daemon.uplink?.port, -1);
   system.devices.add('up0');
