@@ -26,7 +26,12 @@ _tapline() {
 compdef _tapline tapline
 `,
   fish: `# tapline completion for fish: tapline completion fish | source
-complete -c tapline -a '(tapline __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+# Files only where there is nothing of ours to offer.
+function __tapline_ask
+  set -g __tapline_candidates (tapline __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)
+  test (count $__tapline_candidates) -gt 0
+end
+complete -c tapline -n __tapline_ask -f -a '$__tapline_candidates'
 `,
 } as const;
 

@@ -353,6 +353,11 @@ test('completion walks the command tree and asks the daemon for names', async (t
   t.deepEqual(await complete('show', 'fdb', '--n'), ['--network']);
   t.deepEqual((await cli(['__complete', 'disconnect', ''], { env: { TAPLINE_SOCKET: '/nonexistent.sock' } })).out, '');
   t.deepEqual(await complete('--socket', '', 'network', ''), ['create', 'ls', 'inspect', 'rm']);
+  t.regex(
+    (await run('completion', 'fish')).out,
+    /^complete -c tapline -n __tapline_ask -f /m,
+    'no files among the names',
+  );
   for (const shell of ['bash', 'zsh', 'fish']) t.regex((await run('completion', shell)).out, /tapline __complete/);
 });
 
