@@ -134,9 +134,10 @@ export class Dataplane {
   process(slot: number): void {
     const packet = this.arena.packets[slot];
     this.counters.received(packet.port, packet.length);
-    packet.network = this.ports[packet.port].network;
+    const port = this.ports[packet.port];
+    packet.network = port.network;
     packet.reason = DROP_NONE;
-    const verdict = this.decideSafely(packet);
+    const verdict = this.decideSafely(packet, port);
     if (this.observer !== null) this.observer.received(packet);
     if (verdict === TO_PORT) this.send(packet);
     else if (verdict === FLOOD) this.flood(packet);
@@ -150,9 +151,9 @@ export class Dataplane {
   }
 
   /** A stage that throws is a defect of ours; the packet is dropped and counted, and the others go on. */
-  private decideSafely(packet: Packet): number {
+  private decideSafely(packet: Packet, port: Port): number {
     try {
-      return this.decide(packet);
+      return this.decide(packet, port);
     } catch (error) {
       this.lastError = error;
       packet.reason = DROP_INTERNAL_ERROR;
@@ -160,24 +161,23 @@ export class Dataplane {
     }
   }
 
-  private decide(packet: Packet): number {
+  private decide(packet: Packet, port: Port): number {
     const reason = parse(this.arena, packet);
     if (reason !== DROP_NONE) {
       packet.reason = reason;
       return DROP;
     }
-    const network = this.networks[packet.network];
+    const network = this.networks[port.network];
     if (network === null) {
       packet.reason = DROP_PORT_UNBOUND;
       return DROP;
     }
-    return this.bridge(packet, network);
+    return this.bridge(packet, network, port);
   }
 
-  private bridge(packet: Packet, network: Network): number {
+  private bridge(packet: Packet, network: Network, port: Port): number {
     const verdict = admit(packet);
     if (verdict !== CONTINUE) return verdict;
-    const port = this.ports[packet.port];
     this.fdb.learn(network, packet.srcHigh, packet.srcLow, port, this.now);
     return forward(this.fdb, port, packet);
   }
