@@ -102,7 +102,12 @@ test.serial('when run is killed hard, its command is still cleared away when it 
   await eventually('run to end', () => !command.running());
   if (existsSync(`/proc/${pid}`)) process.kill(pid, 'SIGKILL');
   await eventually('port orphan to go', async () => !(await tapline.ports()).some(({ name }) => name === 'orphan'));
-  t.is((await tapline.endpoints()).length, 1);
+  // The port goes first, then the device.
+  await eventually('endpoint orphan to go', async () => (await tapline.endpoints()).length === 1);
+  t.deepEqual(
+    (await tapline.endpoints()).map(({ name }) => name),
+    ['a'],
+  );
 });
 
 test.serial('what cannot be run is said before anything is made', async (t) => {
