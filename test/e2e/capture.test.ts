@@ -67,7 +67,13 @@ for (const engine of ENGINES) {
       t.true(frames + lost >= ending - begun, 'each frame of the port is in the capture or counted as lost');
       t.true(frames + lost <= after - before);
 
-      const rows = await tshark(file, ['frame.packet_flags_direction', 'ip.src', 'tcp.checksum.status', 'frame.len']);
+      const rows = await tshark(file, [
+        'frame.packet_flags_direction',
+        'ip.src',
+        'tcp.checksum.status',
+        'frame.len',
+        'tcp.checksum',
+      ]);
       t.is(rows.length, frames);
       const tcp = rows.filter(([, , status]) => status !== '');
       t.true(tcp.length > 50);
@@ -76,7 +82,8 @@ for (const engine of ENGINES) {
         'super-packets pass as one frame',
       );
       t.deepEqual(
-        tcp.filter(([, , status]) => status !== '1'),
+        // 0xffff stands for 0, and tshark alone minds (see BAD_CHECKSUM).
+        tcp.filter(([, , status, , checksum]) => status !== '1' && checksum !== '0xffff'),
         [],
       );
       for (const [direction, source] of tcp) t.is(Number(direction), source === a.ip ? 1 : 2);

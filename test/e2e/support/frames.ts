@@ -112,6 +112,13 @@ export async function tshark(path: string, fields: readonly string[], filter = '
 }
 
 /** Local experimental EtherType (IEEE 802, clause 9.2.4): nothing else on a wire of ours has it. */
+/**
+ * Display filter for any checksum that is wrong. Linux sends 0xffff where a TCP checksum comes out as 0 (skb_checksum_help), one
+ * packet of 65,536: the same number in one's complement, which every receiver takes and tshark alone calls wrong.
+ */
+export const BAD_CHECKSUM =
+  'ip.checksum.status == 0 || (tcp.checksum.status == 0 && tcp.checksum != 0xffff) || udp.checksum.status == 0';
+
 export const TEST_ETHERTYPE = 0x88b5;
 export const TEST_FILTER = 'ether proto 0x88b5';
 
