@@ -59,10 +59,8 @@ export interface Engine extends EngineReports {
 
   /** Queues a frame. Takes over one reference on the slot. The port is live (added, and not yet removed). */
   transmit(port: number, slot: number): void;
-  /** Sends what is queued, without waiting. Needed between waits only where more is queued than `transmitRoom`. */
+  /** Sends what is queued, without waiting; `transmit` does so itself when its queue is full. */
   flush(): void;
-  /** Frames that may be queued before the next flush or wait. */
-  readonly transmitRoom: number;
 
   /**
    * Sends what is queued, then waits for frames or events.

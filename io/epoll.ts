@@ -79,7 +79,6 @@ export interface EpollOptions {
 export class EpollEngine extends EngineReports implements Engine {
   readonly name = 'epoll';
   readonly received = new Int32Array(BATCH_LIMIT);
-  readonly transmitRoom = 4096;
 
   private readonly arena: Arena;
   private readonly arenaAddress: number;

@@ -131,9 +131,8 @@ class UringPort {
 export interface UringOptions {
   /** Address of the arena's first byte; below 2^31. */
   readonly arenaAddress: number;
-  /** Buffers to keep in the ring while frames are small, and while they are large; up to BUFFER_RING_ENTRIES. For measuring. */
+  /** Buffers to keep in the ring while frames are small; up to BUFFER_RING_ENTRIES. The probe needs but one. */
   readonly buffers?: number;
-  readonly bulkBuffers?: number;
 }
 
 export class UringEngine extends EngineReports implements Engine {
@@ -171,7 +170,6 @@ export class UringEngine extends EngineReports implements Engine {
   private bufferTail = 0;
   private buffersInRing = 0;
   private readonly smallTarget: number;
-  private readonly bulkTarget: number;
   /** Batches left for which bulk is expected. */
   private bulk = 0;
 
@@ -190,7 +188,6 @@ export class UringEngine extends EngineReports implements Engine {
     this.arena = arena;
     this.arenaAddress = options.arenaAddress;
     this.smallTarget = options.buffers ?? BUFFERS_FOR_SMALL;
-    this.bulkTarget = options.bulkBuffers ?? BUFFERS_FOR_BULK;
     this.scratch = mapRegion(4096);
     this.scratch32 = new Int32Array(this.scratch.buffer);
 
@@ -222,10 +219,6 @@ export class UringEngine extends EngineReports implements Engine {
     this.registerRing();
     this.prepareScratch();
     this.refill();
-  }
-
-  get transmitRoom(): number {
-    return SQ_ENTRIES - this.queued;
   }
 
   addPort(port: number, fd: number, kind: number): void {
@@ -581,7 +574,7 @@ export class UringEngine extends EngineReports implements Engine {
    */
   private refill(): void {
     const arena = this.arena;
-    const target = this.bulk > 0 ? this.bulkTarget : this.smallTarget;
+    const target = this.bulk > 0 ? BUFFERS_FOR_BULK : this.smallTarget;
     const mask = BUFFER_RING_ENTRIES - 1;
     let tail = this.bufferTail;
     while (this.buffersInRing < target) {
