@@ -9,9 +9,67 @@ export interface NetworkSpec {
   readonly name: string;
   /** Seconds after which an FDB entry that was not refreshed is forgotten. */
   readonly ageingSeconds: number;
-  /** FDB entries this network may hold; when full, frames still flow, unlearned. */
+  /** FDB entries this network may hold. */
   readonly fdbLimit: number;
+  /** What happens to frames from a MAC that finds no room: they flow unlearned, or are dropped. */
+  readonly fdbFull: 'flood' | 'drop';
+  /** Tag protocol that VLANs are told apart by, 0x8100 or 0x88a8; 0: tags are payload, and the network is one VLAN. */
+  readonly vlanProtocol: number;
+  readonly multicast: MulticastSpec;
+  readonly loop: LoopSpec;
 }
+
+export interface MulticastSpec {
+  readonly snooping: boolean;
+  /** Sends queries while no other querier is heard. */
+  readonly querier: boolean;
+  readonly unregistered: 'flood' | 'drop';
+}
+
+export interface LoopSpec {
+  /** Moves of one MAC between ports within 10 s that make a loop; 0: no loop protection. */
+  readonly moves: number;
+  /** Seconds. */
+  readonly quarantine: number;
+}
+
+export type SecurityLevel = 'strict' | 'mac' | 'off';
+
+/** What may come from a port. */
+export interface SecuritySpec {
+  readonly level: SecurityLevel;
+  /** The endpoint's own MAC. */
+  readonly mac: string;
+  /** Further MACs behind the port: static FDB entries, like `mac` itself. */
+  readonly macs: readonly string[];
+  /** Source addresses and prefixes besides the link-local one; "172.30.0.2/32". */
+  readonly prefixes: readonly string[];
+  /** MACs that it may speak from, its own included; more are learned as they show up. */
+  readonly macLimit: number;
+}
+
+/** Frames a second; 0: no limit. */
+export interface StormSpec {
+  readonly broadcast: number;
+  readonly multicast: number;
+  readonly unknownUnicast: number;
+}
+
+/** A port's VLANs. In a network without VLAN filtering `tagged` has one VID, which stands for the whole network. */
+export interface PortVlanSpec {
+  /** VLAN of untagged frames, in and out; 0: none. */
+  readonly native: number;
+  /** VLANs whose frames carry tags; without the native one. Empty on an access port. */
+  readonly tagged: readonly number[];
+}
+
+export interface PortMulticastSpec {
+  readonly router: 'auto' | 'always' | 'never';
+  readonly fastLeave: boolean;
+}
+
+/** Who reaches whom: 0 everybody, 1 only ports of 0, from 2 on also ports of the same number. */
+export type IsolationClass = number;
 
 export interface PortSpec {
   readonly kind: 'tap' | 'uplink';
@@ -26,6 +84,71 @@ export interface PortSpec {
    * unknown by a static FDB entry: the host's own frames are not received, so it would never be learned.
    */
   readonly hostMac?: string;
+  /** None on an uplink: everybody may speak there. */
+  readonly security?: SecuritySpec;
+  /** MACs that a port without `security` may have learned; 0: as many as the network may. */
+  readonly macLimit?: number;
+  readonly isolation?: IsolationClass;
+  /** None in a network without VLAN filtering: tags pass as they are. */
+  readonly vlan?: PortVlanSpec;
+  readonly storm?: StormSpec;
+  readonly multicast?: PortMulticastSpec;
+  /** Addresses told to the others by gratuitous ARP and unsolicited neighbor advertisements as soon as the port is there. */
+  readonly announce?: readonly string[];
+}
+
+/** Copies of what passes on some ports, sent to another port. */
+export interface MirrorSpec {
+  /** Exactly one is not null. */
+  readonly fromPort: number | null;
+  readonly fromNetwork: number | null;
+  readonly to: number;
+  readonly direction: 'in' | 'out' | 'both';
+}
+
+/** Which entries to forget; null is any. Static entries stay. */
+export interface FdbFlush {
+  readonly network: number | null;
+  readonly port: number | null;
+  readonly vlan: number | null;
+}
+
+export interface StaticEntry {
+  readonly network: number;
+  /** 0 in a network without VLAN filtering. */
+  readonly vlan: number;
+  readonly mac: string;
+}
+
+export interface MdbEntry {
+  readonly network: number;
+  readonly vlan: number;
+  /** Group address; or `router` for the ports with a multicast router behind them. */
+  readonly group: string;
+  readonly ports: readonly MdbPort[];
+}
+
+export interface MdbPort {
+  readonly port: number;
+  /** Seconds until it is forgotten; null: never. */
+  readonly expires: number | null;
+}
+
+/** Something that an operator wants to hear of. */
+export interface DataplaneEvent {
+  /** Milliseconds since the epoch. */
+  readonly time: number;
+  readonly kind: 'mac-moved' | 'mac-flapping' | 'port-quarantined' | 'port-released' | 'fdb-full' | 'events-lost';
+  readonly network: number;
+  readonly vlan: number;
+  /** The port it happened on; 0 where there is none. */
+  readonly port: number;
+  /** mac-moved, mac-flapping: the port before. */
+  readonly fromPort: number;
+  /** Empty where there is none. */
+  readonly mac: string;
+  /** Seconds of quarantine; moves of a flapping MAC; events that were lost. */
+  readonly count: number;
 }
 
 export interface PortCounters {
@@ -41,11 +164,17 @@ export interface PortCounters {
   readonly rxDrops: Readonly<Record<string, number>>;
   /** Frames meant to leave by this port and dropped, by reason. */
   readonly txDrops: Readonly<Record<string, number>>;
+  /** FDB entries learned on it. */
+  readonly learnedMacs: number;
+  /** Quarantined: nothing enters or leaves for a while. */
+  readonly state: 'forwarding' | 'quarantined';
 }
 
-/** Sums over all ports that ever were: rxPackets + copies = txPackets + every drop, once nothing is in flight. */
+/** Sums over all ports that ever were: rxPackets + originated + copies = txPackets + every drop, once nothing is in flight. */
 export interface Totals {
   readonly rxPackets: number;
+  /** Frames that the dataplane itself made. */
+  readonly originated: number;
   /** Extra copies that flooding made. */
   readonly copies: number;
   readonly txPackets: number;
@@ -57,6 +186,8 @@ export interface FdbEntry {
   readonly mac: string;
   readonly network: number;
   readonly port: number;
+  /** 0 in a network without VLAN filtering. */
+  readonly vlan: number;
   /** Seconds since it was last refreshed. */
   readonly ageSeconds: number;
   readonly static: boolean;
@@ -70,8 +201,12 @@ export interface DataplaneStatus {
   readonly freeSlots: number;
   readonly fdbEntries: number;
   readonly fdbCapacity: number;
-  /** Learning attempts that found the table or the network's share full. */
+  /** Learning attempts that found the table, or the share of network or port, full. */
   readonly fdbFull: number;
+  /** MACs that were learned on another port than before. */
+  readonly fdbMoves: number;
+  /** Ports in quarantine. */
+  readonly quarantined: readonly number[];
   /** Times that the supervisor restarted the worker. */
   readonly workerRestarts: number;
 }
@@ -115,6 +250,17 @@ export interface Dataplane {
   ports(): PortCounters[];
   totals(): Totals;
   fdb(): Promise<FdbEntry[]>;
+  /** Binds a MAC to a port until the port goes. @throws Error, one line: no room, no such VLAN on the port */
+  addStaticEntry(entry: StaticEntry, port: number): Promise<void>;
+  /** Removes an entry, static or learned. @returns false where there is none */
+  removeEntry(entry: StaticEntry): Promise<boolean>;
+  /** In O(1): however many entries there are. */
+  flushFdb(what: FdbFlush): Promise<void>;
+  mdb(): Promise<MdbEntry[]>;
+  /** @returns its number; it ends with the port that it sends to, and when what it copies goes */
+  addMirror(spec: MirrorSpec): Promise<number>;
+  removeMirror(mirror: number): Promise<void>;
+  onEvent(callback: (event: DataplaneEvent) => void): void;
   status(): Promise<DataplaneStatus>;
   capture(filter: CaptureFilter): Promise<Capture>;
   /** Called when the kernel took a port away (its interface was deleted): `error` is the errno's name. */

@@ -28,6 +28,29 @@ export const DROP_REASONS: readonly DropReason[] = [
   { name: 'tx_error', text: 'the kernel failed to send the frame' },
   { name: 'internal_error', text: 'a stage threw on the frame; please report it' },
   { name: 'rx_rejected', text: 'the kernel has no virtio-net form for the segmentation of this frame' },
+  { name: 'source_mac', text: 'source MAC is not one of the endpoint' },
+  { name: 'mac_limit', text: 'port speaks from more MACs than it may' },
+  { name: 'static_mac', text: 'source MAC is bound to another port' },
+  { name: 'source_address', text: 'source IPv4 or IPv6 address is not one of the endpoint' },
+  { name: 'arp_sender', text: 'ARP sender is not the endpoint: foreign MAC or IPv4 address' },
+  { name: 'nd_target', text: 'neighbor discovery for an address or a MAC that is not the endpoint' },
+  { name: 'dhcp_server', text: 'DHCP server message from an endpoint' },
+  { name: 'router_advertisement', text: 'router advertisement or redirect from an endpoint' },
+  { name: 'multicast_router', text: 'IGMP or MLD query, or PIM, from an endpoint' },
+  { name: 'link_protocol', text: 'STP, LLDP or another protocol between bridges from an endpoint' },
+  { name: 'unverifiable', text: 'headers too malformed or too deep to check their addresses' },
+  { name: 'isolated', text: 'destination is an isolated endpoint, as is the source' },
+  { name: 'vlan_reserved', text: 'VLAN identifier 4095, which no frame may carry' },
+  { name: 'vlan_not_allowed', text: 'VLAN that the port is no member of' },
+  { name: 'vlan_untagged', text: 'untagged frame on a port without a native VLAN' },
+  { name: 'storm_broadcast', text: 'more broadcast frames than the port may send' },
+  { name: 'storm_multicast', text: 'more multicast frames than the port may send' },
+  { name: 'storm_unknown_unicast', text: 'more frames to unknown MACs than the port may send' },
+  { name: 'quarantined', text: 'port is quarantined after a loop' },
+  { name: 'fdb_full', text: 'source MAC not learned: no room, and the network drops what it cannot learn' },
+  { name: 'unregistered_multicast', text: 'nobody has joined the multicast group' },
+  { name: 'snooped', text: 'membership report with no multicast router to hand it on to' },
+  { name: 'no_slot', text: 'no free slot for a copy of the frame' },
 ];
 
 /** Room for reasons in every port's counter block; larger than DROP_REASONS so that the layout outlives new ones. */
@@ -50,3 +73,26 @@ export const DROP_TX_REJECTED = 13;
 export const DROP_TX_ERROR = 14;
 export const DROP_INTERNAL_ERROR = 15;
 export const DROP_RX_REJECTED = 16;
+export const DROP_SOURCE_MAC = 17;
+export const DROP_MAC_LIMIT = 18;
+export const DROP_STATIC_MAC = 19;
+export const DROP_SOURCE_ADDRESS = 20;
+export const DROP_ARP_SENDER = 21;
+export const DROP_ND_TARGET = 22;
+export const DROP_DHCP_SERVER = 23;
+export const DROP_ROUTER_ADVERTISEMENT = 24;
+export const DROP_MULTICAST_ROUTER = 25;
+export const DROP_LINK_PROTOCOL = 26;
+export const DROP_UNVERIFIABLE = 27;
+export const DROP_ISOLATED = 28;
+export const DROP_VLAN_RESERVED = 29;
+export const DROP_VLAN_NOT_ALLOWED = 30;
+export const DROP_VLAN_UNTAGGED = 31;
+export const DROP_STORM_BROADCAST = 32;
+export const DROP_STORM_MULTICAST = 33;
+export const DROP_STORM_UNKNOWN_UNICAST = 34;
+export const DROP_QUARANTINED = 35;
+export const DROP_FDB_FULL = 36;
+export const DROP_UNREGISTERED_MULTICAST = 37;
+export const DROP_SNOOPED = 38;
+export const DROP_NO_SLOT = 39;

@@ -8,3 +8,5 @@ export const TO_PORT = 1;
 export const FLOOD = 2;
 /** Drop for `packet.reason`. */
 export const DROP = 3;
+/** Send to the ports that multicast snooping has listed (`Snooping.targets`). */
+export const TO_GROUP = 4;
