@@ -7,6 +7,7 @@ import { formatAddress } from './config/address.js';
 import { gatewaysOf } from './config/check.js';
 import type { EndpointConfig, NetworkConfig } from './config/schema.js';
 import { asTaplineError, type ErrorKind, TaplineError } from './errors.js';
+import { type EndpointFacts, endpointPort } from './port-spec.js';
 import type { System } from './system.js';
 import type { Dataplane } from './types.js';
 import type { UndoStack } from './undo.js';
@@ -93,15 +94,10 @@ function routes(network: NetworkConfig, bridged: boolean): { to: string; via: st
     .filter(({ via }) => network.gateways.includes(via));
 }
 
-export interface AttachRequest {
+export interface AttachRequest extends EndpointFacts {
   readonly name: string;
-  readonly config: EndpointConfig;
-  readonly network: NetworkConfig;
   /** The dataplane's number of the network. */
   readonly networkId: number;
-  /** With prefix length. */
-  readonly addresses: readonly string[];
-  readonly mac: string;
   /** True when the network has the uplink as a port. */
   readonly bridged: boolean;
 }
@@ -138,7 +134,13 @@ export async function attachPort(
   if (place.process !== null && system.pidOf(place.process.pidfd) !== place.process.pid) {
     throw processEnded(place.process.pid, config.pid === undefined ? 'container' : 'pid');
   }
-  const port = await dataplane.addPort({ kind: 'tap', name, network: networkId, fd: tap.fd });
+  const port = await dataplane.addPort({
+    ...endpointPort(request),
+    kind: 'tap',
+    name,
+    network: networkId,
+    fd: tap.fd,
+  });
   undo.push('removing the port', () => dataplane.removePort(port));
   return port;
 }

@@ -7,12 +7,22 @@ import { EventEmitter } from 'node:events';
 import type { Logger } from 'pino';
 import { attachPort, findPlace, missingNamespace, type Place } from './attach.js';
 import { KeyedLock, Semaphore } from './concurrency.js';
-import { checkConfiguration } from './config/check.js';
+import { checkConfiguration, UPLINK_PORT_NAME } from './config/check.js';
 import { formatPath, type KeyPath, type Problem } from './config/problems.js';
-import type { BridgedUplinkConfig, Configuration, EndpointConfig, NetworkConfig } from './config/schema.js';
+import { checkMirror } from './config/mirror.js';
+import type {
+  BridgedUplinkConfig,
+  Configuration,
+  EndpointConfig,
+  MirrorConfig,
+  NetworkConfig,
+} from './config/schema.js';
 import { unsupportedEndpoint, unsupportedNetwork } from './config/supported.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
+import { EventLog } from './events.js';
 import { Ipam } from './ipam.js';
+import { Mirrors } from './mirrors.js';
+import { isolationClass, networkSpec } from './port-spec.js';
 import { realSystem, type System } from './system.js';
 import type { Dataplane } from './types.js';
 import { UndoStack } from './undo.js';
@@ -44,6 +54,8 @@ export interface EndpointState {
   /** With prefix length; empty until IPAM has chosen. */
   addresses: readonly string[];
   mac: string;
+  /** Among those of its network; see IsolationClass. */
+  readonly isolation: number;
   place: Place | null;
   /** The dataplane's number; -1 before there is one. */
   port: number;
@@ -61,6 +73,8 @@ export class Daemon {
   readonly endpoints = new Map<string, EndpointState>();
   /** `port-removed` (port number), `network-removed` (network number): what was captured there ends. */
   readonly events = new EventEmitter();
+  readonly eventLog: EventLog;
+  readonly mirrors: Mirrors;
   readonly #system: System;
   readonly #logger: Logger;
   readonly #lock = new KeyedLock();
@@ -78,9 +92,39 @@ export class Daemon {
     this.#logger = options.logger;
     this.#system = options.system ?? realSystem;
     this.events.setMaxListeners(0);
+    this.eventLog = new EventLog(this.#logger, {
+      port: (number) => this.dataplane.ports().find(({ id }) => id === number)?.name ?? null,
+      network: (number) => this.#networkNumbered(number)?.name ?? null,
+    });
+    this.mirrors = this.#makeMirrors();
+    this.dataplane.onEvent((event) => this.eventLog.add(event));
     this.dataplane.onPortDown((port, error) => this.#portDown(port, error));
     this.#watch = setInterval(() => this.#lookAround(), WATCH_INTERVAL_MS);
     this.#watch.unref();
+  }
+
+  #makeMirrors(): Mirrors {
+    const up = (number: number | undefined): number | null => (number === undefined || number < 0 ? null : number);
+    const mirrors = new Mirrors(this.dataplane, this.#logger, {
+      endpointPort: (name) => {
+        const endpoint = this.endpoints.get(name);
+        return endpoint?.phase === 'up' ? up(endpoint.port) : null;
+      },
+      networkNumber: (name) => {
+        const network = this.networks.get(name);
+        return network?.phase === 'up' ? up(network.id) : null;
+      },
+      uplinkPort: () => up(this.#uplink?.port),
+      networkOf: (endpoint) => this.endpoints.get(endpoint)?.config.network,
+    });
+    this.events.on('port-removed', () => mirrors.update());
+    this.events.on('network-removed', () => mirrors.update());
+    return mirrors;
+  }
+
+  #networkNumbered(number: number): NetworkState | undefined {
+    for (const network of this.networks.values()) if (network.id === number) return network;
+    return undefined;
   }
 
   get uplink(): UplinkPort | null {
@@ -105,6 +149,8 @@ export class Daemon {
       const { uplink } = config;
       if (uplink?.mode === 'bridged') await this.#within(['uplink'], () => this.#openUplink(uplink));
       await this.#attachAll(config.endpoints);
+      for (const [name, mirror] of config.mirrors)
+        await this.#within(['mirrors', name], () => this.mirrors.add(name, mirror));
     } catch (error) {
       await this.#removeEverything();
       throw error;
@@ -169,12 +215,13 @@ export class Daemon {
     const network: NetworkState = { name, config, ipam: new Ipam(name, config), phase: 'starting', id: -1 };
     this.networks.set(name, network);
     try {
-      network.id = await this.dataplane.addNetwork({ name, ageingSeconds: config.ageing, fdbLimit: config.fdb_limit });
+      network.id = await this.dataplane.addNetwork(networkSpec(name, config));
     } catch (error) {
       this.networks.delete(name);
       throw error;
     }
     network.phase = 'up';
+    this.mirrors.update();
     return network;
   }
 
@@ -245,7 +292,7 @@ export class Daemon {
     if (network.phase !== 'up') {
       throw new TaplineError('conflict', `network ${config.network} is ${network.phase}; try again`, 'network');
     }
-    network.ipam.reserve(name, config.addresses, config.mac);
+    network.ipam.reserve(name, config);
     const undo = new UndoStack();
     undo.push('releasing the addresses', () => network.ipam.release(name));
     const endpoint: EndpointState = {
@@ -255,6 +302,7 @@ export class Daemon {
       phase: 'starting',
       addresses: [],
       mac: '',
+      isolation: isolationClass(config, network.config, this.endpointsOf(network.name)),
       place: null,
       port: -1,
     };
@@ -285,19 +333,21 @@ export class Daemon {
     const down = this.#orphanedPortDowns.get(endpoint.port);
     this.#orphanedPortDowns.delete(endpoint.port);
     endpoint.phase = 'up';
+    this.mirrors.update();
     if (down !== undefined) this.#gone(endpoint, `its interface was taken away (${down})`);
     const { name, addresses, config } = endpoint;
     this.#logger[level](`endpoint ${name} attached to ${config.network}: ${config.interface} ${addresses.join(' ')}`);
   }
 
   async #makePort(endpoint: EndpointState): Promise<void> {
-    const { name, config, undo, addresses, mac } = endpoint;
+    const { name, config, undo, addresses, mac, isolation } = endpoint;
     const place = await findPlace(config, this.#system, undo);
     this.#claimInterface(endpoint, place);
     this.#warnAbout(endpoint, place);
     const network = this.network(config.network);
     const bridged = this.#uplink?.network === network.name;
-    const request = { name, config, network: network.config, networkId: network.id, addresses, mac, bridged };
+    const facts = { name, config, network: network.config, addresses, mac, isolation };
+    const request = { ...facts, networkId: network.id, bridged };
     endpoint.port = await attachPort(request, place, this.#system, this.dataplane, undo);
     undo.push('telling who listens', () => {
       this.events.emit('port-removed', endpoint.port);
@@ -361,7 +411,7 @@ export class Daemon {
     if (this.#uplink?.port === port) {
       this.#logger.warn(`uplink ${this.#uplink.device} is down (${error}); trying again each second`);
       // It comes back as another port; a capture of this one would wait for ever.
-      this.events.emit('port-removed', port);
+      this.#uplinkRemoved(port);
       this.#uplink.lost().catch((cause: unknown) => this.#undoFailed('closing the uplink', cause));
       return;
     }
@@ -386,27 +436,47 @@ export class Daemon {
     if (uplink === null || this.#stopping) return;
     uplink
       .retry()
-      .then((back) => back && this.#logger.info(`uplink ${uplink.device} is back`))
+      .then((back) => {
+        if (!back) return;
+        this.#logger.info(`uplink ${uplink.device} is back`);
+        this.mirrors.update();
+      })
       .catch((error: unknown) => this.#undoFailed('reopening the uplink', error));
   }
 
   async #openUplink(config: BridgedUplinkConfig): Promise<void> {
     const network = this.network(config.network);
-    const uplink = new UplinkPort(config, network.id, this.#system, this.dataplane);
+    const uplink = new UplinkPort(config, network.config, network.id, this.#system, this.dataplane);
     await uplink.open();
     this.#uplink = uplink;
+    this.mirrors.update();
     if (uplink.mtu < network.config.mtu) {
       const what = `uplink ${config.device} has MTU ${uplink.mtu}, network ${network.name} ${network.config.mtu}`;
       this.#logger.warn(`${what}: larger frames will be dropped on their way out`);
     }
   }
 
+  /** The static entries of its port end with the port, whether or not it comes back. */
+  #uplinkRemoved(port: number, network = this.#uplink?.network): void {
+    if (network !== undefined) this.networks.get(network)?.ipam.release(UPLINK_PORT_NAME);
+    this.events.emit('port-removed', port);
+  }
+
   async #closeUplink(): Promise<void> {
     const uplink = this.#uplink;
     this.#uplink = null;
     if (uplink === null) return;
-    if (uplink.port >= 0) this.events.emit('port-removed', uplink.port);
+    if (uplink.port >= 0) this.#uplinkRemoved(uplink.port, uplink.network);
     await uplink.close().catch((error: unknown) => this.#undoFailed('closing the uplink', error));
+  }
+
+  /** @throws TaplineError `missing` for what it names, `invalid`, `conflict` */
+  async createMirror(name: string, config: MirrorConfig): Promise<void> {
+    this.#refuseWhileStopping();
+    if (this.mirrors.configs.has(name)) throw new TaplineError('conflict', `mirror ${name} already exists`);
+    const mirrors = new Map([...this.mirrors.configs, [name, config]]);
+    throwFirst(checkMirror(name, { ...this.#desired(), mirrors }), ['mirrors', name]);
+    await this.mirrors.add(name, config);
   }
 
   /** @throws TaplineError `missing` */
@@ -431,12 +501,13 @@ export class Daemon {
     return [...this.endpoints.values()].filter(({ config }) => config.network === network);
   }
 
-  /** The desired state in the shape of a file, for the checks across objects. */
+  /** The desired state in the shape of a file, for the checks across objects. Mirrors may name what is away for a while. */
   #desired(): Configuration {
     return {
       uplink: this.#uplink?.config ?? null,
       networks: new Map([...this.networks].map(([name, { config }]) => [name, config])),
       endpoints: new Map([...this.endpoints].map(([name, { config }]) => [name, config])),
+      mirrors: new Map(),
       services: new Map(),
       policy: [],
     };
@@ -452,10 +523,12 @@ export class Daemon {
     clearInterval(this.#watch);
     await this.#applying;
     await this.#lock.idle();
+    this.eventLog.close();
     await this.#removeEverything();
   }
 
   async #removeEverything(): Promise<void> {
+    await this.mirrors.clear();
     await Promise.all([...this.endpoints.values()].map((endpoint) => this.#detach(endpoint)));
     await this.#closeUplink();
     for (const network of [...this.networks.values()]) await this.#takeDownNetwork(network);

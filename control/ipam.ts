@@ -49,9 +49,11 @@ export function macFromAddress(address: Address, attempt = 0): string {
 class Pool {
   readonly subnet: Subnet;
   readonly #owners = new Map<bigint, string>();
+  /** Addresses that endpoints may use besides their own: set aside, and several may have one. */
+  readonly #allowed = new Map<bigint, Set<string>>();
   readonly #first: bigint;
   readonly #last: bigint;
-  /** Every address from #first up to, but not including, this one is taken. */
+  /** Every address from #first up to, but not including, this one is taken or set aside. */
   #lowest: bigint;
 
   constructor(subnet: Subnet) {
@@ -73,9 +75,20 @@ class Pool {
     this.#owners.set(value, owner);
   }
 
-  /** The lowest free address, or null when none is left. Every step skips an address that is taken. */
+  allow(value: bigint, user: string): void {
+    const users = this.#allowed.get(value) ?? new Set();
+    this.#allowed.set(value, users.add(user));
+  }
+
+  /** Another endpoint that may use the address. */
+  otherUser(value: bigint, than: string): string | undefined {
+    for (const user of this.#allowed.get(value) ?? []) if (user !== than) return user;
+    return undefined;
+  }
+
+  /** The lowest free address, or null when none is left. Every step skips an address that is taken or set aside. */
   next(owner: string): bigint | null {
-    while (this.#owners.has(this.#lowest)) this.#lowest++;
+    while (this.#owners.has(this.#lowest) || this.#allowed.has(this.#lowest)) this.#lowest++;
     if (this.#lowest > this.#last) return null;
     this.take(this.#lowest, owner);
     return this.#lowest;
@@ -93,13 +106,45 @@ class Pool {
 
   releaseOwner(owner: string): void {
     for (const [value, name] of this.#owners) if (name === owner) this.release(value);
+    for (const [value, users] of this.#allowed) {
+      if (!users.delete(owner) || users.size > 0) continue;
+      this.#allowed.delete(value);
+      if (value >= this.#first && value < this.#lowest) this.#lowest = value;
+    }
   }
+}
+
+/** What an endpoint asks for by itself. */
+export interface Claim {
+  readonly addresses: readonly string[];
+  readonly mac?: string | undefined;
+  readonly macs?: readonly string[];
+  /** Addresses and prefixes; only the addresses are set aside. */
+  readonly allowed_addresses?: readonly string[];
+}
+
+/** Who has a MAC, and by what right. */
+export interface MacOwner {
+  /** Name of an endpoint, or `uplink`. */
+  readonly owner: string;
+  readonly by: 'mac' | 'macs' | 'static entry';
+}
+
+const CLAIMED: Readonly<Record<MacOwner['by'], (owner: string) => string>> = {
+  mac: (owner) => `already the MAC of endpoint ${owner}`,
+  macs: (owner) => `already one of the macs of endpoint ${owner}`,
+  'static entry': (owner) => `bound to port ${owner} by a static entry`,
+};
+
+/** Completes "02:... is ...". */
+export function macClaimed({ owner, by }: MacOwner): string {
+  return CLAIMED[by](owner);
 }
 
 export class Ipam {
   readonly #network: string;
   readonly #pools: readonly Pool[];
-  readonly #macs = new Map<string, string>();
+  readonly #macs = new Map<string, MacOwner>();
 
   constructor(network: string, config: NetworkConfig) {
     this.#network = network;
@@ -112,16 +157,23 @@ export class Ipam {
   }
 
   /**
-   * Takes the addresses and the MAC that the user asked for; all of them, or none.
+   * Takes the addresses and the MACs that the user asked for; all of them, or none.
    *
    * @throws TaplineError `invalid` for an address that no endpoint here can have, `conflict` for one that is taken
    */
-  reserve(owner: string, addresses: readonly string[], mac?: string): void {
+  reserve(owner: string, claim: Claim): void {
+    const { addresses, mac, macs = [], allowed_addresses = [] } = claim;
     try {
       addresses.forEach((text, index) => {
         this.#reserveAddress(owner, text, `addresses[${index}]`);
       });
-      if (mac !== undefined) this.#reserveMac(owner, mac);
+      allowed_addresses.forEach((text, index) => {
+        this.#allow(owner, text, `allowed_addresses[${index}]`);
+      });
+      if (mac !== undefined) this.#reserveMac(owner, mac, 'mac', 'mac');
+      macs.forEach((text, index) => {
+        this.#reserveMac(owner, text, 'macs', `macs[${index}]`);
+      });
     } catch (error) {
       this.release(owner);
       throw error;
@@ -145,14 +197,54 @@ export class Ipam {
     if (taken !== undefined) {
       throw new TaplineError('conflict', `${canonicalAddress(text)} is already an address of endpoint ${taken}`, key);
     }
+    const user = pool.otherUser(address.value, owner);
+    if (user !== undefined) {
+      const whose = `already one of the allowed_addresses of endpoint ${user}`;
+      throw new TaplineError('conflict', `${canonicalAddress(text)} is ${whose}`, key);
+    }
     pool.take(address.value, owner);
   }
 
-  #reserveMac(owner: string, mac: string): void {
+  /** Sets an address aside that the owner may use; prefixes and addresses of elsewhere concern nobody here. */
+  #allow(owner: string, text: string, key: string): void {
+    const address = parseAddress(text);
+    const pool = address === null ? undefined : this.#poolOf(address);
+    if (address === null || pool === undefined) return;
+    const taken = pool.owner(address.value);
+    if (taken === GATEWAY)
+      throw new TaplineError('invalid', `${text} is the gateway address of network ${this.#network}`, key);
+    if (taken !== undefined && taken !== owner)
+      throw new TaplineError('conflict', `${text} is already an address of endpoint ${taken}`, key);
+    pool.allow(address.value, owner);
+  }
+
+  #reserveMac(owner: string, mac: string, by: MacOwner['by'], key: string): void {
     const taken = this.#macs.get(mac);
-    if (taken !== undefined)
-      throw new TaplineError('conflict', `${mac} is already the MAC of endpoint ${taken}`, 'mac');
-    this.#macs.set(mac, owner);
+    if (taken !== undefined) throw new TaplineError('conflict', `${mac} is ${macClaimed(taken)}`, key);
+    this.#macs.set(mac, { owner, by });
+  }
+
+  macOwner(mac: string): MacOwner | undefined {
+    return this.#macs.get(mac);
+  }
+
+  /**
+   * Sets a MAC aside for the port of a static entry. One port may have it in several VLANs.
+   *
+   * @param owner name of an endpoint, or `uplink`
+   * @returns false when the port had it before
+   * @throws TaplineError `conflict` when it is another's, or an endpoint's own
+   */
+  reserveStatic(owner: string, mac: string): boolean {
+    const taken = this.#macs.get(mac);
+    if (taken?.by === 'static entry' && taken.owner === owner) return false;
+    this.#reserveMac(owner, mac, 'static entry', 'mac');
+    return true;
+  }
+
+  /** Gives a MAC back that `reserveStatic` took; leaves any other alone. */
+  releaseStatic(mac: string): void {
+    if (this.#macs.get(mac)?.by === 'static entry') this.#macs.delete(mac);
   }
 
   /**
@@ -189,7 +281,7 @@ export class Ipam {
     for (let attempt = 0; ; attempt++) {
       const mac = macFromAddress(address, attempt);
       if (this.#macs.has(mac)) continue;
-      this.#macs.set(mac, owner);
+      this.#macs.set(mac, { owner, by: 'mac' });
       return mac;
     }
   }
@@ -197,13 +289,13 @@ export class Ipam {
   /** Gives back all that the owner has; nothing happens when it has nothing. */
   release(owner: string): void {
     for (const pool of this.#pools) pool.releaseOwner(owner);
-    for (const [mac, name] of this.#macs) if (name === owner) this.#macs.delete(mac);
+    for (const [mac, taken] of this.#macs) if (taken.owner === owner) this.#macs.delete(mac);
   }
 
   /** True while the owner has an address or a MAC. */
   holds(owner: string): boolean {
     if (this.#pools.some((pool) => pool.owns(owner))) return true;
-    for (const name of this.#macs.values()) if (name === owner) return true;
+    for (const taken of this.#macs.values()) if (taken.owner === owner) return true;
     return false;
   }
 }

@@ -38,6 +38,7 @@ const EMPTY: Configuration = {
   uplink: null,
   networks: new Map(),
   endpoints: new Map(),
+  mirrors: new Map(),
   services: new Map(),
   policy: [],
 };

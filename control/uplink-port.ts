@@ -2,13 +2,15 @@
 
 import type { Uplink } from '../io/uplink.js';
 import { UPLINK_PORT_NAME } from './config/check.js';
-import type { BridgedUplinkConfig } from './config/schema.js';
+import type { BridgedUplinkConfig, NetworkConfig } from './config/schema.js';
 import { asTaplineError, TaplineError } from './errors.js';
+import { uplinkPort } from './port-spec.js';
 import type { System } from './system.js';
 import type { Dataplane } from './types.js';
 
 export class UplinkPort {
   readonly config: BridgedUplinkConfig;
+  readonly #networkConfig: NetworkConfig;
   readonly #networkId: number;
   readonly #system: System;
   readonly #dataplane: Dataplane;
@@ -18,8 +20,15 @@ export class UplinkPort {
   #pending: Promise<void> | null = null;
   #closed = false;
 
-  constructor(config: BridgedUplinkConfig, networkId: number, system: System, dataplane: Dataplane) {
+  constructor(
+    config: BridgedUplinkConfig,
+    network: NetworkConfig,
+    networkId: number,
+    system: System,
+    dataplane: Dataplane,
+  ) {
     this.config = config;
+    this.#networkConfig = network;
     this.#networkId = networkId;
     this.#system = system;
     this.#dataplane = dataplane;
@@ -52,6 +61,7 @@ export class UplinkPort {
     const socket = this.#openSocket();
     try {
       this.#port = await this.#dataplane.addPort({
+        ...uplinkPort(this.config, this.#networkConfig),
         kind: 'uplink',
         name: UPLINK_PORT_NAME,
         network: this.#networkId,

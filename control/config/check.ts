@@ -14,8 +14,10 @@ import {
   parseSubnet,
   type Subnet,
 } from './address.js';
-import { conflict, invalid, type Problem } from './problems.js';
+import { checkMirrors } from './mirror.js';
+import { conflict, invalid, type KeyPath, type Problem } from './problems.js';
 import {
+  type BridgedUplinkConfig,
   type Configuration,
   type EndpointConfig,
   type NetworkConfig,
@@ -125,10 +127,21 @@ function checkNetworks(config: Configuration): Problem[] {
   return problems;
 }
 
+function needsFiltering(network: string): string {
+  return `network ${network} tells no VLANs apart; set its vlan_filtering: true`;
+}
+
+/** An uplink may be one VLAN of its wire without the network having any. */
+function checkUplinkVlans(uplink: BridgedUplinkConfig, network: NetworkConfig): Problem[] {
+  if (uplink.trunk === undefined || network.vlan_filtering) return [];
+  return [invalid(['uplink', 'trunk'], needsFiltering(uplink.network))];
+}
+
 function checkUplink(uplink: UplinkConfig, networks: Configuration['networks']): Problem[] {
   if (uplink.mode === 'shared') return [];
   if (uplink.mode === 'bridged') {
-    if (networks.has(uplink.network)) return [];
+    const network = networks.get(uplink.network);
+    if (network !== undefined) return checkUplinkVlans(uplink, network);
     return [invalid(['uplink', 'network'], `expected the name of a network, got ${JSON.stringify(uplink.network)}`)];
   }
   const problems: Problem[] = [];
@@ -178,6 +191,60 @@ function checkAddresses(name: string, endpoint: EndpointConfig, network: Network
   return problems;
 }
 
+/** True when the endpoint reaches only the gateway, the uplink and its group. */
+export function isIsolated(endpoint: EndpointConfig, network: NetworkConfig): boolean {
+  return endpoint.isolation_group !== undefined || (endpoint.isolated ?? network.isolated);
+}
+
+function checkVlans(name: string, endpoint: EndpointConfig, network: NetworkConfig): Problem[] {
+  const problems: Problem[] = [];
+  for (const key of ['vlan', 'trunk'] as const) {
+    if (endpoint[key] !== undefined && !network.vlan_filtering)
+      problems.push(invalid(['endpoints', name, key], needsFiltering(endpoint.network)));
+  }
+  if (endpoint.trunk !== undefined && isIsolated(endpoint, network)) {
+    const remedy = 'give it a vlan, or set isolated: false';
+    problems.push(invalid(['endpoints', name, 'trunk'], `an isolated endpoint cannot have a trunk; ${remedy}`));
+  }
+  return problems;
+}
+
+/** Addresses that an endpoint may use besides its own may be several endpoints' (that is how they take turns), but nobody's own. */
+function checkAllowed(
+  name: string,
+  endpoint: EndpointConfig,
+  network: NetworkConfig,
+  owners: AddressOwners,
+): Problem[] {
+  const problems: Problem[] = [];
+  const gateways = new Set(gatewaysOf(network).map(formatAddress));
+  endpoint.allowed_addresses.forEach((text, index) => {
+    const path = ['endpoints', name, 'allowed_addresses', index];
+    const owner = owners.own.get(text);
+    if (gateways.has(text))
+      problems.push(invalid(path, `${text} is the gateway address of network ${endpoint.network}`));
+    else if (owner !== undefined && owner !== name)
+      problems.push(conflict(path, `${text} is already an address of endpoint ${owner}`));
+    if (!text.includes('/') && !owners.allowed.has(text)) owners.allowed.set(text, name);
+  });
+  return problems;
+}
+
+/** Addresses to the first endpoint that has them, or may use them. */
+interface AddressOwners {
+  readonly own: Map<string, string>;
+  readonly allowed: Map<string, string>;
+}
+
+/** Whose an address is already, in words; or null, and then it is ours. */
+function claimAddress(text: string, name: string, { own, allowed }: AddressOwners): string | null {
+  const owner = own.get(text);
+  if (owner !== undefined) return `already an address of endpoint ${owner}`;
+  own.set(text, name);
+  const user = allowed.get(text);
+  return user === undefined || user === name ? null : `already one of the allowed_addresses of endpoint ${user}`;
+}
+
 /** Remembers who has what first, and reports who comes second. */
 class Owners {
   readonly #owners = new Map<string, string>();
@@ -199,9 +266,22 @@ export function targetText(endpoint: EndpointConfig): string {
   throw new Error('an endpoint without netns, pid or container');
 }
 
+function checkMacs(name: string, endpoint: EndpointConfig, macs: Owners): Problem[] {
+  const problems: Problem[] = [];
+  const claim = (mac: string, key: KeyPath, whose: string): void => {
+    const before = macs.claim(`${endpoint.network} ${mac}`, `${whose} of endpoint ${name}`);
+    if (before !== null) problems.push(conflict(['endpoints', name, ...key], `${mac} is already ${before}`));
+  };
+  if (endpoint.mac !== undefined) claim(endpoint.mac, ['mac'], 'the MAC');
+  endpoint.macs.forEach((mac, index) => {
+    claim(mac, ['macs', index], 'one of the macs');
+  });
+  return problems;
+}
+
 function checkEndpoints(config: Configuration): Problem[] {
   const problems: Problem[] = [];
-  const addresses = new Owners();
+  const addresses: AddressOwners = { own: new Map(), allowed: new Map() };
   const macs = new Owners();
   const interfaces = new Owners();
   for (const [name, endpoint] of config.endpoints) {
@@ -218,15 +298,12 @@ function checkEndpoints(config: Configuration): Problem[] {
     }
     problems.push(...checkAddresses(name, endpoint, network));
     endpoint.addresses.forEach((text, index) => {
-      const owner = addresses.claim(text, name);
-      if (owner !== null)
-        problems.push(conflict([...path, 'addresses', index], `${text} is already an address of endpoint ${owner}`));
+      const whose = claimAddress(text, name, addresses);
+      if (whose !== null) problems.push(conflict([...path, 'addresses', index], `${text} is ${whose}`));
     });
-    if (endpoint.mac !== undefined) {
-      const owner = macs.claim(`${endpoint.network} ${endpoint.mac}`, name);
-      if (owner !== null)
-        problems.push(conflict([...path, 'mac'], `${endpoint.mac} is already the MAC of endpoint ${owner}`));
-    }
+    problems.push(...checkAllowed(name, endpoint, network, addresses));
+    problems.push(...checkVlans(name, endpoint, network));
+    problems.push(...checkMacs(name, endpoint, macs));
     const owner = interfaces.claim(`${endpoint.interface} in ${targetText(endpoint)}`, name);
     if (owner !== null) {
       problems.push(
@@ -299,6 +376,7 @@ export function checkConfiguration(config: Configuration): Problem[] {
     ...checkNetworks(config),
     ...(config.uplink === null ? [] : checkUplink(config.uplink, config.networks)),
     ...checkEndpoints(config),
+    ...checkMirrors(config),
     ...checkServices(config),
     ...checkPolicy(config),
   ];

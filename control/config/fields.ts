@@ -5,6 +5,7 @@
 
 import { z } from 'zod';
 import {
+  addressBits,
   canonicalAddress,
   canonicalMac,
   type Family,
@@ -17,6 +18,7 @@ import {
   type Subnet,
   subnetOf,
 } from './address.js';
+import { MAX_VLAN, MIN_VLAN, parseVlanRange, vlanMistake } from './vlan.js';
 
 /** Either the canonical value, or a phrase that completes "expected ...". */
 type Read<T> = { readonly value: T } | { readonly expected: string };
@@ -171,6 +173,60 @@ export const macField = textField('a MAC address such as 02:42:ac:1e:00:02', (te
   if (value === null) return { expected: 'a MAC address such as 02:42:ac:1e:00:02' };
   return isUnicastMac(value) ? { value } : { expected: 'a unicast MAC address (first octet even, not all zero)' };
 });
+
+const MULTICAST: Readonly<Record<Family, string>> = { 4: '224.0.0.0/4', 6: 'ff00::/8' };
+const SOURCE = 'an address or a prefix such as 10.8.0.0/24';
+
+function isMulticast({ family, base, prefix }: Subnet): boolean {
+  const range = parseCidr(MULTICAST[family]);
+  return (
+    range !== null &&
+    prefix >= range.prefix &&
+    subnetOf({ family, value: base }, range.prefix).base === range.address.value
+  );
+}
+
+/** A source that an endpoint may also use; `10.8.0.1/32` becomes the address that it is. */
+export const sourceField = textField(SOURCE, (text) => {
+  const address = parseAddress(text);
+  const cidr = address === null ? parseCidr(text) : { address, prefix: addressBits(address.family) };
+  if (cidr === null) return { expected: SOURCE };
+  const subnet = subnetOf(cidr.address, cidr.prefix);
+  if (subnet.base !== cidr.address.value) return { expected: `${formatSubnet(subnet)}, the prefix without host bits` };
+  if (isMulticast(subnet)) return { expected: `${SOURCE}, no multicast` };
+  return { value: subnet.prefix === addressBits(subnet.family) ? formatAddress(cidr.address) : formatSubnet(subnet) };
+});
+
+const VLAN = `a VLAN, an integer from ${MIN_VLAN} to ${MAX_VLAN}`;
+const VLAN_RANGE = 'a VLAN or a range such as "10-20"';
+
+export const vlanField = z.number({ error: `expected ${VLAN}` }).superRefine((vlan, context) => {
+  const mistake = vlanMistake(vlan);
+  if (mistake !== null) context.addIssue({ code: 'custom', message: mistake });
+});
+
+function rangeMistake(item: number | string): string | null {
+  if (typeof item === 'number') return vlanMistake(item);
+  const range = parseVlanRange(item);
+  if (range === null) return `expected ${VLAN_RANGE}`;
+  if (range.last < range.first) return `expected the lower end of the range first, "${range.last}-${range.first}"`;
+  return vlanMistake(range.first) ?? vlanMistake(range.last);
+}
+
+/** An entry of a trunk's list: a number, or a range in text. */
+export const vlanRangeField = z
+  .union([z.number(), z.string()], { error: `expected ${VLAN_RANGE}` })
+  .superRefine((item, context) => {
+    const mistake = rangeMistake(item);
+    if (mistake !== null) context.addIssue({ code: 'custom', message: mistake });
+  });
+
+const RATE = 'expected off or an integer from 1 to 1000000';
+
+/** Frames a second. */
+export const rateField = z
+  .union([z.literal('off'), z.number()], { error: RATE })
+  .refine((rate) => rate === 'off' || (Number.isInteger(rate) && rate >= 1 && rate <= 1_000_000), { error: RATE });
 
 /** A port number in text, or null. */
 export function parsePort(text: string): number | null {

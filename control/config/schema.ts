@@ -23,8 +23,13 @@ import {
   pathField,
   policyPortField,
   publishField,
+  rateField,
+  sourceField,
   subnetField,
+  vlanField,
+  vlanRangeField,
 } from './fields.js';
+import { vlanRange } from './vlan.js';
 
 const device = interfaceField;
 
@@ -37,12 +42,52 @@ const ownUplink = mapping('an uplink', {
 
 const sharedUplink = mapping('an uplink', { device, mode: z.literal('shared') });
 
+/** Reports a mistake whose message says all there is to say. */
+function refuse(context: z.RefinementCtx, path: (string | number)[], message: string): void {
+  context.addIssue({ code: 'custom', path, message, params: { complete: true } });
+}
+
+const trunkSchema = mapping('a trunk: a mapping with allowed, and native where wanted', {
+  native: vlanField.optional(),
+  allowed: nonEmptyListOf('VLANs', vlanRangeField),
+}).superRefine(({ allowed }, context) => {
+  const ranges = allowed.map(vlanRange);
+  ranges.forEach((range, index) => {
+    const other = ranges.slice(0, index).findIndex(({ first, last }) => first <= range.last && range.first <= last);
+    if (other >= 0) refuse(context, ['allowed', index], `${allowed[index]} overlaps ${allowed[other]}`);
+  });
+});
+
+function refuseVlanAndTrunk(port: { vlan?: unknown; trunk?: unknown }, context: z.RefinementCtx): void {
+  if (port.vlan !== undefined && port.trunk !== undefined) {
+    refuse(context, ['trunk'], 'expected either vlan or trunk, got both');
+  }
+}
+
+export const MAX_MACS = 1_048_576;
+
+/** Frames a second that one port may send. */
+const stormKeys = { broadcast: rateField, multicast: rateField, unknown_unicast: rateField };
+const STORM = 'a mapping with broadcast, multicast, unknown_unicast';
+/** What a port says itself; the rest is its network's, or, for an uplink, without limit. */
+const portStormSchema = mapping(STORM, stormKeys).partial();
+
+const portMulticast = (fastLeave: boolean) =>
+  mapping('a mapping with router and fast_leave', {
+    router: oneOf(['auto', 'always', 'never']).default('auto'),
+    fast_leave: booleanField.default(fastLeave),
+  }).prefault({});
+
 const bridgedUplink = mapping('an uplink', {
   device,
   mode: z.literal('bridged'),
   network: nameField,
-  vlan: integerField(1, 4094).optional(),
-});
+  vlan: vlanField.optional(),
+  trunk: trunkSchema.optional(),
+  mac_limit: integerField(1, MAX_MACS).optional(),
+  storm_control: portStormSchema.prefault({}),
+  multicast: portMulticast(false),
+}).superRefine(refuseVlanAndTrunk);
 
 const routedUplink = mapping('an uplink', {
   device,
@@ -68,6 +113,32 @@ const vxlanSchema = mapping('a mapping with vni, local and remotes', {
 export const DEFAULT_AGEING_SECONDS = 300;
 export const DEFAULT_FDB_LIMIT = 16_384;
 
+/** MACs that an endpoint without port security may have. */
+export const DEFAULT_MAC_LIMIT = 1024;
+
+const networkMulticastSchema = mapping('a mapping with snooping, querier, unregistered', {
+  snooping: booleanField.default(true),
+  querier: booleanField.default(true),
+  unregistered: oneOf(['flood', 'drop']).default('flood'),
+}).superRefine(({ snooping, unregistered }, context) => {
+  if (!snooping && unregistered === 'drop') refuse(context, ['unregistered'], 'drop needs snooping: true');
+});
+
+/** For endpoints: far above what address resolution needs, far below what would hurt. */
+const networkStormSchema = mapping(STORM, {
+  broadcast: rateField.default(10_000),
+  multicast: rateField.default('off'),
+  unknown_unicast: rateField.default(10_000),
+});
+
+const loopSchema = mapping('a mapping with enabled, moves, quarantine', {
+  enabled: booleanField.default(true),
+  /** Moves of one MAC within 10 s. */
+  moves: integerField(2, 10_000).default(20),
+  /** Seconds. */
+  quarantine: integerField(1, 86_400).default(30),
+});
+
 /** MAX_MTU of the kernel's drivers/net/tun.c (65535) less the Ethernet header. */
 const TAP_MAX_MTU = 65_521;
 
@@ -81,12 +152,25 @@ export const networkSchema = mapping('a network: a mapping with subnets', {
   masquerade: booleanField.default(true),
   /** Seconds. */
   ageing: integerField(10, 1_000_000).default(DEFAULT_AGEING_SECONDS),
-  fdb_limit: integerField(1, 1_048_576).default(DEFAULT_FDB_LIMIT),
+  fdb_limit: integerField(1, MAX_MACS).default(DEFAULT_FDB_LIMIT),
+  fdb_full: oneOf(['flood', 'drop']).default('flood'),
+  vlan_filtering: booleanField.default(false),
+  /** 802.1q where filtering is on and nothing is said. */
+  vlan_protocol: oneOf(['802.1q', '802.1ad']).optional(),
+  multicast: networkMulticastSchema.prefault({}),
+  storm_control: networkStormSchema.prefault({}),
+  loop_protection: loopSchema.prefault({}),
   vxlan: vxlanSchema.optional(),
+}).superRefine((network, context) => {
+  if (network.vlan_protocol !== undefined && !network.vlan_filtering) {
+    refuse(context, ['vlan_protocol'], 'needs vlan_filtering: true');
+  }
 });
 
 /** The three ways to say which container; exactly one is given. */
 export const TARGET_KEYS = ['netns', 'pid', 'container'] as const;
+
+export const SECURITY_LEVELS = ['strict', 'mac', 'off'] as const;
 
 /** PID_MAX_LIMIT of a 64-bit kernel. */
 const PID_MAX = 4_194_304;
@@ -99,16 +183,50 @@ export const endpointSchema = mapping('an endpoint: a mapping with network and o
   interface: interfaceField.default('eth0'),
   addresses: listOf('addresses', addressField).default([]),
   mac: macField.optional(),
+  security: oneOf(SECURITY_LEVELS).default('strict'),
+  allowed_addresses: listOf('addresses and prefixes', sourceField).default([]),
+  macs: listOf('MAC addresses', macField).default([]),
+  /** Its own MAC and macs included; without it no others with security, DEFAULT_MAC_LIMIT of them without. */
+  mac_limit: integerField(1, MAX_MACS).optional(),
+  /** The network's unless given. */
+  isolated: booleanField.optional(),
+  isolation_group: nameField.optional(),
+  vlan: vlanField.optional(),
+  trunk: trunkSchema.optional(),
+  storm_control: portStormSchema.prefault({}),
+  multicast: portMulticast(true),
   publish: listOf('published ports', publishField).default([]),
 }).superRefine((endpoint, context) => {
   const given = TARGET_KEYS.filter((key) => endpoint[key] !== undefined);
-  if (given.length === 1) return;
-  const got = given.length === 0 ? 'none of them' : given.join(' and ');
-  context.addIssue({
-    code: 'custom',
-    message: `expected exactly one of netns, pid, container, got ${got}`,
-    params: { complete: true },
-  });
+  if (given.length !== 1) {
+    const got = given.length === 0 ? 'none of them' : given.join(' and ');
+    refuse(context, [], `expected exactly one of netns, pid, container, got ${got}`);
+  }
+  refuseVlanAndTrunk(endpoint, context);
+  const { isolated, isolation_group, mac_limit, macs, security } = endpoint;
+  if (isolation_group !== undefined && isolated === false) {
+    refuse(context, ['isolation_group'], 'a member of an isolation group is isolated; leave out isolated: false');
+  }
+  const least = 1 + macs.length;
+  if (security !== 'off' && mac_limit !== undefined && mac_limit < least) {
+    refuse(context, ['mac_limit'], `expected at least ${least}, for its own MAC and those of macs, got ${mac_limit}`);
+  }
+});
+
+const mirrorSourceSchema = mapping('a mapping with one of network, endpoint, uplink', {
+  network: nameField.optional(),
+  endpoint: nameField.optional(),
+  uplink: z.literal(true, { error: 'expected true' }).optional(),
+}).superRefine((source, context) => {
+  const given = Object.values(source).filter((value) => value !== undefined).length;
+  if (given !== 1) refuse(context, [], 'expected exactly one of network, endpoint, uplink');
+});
+
+export const mirrorSchema = mapping('a mirror: a mapping with from and to', {
+  from: mirrorSourceSchema,
+  /** Name of an endpoint. */
+  to: nameField,
+  direction: oneOf(['both', 'in', 'out']).default('both'),
 });
 
 const backendSchema = mapping('a backend: a mapping with endpoint and port', {
@@ -130,13 +248,7 @@ const matchSchema = mapping('a mapping with one of network, endpoint, cidr', {
   cidr: cidrField.optional(),
 }).superRefine((match, context) => {
   const given = Object.values(match).filter((value) => value !== undefined).length;
-  if (given !== 1) {
-    context.addIssue({
-      code: 'custom',
-      message: 'expected exactly one of network, endpoint, cidr',
-      params: { complete: true },
-    });
-  }
+  if (given !== 1) refuse(context, [], 'expected exactly one of network, endpoint, cidr');
 });
 
 export const policyRuleSchema = mapping('a rule: a mapping with action, and from, to, proto, ports where wanted', {
@@ -152,6 +264,7 @@ export const fileSchema = mapping('a mapping that begins with version: 1', {
   uplink: uplinkSchema.optional(),
   networks: mappingOf('networks', networkSchema).default({}),
   endpoints: mappingOf('endpoints', endpointSchema).default({}),
+  mirrors: mappingOf('mirrors', mirrorSchema).default({}),
   services: mappingOf('services', serviceSchema).default({}),
   policy: listOf('rules', policyRuleSchema).default([]),
 });
@@ -160,6 +273,10 @@ export type UplinkConfig = z.output<typeof uplinkSchema>;
 export type BridgedUplinkConfig = Extract<UplinkConfig, { mode: 'bridged' }>;
 export type NetworkConfig = z.output<typeof networkSchema>;
 export type EndpointConfig = z.output<typeof endpointSchema>;
+export type MirrorConfig = z.output<typeof mirrorSchema>;
+export type TrunkConfig = z.output<typeof trunkSchema>;
+export type StormConfig = z.output<typeof networkStormSchema>;
+export type PortStormConfig = z.output<typeof portStormSchema>;
 export type ServiceConfig = z.output<typeof serviceSchema>;
 export type PolicyRule = z.output<typeof policyRuleSchema>;
 
@@ -168,6 +285,7 @@ export interface Configuration {
   readonly uplink: UplinkConfig | null;
   readonly networks: ReadonlyMap<string, NetworkConfig>;
   readonly endpoints: ReadonlyMap<string, EndpointConfig>;
+  readonly mirrors: ReadonlyMap<string, MirrorConfig>;
   readonly services: ReadonlyMap<string, ServiceConfig>;
   readonly policy: readonly PolicyRule[];
 }

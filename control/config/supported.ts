@@ -11,15 +11,11 @@ function unsupported(path: KeyPath, what = ''): Problem {
 }
 
 export function unsupportedUplink(uplink: UplinkConfig): Problem[] {
-  if (uplink.mode !== 'bridged') return [unsupported(['uplink', 'mode'], uplink.mode)];
-  return uplink.vlan === undefined ? [] : [unsupported(['uplink', 'vlan'])];
+  return uplink.mode === 'bridged' ? [] : [unsupported(['uplink', 'mode'], uplink.mode)];
 }
 
 export function unsupportedNetwork(name: string, network: NetworkConfig): Problem[] {
-  const problems: Problem[] = [];
-  if (network.isolated) problems.push(unsupported(['networks', name, 'isolated']));
-  if (network.vxlan !== undefined) problems.push(unsupported(['networks', name, 'vxlan']));
-  return problems;
+  return network.vxlan === undefined ? [] : [unsupported(['networks', name, 'vxlan'])];
 }
 
 export function unsupportedEndpoint(name: string, endpoint: EndpointConfig): Problem[] {

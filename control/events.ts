@@ -1,0 +1,193 @@
+/** What happened in the dataplane, for people: named, logged, and the last of it kept. */
+
+import { Readable } from 'node:stream';
+import type { Logger } from 'pino';
+import type { DataplaneEvent } from './types.js';
+
+/** Events that are kept. */
+export const EVENT_RING = 1000;
+/** One line of a MAC that moves in this time, in milliseconds of the events' own clock. */
+const MOVE_LOG_INTERVAL_MS = 1000;
+
+export interface EventView {
+  /** Counts up from 1; a gap is events that were forgotten before they were read. */
+  readonly id: number;
+  /** ISO 8601. */
+  readonly time: string;
+  readonly kind: DataplaneEvent['kind'];
+  /** Names; null where there is none. */
+  readonly network: string | null;
+  readonly port: string | null;
+  /** The port before: mac-moved, mac-flapping. */
+  readonly fromPort: string | null;
+  /** Null in a network without VLANs. */
+  readonly vlan: number | null;
+  readonly mac: string | null;
+  /** Seconds of quarantine; moves of a flapping MAC; events that were lost. */
+  readonly count: number;
+  /** One sentence for a person. */
+  readonly text: string;
+}
+
+/** Names by the dataplane's numbers; null where the number means nothing (any more). */
+export interface Names {
+  port(number: number): string | null;
+  network(number: number): string | null;
+}
+
+type Unsaid = Omit<EventView, 'text'>;
+
+function place({ network, vlan }: Unsaid): string {
+  return `${network === null ? '' : ` in network ${network}`}${vlan === null ? '' : `, VLAN ${vlan}`}`;
+}
+
+function seconds(count: number): string {
+  return `${count} second${count === 1 ? '' : 's'}`;
+}
+
+const SENTENCES: Readonly<Record<DataplaneEvent['kind'], (event: Unsaid) => string>> = {
+  'mac-moved': (event) => `MAC ${event.mac} moved from port ${event.fromPort} to port ${event.port}${place(event)}`,
+  'mac-flapping': (event) =>
+    `MAC ${event.mac} flaps between ports ${event.fromPort} and ${event.port}${place(event)}: ${event.count} moves in 10 seconds`,
+  'port-quarantined': (event) => {
+    const why = event.mac === null ? '' : `: MAC ${event.mac} came back on it`;
+    return `port ${event.port} is quarantined for ${seconds(event.count)}${place(event)}${why}; look for a loop behind it`;
+  },
+  'port-released': (event) => `port ${event.port} forwards again${place(event)}`,
+  'fdb-full': (event) => `no room to learn MAC ${event.mac ?? '-'} of port ${event.port ?? '-'}${place(event)}`,
+  'events-lost': (event) => `${event.count} events were lost: more happened than could be told`,
+};
+
+/** Everything but a move is worth a warning. */
+function level(kind: DataplaneEvent['kind']): 'info' | 'warn' {
+  return kind === 'mac-moved' ? 'info' : 'warn';
+}
+
+function lostEvents(id: number, time: string, count: number): EventView {
+  const unsaid: Unsaid = {
+    id,
+    time,
+    kind: 'events-lost',
+    network: null,
+    port: null,
+    fromPort: null,
+    vlan: null,
+    mac: null,
+    count,
+  };
+  return { ...unsaid, text: SENTENCES['events-lost'](unsaid) };
+}
+
+export class EventLog {
+  readonly #logger: Logger;
+  readonly #names: Names;
+  readonly #kept: EventView[] = [];
+  readonly #followers = new Set<Follower>();
+  /** MACs to the time when a move of theirs was last logged, oldest first. */
+  readonly #movesLogged = new Map<string, number>();
+  #nextId = 1;
+
+  constructor(logger: Logger, names: Names) {
+    this.#logger = logger;
+    this.#names = names;
+  }
+
+  add(event: DataplaneEvent): void {
+    const view = this.#view(event);
+    this.#kept.push(view);
+    if (this.#kept.length > EVENT_RING) this.#kept.shift();
+    if (this.#isWorthALine(event)) this.#logger[level(event.kind)](view.text);
+    for (const follower of this.#followers) follower.wake();
+  }
+
+  #view(event: DataplaneEvent): EventView {
+    const port = (number: number): string | null => (number === 0 ? null : (this.#names.port(number) ?? `${number}`));
+    const unsaid: Unsaid = {
+      id: this.#nextId++,
+      time: new Date(event.time).toISOString(),
+      kind: event.kind,
+      network: this.#names.network(event.network),
+      port: port(event.port),
+      fromPort: port(event.fromPort),
+      vlan: event.vlan === 0 ? null : event.vlan,
+      mac: event.mac === '' ? null : event.mac,
+      count: event.count,
+    };
+    return { ...unsaid, text: SENTENCES[event.kind](unsaid) };
+  }
+
+  /** A MAC that moves all the time is logged once a second. */
+  #isWorthALine({ kind, mac, network, vlan, time }: DataplaneEvent): boolean {
+    if (kind !== 'mac-moved') return true;
+    for (const [key, logged] of this.#movesLogged) {
+      if (time - logged < MOVE_LOG_INTERVAL_MS) break;
+      this.#movesLogged.delete(key);
+    }
+    const key = `${network} ${vlan} ${mac}`;
+    if (this.#movesLogged.has(key)) return false;
+    this.#movesLogged.set(key, time);
+    return true;
+  }
+
+  /** Oldest first. */
+  list(): EventView[] {
+    return [...this.#kept];
+  }
+
+  /** The newest event that satisfies `wanted`. */
+  last(wanted: (event: EventView) => boolean): EventView | undefined {
+    return this.#kept.findLast(wanted);
+  }
+
+  /** The first event from `id` on; one that tells of the gap where that is forgotten; or undefined for now. */
+  next(id: number): EventView | undefined {
+    const [first] = this.#kept;
+    if (first === undefined) return undefined;
+    if (first.id > id) return lostEvents(first.id - 1, first.time, first.id - id);
+    return this.#kept[id - first.id];
+  }
+
+  /** All that are kept and all that follow, a line of JSON each. The stream ends with `close`. */
+  follow(): Readable {
+    const follower = new Follower(this, this.#kept[0]?.id ?? this.#nextId);
+    this.#followers.add(follower);
+    follower.once('close', () => this.#followers.delete(follower));
+    return follower;
+  }
+
+  /** Ends what follows. */
+  close(): void {
+    for (const follower of this.#followers) follower.end();
+  }
+}
+
+/** Reads the ring at its reader's pace, so that a slow one costs no memory and is told what it missed. */
+class Follower extends Readable {
+  readonly #log: EventLog;
+  #next: number;
+  #wanting = false;
+
+  constructor(log: EventLog, next: number) {
+    super();
+    this.#log = log;
+    this.#next = next;
+  }
+
+  override _read(): void {
+    this.#wanting = true;
+    this.wake();
+  }
+
+  wake(): void {
+    while (this.#wanting) {
+      const event = this.#log.next(this.#next);
+      if (event === undefined) return;
+      this.#next = event.id + 1;
+      this.#wanting = this.push(`${JSON.stringify(event)}\n`);
+    }
+  }
+
+  end(): void {
+    if (!this.destroyed) this.push(null);
+  }
+}
