@@ -5,6 +5,7 @@
 
 import type { Argument, Command, Option } from 'commander';
 import { socketPath } from '../control/socket.js';
+import type { MirrorView } from '../control/mirrors.js';
 import type { EndpointView, NetworkView } from '../control/views.js';
 import { ApiClient } from './client.js';
 import type { Context } from './context.js';
@@ -85,8 +86,10 @@ async function objectNames(kind: string, client: ApiClient): Promise<string[]> {
     (await client.get<NetworkView[]>('/v1/networks')).map(({ name }) => name);
   const endpoints = async (): Promise<string[]> =>
     (await client.get<EndpointView[]>('/v1/endpoints')).map(({ name }) => name);
-  if (kind === 'network') return networks();
-  if (kind === 'endpoint') return endpoints();
+  if (kind === 'network' || kind === 'from-network') return networks();
+  if (kind === 'endpoint' || kind === 'from' || kind === 'to') return endpoints();
+  if (kind === 'port') return [...(await endpoints()), 'uplink'];
+  if (kind === 'mirror') return (await client.get<MirrorView[]>('/v1/mirrors')).map(({ name }) => name);
   if (kind === 'target') return [...(await networks()), ...(await endpoints()), 'uplink'];
   return [];
 }

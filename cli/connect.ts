@@ -1,8 +1,8 @@
 /** `tapline connect`: gives a running container an interface in a network. */
 
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { EndpointView } from '../control/views.js';
-import { type Context, clientOf, collect, numeric, wantsJson, withJson, withSocket } from './context.js';
+import { type Context, clientOf, collect, numeric, usageError, wantsJson, withJson, withSocket } from './context.js';
 import { printJson } from './output.js';
 
 export interface ConnectOptions {
@@ -14,6 +14,15 @@ export interface ConnectOptions {
   readonly ip?: string[];
   readonly ip6?: string[];
   readonly mac?: string;
+  readonly security?: string;
+  readonly allowAddress?: string[];
+  readonly macs?: string[];
+  readonly macLimit?: string;
+  readonly isolated?: boolean;
+  readonly isolationGroup?: string;
+  readonly vlan?: string;
+  readonly trunk?: string;
+  readonly native?: string;
 }
 
 const EXAMPLES = `
@@ -23,7 +32,35 @@ Examples:
   docker run -d --network none --name c1 alpine sleep 1d
   tapline connect blue c1
   tapline connect blue --netns /run/netns/a --name a --address 172.30.0.2
-  tapline connect red c1 --interface eth1`;
+  tapline connect red c1 --interface eth1
+  tapline connect blue router --security mac --interface eth1
+  tapline connect lan c1 --vlan 10
+  tapline connect lan vm --trunk 10-20,30 --native 10`;
+
+/** `--trunk 10-20,30 --native 10` as the configuration says it. @throws ExitError */
+function trunkOf({ trunk, native }: ConnectOptions): Record<string, unknown> {
+  if (trunk === undefined) {
+    if (native !== undefined)
+      throw usageError('--native needs --trunk, the VLANs that have tags; for one VLAN say --vlan');
+    return {};
+  }
+  const allowed = trunk.split(',').map((item) => numeric(item.trim()));
+  return { trunk: { ...(native === undefined ? {} : { native: numeric(native) }), allowed } };
+}
+
+/** What the endpoint may do, and where. */
+function guardsOf(options: ConnectOptions): Record<string, unknown> {
+  return {
+    ...(options.security === undefined ? {} : { security: options.security }),
+    ...(options.allowAddress === undefined ? {} : { allowed_addresses: options.allowAddress }),
+    ...(options.macs === undefined ? {} : { macs: options.macs }),
+    ...(options.macLimit === undefined ? {} : { mac_limit: numeric(options.macLimit) }),
+    ...(options.isolated === undefined ? {} : { isolated: options.isolated }),
+    ...(options.isolationGroup === undefined ? {} : { isolation_group: options.isolationGroup }),
+    ...(options.vlan === undefined ? {} : { vlan: numeric(options.vlan) }),
+    ...trunkOf(options),
+  };
+}
 
 /** The body of POST /v1/endpoints: only what the user gave, so that defaults stay in one place. */
 export function endpointBody(
@@ -41,6 +78,7 @@ export function endpointBody(
     ...(options.interface === undefined ? {} : { interface: options.interface }),
     ...(addresses.length === 0 ? {} : { addresses }),
     ...(options.mac === undefined ? {} : { mac: options.mac }),
+    ...guardsOf(options),
   };
 }
 
@@ -52,7 +90,23 @@ export function withEndpointOptions(command: Command): Command {
     .option('--address <address>', 'IPv4 or IPv6 address (repeatable)', collect)
     .option('--ip <address>', 'the same as --address, as Docker says it', collect)
     .option('--ip6 <address>', 'the same as --address, as Docker says it', collect)
-    .option('--mac <mac>', 'MAC address');
+    .option('--mac <mac>', 'MAC address')
+    .addOption(
+      new Option('--security <level>', 'what is checked of its frames (default: strict)').choices([
+        'strict',
+        'mac',
+        'off',
+      ]),
+    )
+    .option('--allow-address <address>', 'address or prefix that it may use besides its own (repeatable)', collect)
+    .option('--macs <mac>', 'further MAC behind it (repeatable)', collect)
+    .option('--mac-limit <macs>', 'MACs that may be behind it, its own included')
+    .option('--isolated', 'it reaches the gateway and the uplink, no other endpoint')
+    .option('--no-isolated', 'the opposite, in a network whose endpoints are isolated')
+    .option('--isolation-group <group>', 'isolated, but for endpoints of the same group')
+    .option('--vlan <vlan>', 'its VLAN, in a network with VLAN filtering (default: 1)')
+    .option('--trunk <vlans>', 'VLANs that it gets with tags, such as 10-20,30')
+    .option('--native <vlan>', 'VLAN of the untagged frames of a trunk (default: none)');
 }
 
 export function registerConnect(program: Command, context: Context): void {

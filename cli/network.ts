@@ -1,6 +1,6 @@
 /** `tapline network create|ls|inspect|rm`. */
 
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { NetworkView } from '../control/views.js';
 import { type Context, clientOf, collect, numeric, wantsJson, withJson, withSocket } from './context.js';
 import { type Column, formatRecord, formatTable, list, printJson, removeEach, yesNo } from './output.js';
@@ -14,6 +14,12 @@ interface CreateOptions {
   readonly masquerade: boolean;
   readonly ageing?: string;
   readonly fdbLimit?: string;
+  readonly fdbFull?: string;
+  readonly vlanFiltering?: boolean;
+  readonly vlanProtocol?: string;
+  readonly snooping: boolean;
+  readonly querier: boolean;
+  readonly unregistered?: string;
 }
 
 const COLUMNS: readonly Column<NetworkView>[] = [
@@ -24,6 +30,15 @@ const COLUMNS: readonly Column<NetworkView>[] = [
   { title: 'UPLINK', value: ({ uplink }) => uplink ?? '-' },
   { title: 'ENDPOINTS', value: ({ endpoints }) => endpoints.length },
 ];
+
+function multicastBody({ snooping, querier, unregistered }: CreateOptions): Record<string, unknown> {
+  const multicast = {
+    ...(snooping ? {} : { snooping }),
+    ...(querier ? {} : { querier }),
+    ...(unregistered === undefined ? {} : { unregistered }),
+  };
+  return Object.keys(multicast).length === 0 ? {} : { multicast };
+}
 
 /** The body of POST /v1/networks: only what the user gave, so that defaults stay in one place. */
 function networkBody(name: string, options: CreateOptions): Record<string, unknown> {
@@ -37,6 +52,10 @@ function networkBody(name: string, options: CreateOptions): Record<string, unkno
     ...(options.masquerade ? {} : { masquerade: false }),
     ...(options.ageing === undefined ? {} : { ageing: numeric(options.ageing) }),
     ...(options.fdbLimit === undefined ? {} : { fdb_limit: numeric(options.fdbLimit) }),
+    ...(options.fdbFull === undefined ? {} : { fdb_full: options.fdbFull }),
+    ...(options.vlanFiltering === true ? { vlan_filtering: true } : {}),
+    ...(options.vlanProtocol === undefined ? {} : { vlan_protocol: options.vlanProtocol }),
+    ...multicastBody(options),
   };
 }
 
@@ -52,10 +71,31 @@ function registerCreate(network: Command, context: Context): void {
     .option('--gateway <address>', "the router's address in a subnet; the first unless given (repeatable)", collect)
     .option('--mtu <bytes>', 'MTU of its endpoints (default: 1500)')
     .option('--internal', 'no way out')
-    .option('--isolated', 'endpoints reach the gateway, not each other')
+    .option('--isolated', 'endpoints reach the gateway and the uplink, not each other')
     .option('--no-masquerade', 'leave the source addresses of what goes out as they are')
     .option('--ageing <seconds>', 'how long an idle MAC is remembered (default: 300)')
     .option('--fdb-limit <entries>', 'MACs it may learn (default: 16384)')
+    .addOption(
+      new Option('--fdb-full <policy>', 'frames from MACs that find no room (default: flood)').choices([
+        'flood',
+        'drop',
+      ]),
+    )
+    .option('--vlan-filtering', 'tell VLANs apart: endpoints have a VLAN or a trunk')
+    .addOption(
+      new Option('--vlan-protocol <protocol>', 'tags it tells VLANs apart by (default: 802.1q)').choices([
+        '802.1q',
+        '802.1ad',
+      ]),
+    )
+    .option('--no-snooping', 'flood multicast whoever has joined')
+    .option('--no-querier', 'never ask who has joined which multicast group')
+    .addOption(
+      new Option('--unregistered <policy>', 'multicast that nobody has joined (default: flood)').choices([
+        'flood',
+        'drop',
+      ]),
+    )
     .addHelpText('after', '\nExample:\n  tapline network create blue --subnet 172.30.0.0/24 --subnet fd00:30::/64')
     .action(async (name: string, options: CreateOptions, command: Command) => {
       const created = await clientOf(command, context).post<NetworkView>('/v1/networks', networkBody(name, options));
@@ -86,6 +126,15 @@ function registerInspect(network: Command, context: Context): void {
     });
 }
 
+function multicastLine({ snooping, querier, unregistered }: NetworkView['multicast']): string {
+  if (!snooping) return 'flooded';
+  return `snooping${querier ? ', querier' : ''}, unregistered: ${unregistered}`;
+}
+
+function loopLine({ enabled, moves, quarantine }: NetworkView['loop_protection']): string {
+  return enabled ? `quarantine of ${quarantine} s after ${moves} moves of a MAC in 10 s` : 'off';
+}
+
 function formatNetwork(view: NetworkView): string {
   return formatRecord({
     name: view.name,
@@ -97,7 +146,13 @@ function formatNetwork(view: NetworkView): string {
     isolated: yesNo(view.isolated),
     masquerade: yesNo(view.masquerade),
     ageing: `${view.ageing} s`,
-    'fdb limit': view.fdb_limit,
+    'fdb limit': `${view.fdb_limit}, then ${view.fdb_full}`,
+    vlans: view.vlan_protocol ?? '-',
+    multicast: multicastLine(view.multicast),
+    'storm control': Object.entries(view.storm_control)
+      .map(([kind, rate]) => `${kind} ${rate === 'off' ? 'off' : `${rate}/s`}`)
+      .join(', '),
+    'loop protection': loopLine(view.loop_protection),
     uplink: view.uplink ?? '-',
     endpoints: list(view.endpoints),
   });

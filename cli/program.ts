@@ -8,6 +8,9 @@ import { complete, registerCompletion } from './completion.js';
 import { registerConnect } from './connect.js';
 import { type Context, ExitError } from './context.js';
 import { registerDisconnect } from './disconnect.js';
+import { registerEvents } from './events.js';
+import { registerFdb } from './fdb.js';
+import { registerMirror } from './mirror.js';
 import { registerNetwork } from './network.js';
 import { registerQuickstart } from './quickstart.js';
 import { registerRun } from './run.js';
@@ -25,6 +28,9 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   registerDisconnect,
   registerRun,
   registerShow,
+  registerFdb,
+  registerMirror,
+  registerEvents,
   registerCapture,
   registerCompletion,
 ];

@@ -1,8 +1,19 @@
-/** `tapline show ports|endpoints|fdb|drops`: what the daemon and its dataplane hold. */
+/** `tapline show ports|endpoints|fdb|vlan|mdb|security|mirrors|drops`: what the daemon and its dataplane hold. */
 
 import type { Command } from 'commander';
-import type { DropsView, DropView, EndpointView, FdbView, PortView } from '../control/views.js';
+import type { MirrorView } from '../control/mirrors.js';
+import type {
+  DropsView,
+  DropView,
+  EndpointView,
+  FdbView,
+  MdbView,
+  PortView,
+  SecurityView,
+  VlanView,
+} from '../control/views.js';
 import { type Context, clientOf, wantsJson, withJson, withSocket } from './context.js';
+import { MIRRORS } from './mirror.js';
 import { type Column, formatTable, list, printJson } from './output.js';
 
 function sum(counts: Readonly<Record<string, number>>): number {
@@ -13,6 +24,9 @@ const PORTS: readonly Column<PortView>[] = [
   { title: 'PORT', value: ({ name }) => name },
   { title: 'KIND', value: ({ kind }) => kind },
   { title: 'NETWORK', value: ({ network }) => network },
+  { title: 'STATE', value: ({ state }) => state },
+  { title: 'VLAN', value: ({ vlan }) => (vlan === null ? '-' : vlan.tagged === '' ? String(vlan.native) : 'trunk') },
+  { title: 'SECURITY', value: ({ security }) => security ?? '-' },
   { title: 'RX-PACKETS', value: ({ rxPackets }) => rxPackets },
   { title: 'RX-BYTES', value: ({ rxBytes }) => rxBytes },
   { title: 'RX-DROPS', value: ({ rxDrops }) => sum(rxDrops) },
@@ -35,9 +49,47 @@ function targetOf({ container, netns, pid }: EndpointView): string {
   return container ?? netns ?? `pid ${pid}`;
 }
 
+const VLANS: readonly Column<VlanView>[] = [
+  { title: 'NETWORK', value: ({ network }) => network },
+  { title: 'VLAN', value: ({ vlan }) => vlan },
+  { title: 'UNTAGGED', value: ({ untagged }) => list(untagged) },
+  { title: 'TAGGED', value: ({ tagged }) => list(tagged) },
+];
+
+const MDB: readonly Column<MdbView>[] = [
+  { title: 'NETWORK', value: ({ network }) => network },
+  { title: 'VLAN', value: ({ vlan }) => vlan ?? '-' },
+  { title: 'GROUP', value: ({ group }) => group },
+  { title: 'PORTS', value: ({ ports }) => list(ports.map(memberText)) },
+];
+
+function memberText({ port, expires }: MdbView['ports'][number]): string {
+  return expires === null ? port : `${port} (${Math.ceil(expires)} s)`;
+}
+
+const SECURITY: readonly Column<SecurityView>[] = [
+  { title: 'ENDPOINT', value: ({ endpoint }) => endpoint },
+  { title: 'NETWORK', value: ({ network }) => network },
+  { title: 'SECURITY', value: ({ level }) => level },
+  { title: 'ISOLATION', value: isolationText },
+  { title: 'MACS', value: ({ macs }) => list(macs) },
+  { title: 'LEARNED', value: ({ learnedMacs, mac_limit }) => `${learnedMacs} of ${mac_limit}` },
+  { title: 'ADDRESSES', value: ({ addresses }) => list(addresses) },
+  { title: 'VIOLATIONS', value: ({ violations }) => violationText(violations) },
+];
+
+function isolationText({ isolated, isolation_group }: SecurityView): string {
+  return isolation_group === null ? (isolated ? 'isolated' : '-') : `group ${isolation_group}`;
+}
+
+function violationText(violations: Readonly<Record<string, number>>): string {
+  return list(Object.entries(violations).map(([reason, count]) => `${reason}:${count}`));
+}
+
 const FDB: readonly Column<FdbView>[] = [
   { title: 'MAC', value: ({ mac }) => mac },
   { title: 'NETWORK', value: ({ network }) => network },
+  { title: 'VLAN', value: ({ vlan }) => vlan ?? '-' },
   { title: 'PORT', value: ({ port }) => port },
   { title: 'AGE', value: (entry) => (entry.static ? 'static' : `${Math.floor(entry.ageSeconds)} s`) },
 ];
@@ -79,15 +131,32 @@ function register<T>(
     });
 }
 
+/** A table whose rows belong to networks. */
+function registerTable<T>(
+  show: Command,
+  context: Context,
+  name: string,
+  what: string,
+  columns: readonly Column<T>[],
+): void {
+  register<T[]>(show, context, name, what, (rows) => formatTable(columns, rows)).option(
+    '--network <network>',
+    'only of this network',
+  );
+}
+
 export function registerShow(program: Command, context: Context): void {
-  const show = program.command('show').description('show ports, endpoints, learned MACs and drops');
+  const show = program.command('show').description('show ports, endpoints, learned MACs, VLANs, groups and drops');
   register<PortView[]>(show, context, 'ports', 'ports with their counters', (ports) => formatTable(PORTS, ports));
   register<EndpointView[]>(show, context, 'endpoints', 'endpoints with their addresses', (rows) =>
     formatTable(ENDPOINTS, rows),
   );
-  register<FdbView[]>(show, context, 'fdb', 'which MAC is behind which port', (rows) => formatTable(FDB, rows)).option(
-    '--network <network>',
-    'only of this network',
+  registerTable<FdbView>(show, context, 'fdb', 'which MAC is behind which port', FDB);
+  registerTable<VlanView>(show, context, 'vlan', 'which port is in which VLAN', VLANS);
+  registerTable<MdbView>(show, context, 'mdb', 'which ports have joined which multicast group', MDB);
+  registerTable<SecurityView>(show, context, 'security', 'what endpoints may send, and what they tried', SECURITY);
+  register<MirrorView[]>(show, context, 'mirrors', 'mirrors and whether they run', (rows) =>
+    formatTable(MIRRORS, rows),
   );
   register<DropsView>(show, context, 'drops', 'dropped frames by reason, in total and by port', formatDrops);
 }

@@ -23,11 +23,13 @@ export function formatStatus(status: StatusView): string {
     uplink:
       uplink === null ? '-' : `${uplink.device} ${uplink.state}, bridged into ${uplink.network}, MTU ${uplink.mtu}`,
     'packet slots': `${status.freeSlots} free of ${status.slots}`,
-    fdb: `${status.fdbEntries} of ${status.fdbCapacity} entries, ${status.fdbFull} times full`,
+    fdb: `${status.fdbEntries} of ${status.fdbCapacity} entries, ${status.fdbMoves} moves, ${status.fdbFull} times full`,
+    quarantined: status.quarantined.map(({ port, text }) => (text === '' ? port : `${port} (${text})`)).join(', '),
     frames: `${totals.rxPackets} received, ${totals.copies} copied, ${totals.txPackets} delivered, ${
       sum(totals.rxDrops) + sum(totals.txDrops)
     } dropped`,
     captures: captures.join(', '),
+    mirrors: status.mirrors.map(({ name, state }) => `${name} (${state})`).join(', '),
     'worker restarts': status.workerRestarts,
   });
 }

@@ -4,18 +4,29 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { Captures } from './capture.js';
-import { booleanField, integerField, mapping, nameField } from './config/fields.js';
+import { booleanField, integerField, macField, mapping, nameField, vlanField } from './config/fields.js';
 import { formatPath } from './config/problems.js';
 import { readWith } from './config/read.js';
-import { type EndpointConfig, endpointSchema, networkSchema } from './config/schema.js';
+import { type EndpointConfig, endpointSchema, mirrorSchema, networkSchema } from './config/schema.js';
 import type { Daemon } from './daemon.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
+import { addStatic, flushFdb, removeEntry } from './fdb.js';
+import type { MirrorView } from './mirrors.js';
 import { listenPrivately } from './socket.js';
 import type { DataplaneStatus, Totals } from './types.js';
 import { VERSION } from './version.js';
-import { dropsView, endpointView, fdbViews, networkView, portViews } from './views.js';
+import {
+  dropsView,
+  endpointView,
+  fdbViews,
+  mdbViews,
+  networkView,
+  portViews,
+  securityViews,
+  vlanViews,
+} from './views.js';
 
-export interface StatusView extends DataplaneStatus {
+export interface StatusView extends Omit<DataplaneStatus, 'quarantined'> {
   readonly version: string;
   readonly pid: number;
   readonly socket: string;
@@ -28,6 +39,8 @@ export interface StatusView extends DataplaneStatus {
     readonly state: 'up' | 'down';
     readonly mtu: number;
   } | null;
+  readonly quarantined: readonly QuarantineView[];
+  readonly mirrors: readonly MirrorView[];
   readonly captures: readonly {
     readonly id: number;
     readonly target: string;
@@ -35,6 +48,12 @@ export interface StatusView extends DataplaneStatus {
     readonly lost: number;
   }[];
   readonly totals: Totals;
+}
+
+export interface QuarantineView {
+  readonly port: string;
+  /** What happened; empty where that is forgotten. */
+  readonly text: string;
 }
 
 export interface Api {
@@ -61,7 +80,21 @@ const captureQuery = mapping('a query', {
   count: wholeNumber(1_000_000_000).default(0),
 });
 const forceQuery = mapping('a query', { force: flag.default(false) });
-const fdbQuery = mapping('a query', { network: nameField.optional() });
+const networkQuery = mapping('a query', { network: nameField.optional() });
+const followQuery = mapping('a query', { follow: flag.default(false) });
+const staticBody = mapping('a JSON object with mac, network and port', {
+  mac: macField,
+  network: nameField,
+  port: nameField,
+  vlan: vlanField.optional(),
+});
+const vlanInQuery = z.preprocess((text) => (/^\d{1,9}$/.test(String(text)) ? Number(text) : text), vlanField);
+const entryQuery = mapping('a query', { mac: macField, network: nameField, vlan: vlanInQuery.optional() });
+const flushBody = mapping('a JSON object with network, port and vlan where wanted', {
+  network: nameField.optional(),
+  port: nameField.optional(),
+  vlan: vlanField.optional(),
+});
 const noQuery = mapping('no query', {});
 
 /** Takes `name` out of a body; what remains is the object as it stands in a file. */
@@ -108,13 +141,17 @@ function networkRoutes(app: FastifyInstance, daemon: Daemon): void {
 }
 
 function endpointRoutes(app: FastifyInstance, daemon: Daemon): void {
-  app.get('/v1/endpoints', async () => [...daemon.endpoints.values()].map(endpointView));
-  app.get('/v1/endpoints/:name', async (request: NameRequest) => endpointView(daemon.endpoint(request.params.name)));
+  app.get('/v1/endpoints', async () =>
+    [...daemon.endpoints.values()].map((endpoint) => endpointView(daemon, endpoint)),
+  );
+  app.get('/v1/endpoints/:name', async (request: NameRequest) =>
+    endpointView(daemon, daemon.endpoint(request.params.name)),
+  );
   app.post('/v1/endpoints', async (request, reply) => {
     const { name, object } = splitName(request.body);
     const config = read(endpointSchema, object);
     const endpoint = await daemon.connect(name === undefined ? endpointName(daemon, config) : readName(name), config);
-    return reply.code(201).send(endpointView(endpoint));
+    return reply.code(201).send(endpointView(daemon, endpoint));
   });
   app.delete('/v1/endpoints/:name', async (request: NameRequest, reply) => {
     await daemon.disconnect(request.params.name);
@@ -124,8 +161,58 @@ function endpointRoutes(app: FastifyInstance, daemon: Daemon): void {
 
 function tableRoutes(app: FastifyInstance, daemon: Daemon): void {
   app.get('/v1/ports', async () => portViews(daemon));
-  app.get('/v1/fdb', async (request) => fdbViews(daemon, read(fdbQuery, request.query).network ?? null));
+  const network = (request: FastifyRequest): string | null => read(networkQuery, request.query).network ?? null;
+  app.get('/v1/fdb', async (request) => fdbViews(daemon, network(request)));
+  app.get('/v1/mdb', async (request) => mdbViews(daemon, network(request)));
+  app.get('/v1/vlan', async (request) => vlanViews(daemon, network(request)));
+  app.get('/v1/security', async (request) => securityViews(daemon, network(request)));
   app.get('/v1/drops', async () => dropsView(daemon));
+}
+
+function fdbRoutes(app: FastifyInstance, daemon: Daemon): void {
+  app.post('/v1/fdb', async (request, reply) =>
+    reply.code(201).send(await addStatic(daemon, read(staticBody, request.body))),
+  );
+  app.delete('/v1/fdb', async (request, reply) => {
+    await removeEntry(daemon, read(entryQuery, request.query));
+    return reply.code(204).send();
+  });
+  app.post('/v1/fdb/flush', async (request, reply) => {
+    await flushFdb(daemon, read(flushBody, request.body ?? {}));
+    return reply.code(204).send();
+  });
+}
+
+function mirrorRoutes(app: FastifyInstance, daemon: Daemon): void {
+  const { mirrors } = daemon;
+  app.get('/v1/mirrors', async () => mirrors.list());
+  app.get('/v1/mirrors/:name', async (request: NameRequest) => mirrors.view(request.params.name));
+  app.post('/v1/mirrors', async (request, reply) => {
+    const { name, object } = splitName(request.body);
+    const mirror = readName(name);
+    await daemon.createMirror(mirror, read(mirrorSchema, object));
+    return reply.code(201).send(mirrors.view(mirror));
+  });
+  app.delete('/v1/mirrors/:name', async (request: NameRequest, reply) => {
+    await mirrors.remove(request.params.name);
+    return reply.code(204).send();
+  });
+}
+
+function eventRoutes(app: FastifyInstance, daemon: Daemon): void {
+  app.get('/v1/events', async (request, reply) => {
+    if (!read(followQuery, request.query).follow) return daemon.eventLog.list();
+    return reply.header('content-type', 'application/x-ndjson').send(daemon.eventLog.follow());
+  });
+}
+
+function quarantined(daemon: Daemon, ports: readonly number[]): QuarantineView[] {
+  const names = new Map(daemon.dataplane.ports().map(({ id, name }) => [id, name]));
+  return ports.map((number) => {
+    const port = names.get(number) ?? `port ${number}`;
+    const event = daemon.eventLog.last((candidate) => candidate.kind === 'port-quarantined' && candidate.port === port);
+    return { port, text: event?.text ?? '' };
+  });
 }
 
 function captureRoutes(app: FastifyInstance, captures: Captures): void {
@@ -152,12 +239,15 @@ function statusRoute(app: FastifyInstance, daemon: Daemon, captures: Captures, s
   app.get('/v1/status', async (request): Promise<StatusView> => {
     read(noQuery, request.query);
     const { uplink } = daemon;
+    const dataplane = await daemon.dataplane.status();
     return {
       version: VERSION,
       pid: process.pid,
       socket,
       uptimeSeconds: Math.floor(Number((process.hrtime.bigint() - started) / 1_000_000n) / 1000),
-      ...(await daemon.dataplane.status()),
+      ...dataplane,
+      quarantined: quarantined(daemon, dataplane.quarantined),
+      mirrors: daemon.mirrors.list(),
       networks: daemon.networks.size,
       endpoints: daemon.endpoints.size,
       uplink:
@@ -215,6 +305,9 @@ export function buildApi(daemon: Daemon, logger: Logger, socket: string): { app:
   networkRoutes(app, daemon);
   endpointRoutes(app, daemon);
   tableRoutes(app, daemon);
+  fdbRoutes(app, daemon);
+  mirrorRoutes(app, daemon);
+  eventRoutes(app, daemon);
   captureRoutes(app, captures);
   statusRoute(app, daemon, captures, socket);
   return { app, captures };
@@ -231,6 +324,7 @@ export async function startApi(daemon: Daemon, logger: Logger, socket: string): 
       // No new requests first, then captures end well, then whoever still hangs on goes.
       removeFile();
       const closed = new Promise<void>((resolve) => app.server.close(() => resolve()));
+      daemon.eventLog.close();
       await captures.stopAll();
       app.server.closeIdleConnections();
       const patience = setTimeout(() => app.server.closeAllConnections(), 1000);

@@ -166,6 +166,7 @@ class Follower extends Readable {
   readonly #log: EventLog;
   #next: number;
   #wanting = false;
+  #ended = false;
 
   constructor(log: EventLog, next: number) {
     super();
@@ -179,7 +180,7 @@ class Follower extends Readable {
   }
 
   wake(): void {
-    while (this.#wanting) {
+    while (this.#wanting && !this.#ended) {
       const event = this.#log.next(this.#next);
       if (event === undefined) return;
       this.#next = event.id + 1;
@@ -188,6 +189,8 @@ class Follower extends Readable {
   }
 
   end(): void {
-    if (!this.destroyed) this.push(null);
+    if (this.#ended || this.destroyed) return;
+    this.#ended = true;
+    this.push(null);
   }
 }

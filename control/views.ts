@@ -2,9 +2,12 @@
 
 import { DROP_REASONS } from '../core/drop.js';
 import { formatAddress } from './config/address.js';
-import { gatewaysOf } from './config/check.js';
+import { gatewaysOf, isIsolated, UPLINK_PORT_NAME } from './config/check.js';
+import type { EndpointConfig, NetworkConfig, StormConfig, TrunkConfig } from './config/schema.js';
+import { formatVlans } from './config/vlan.js';
 import type { Daemon, EndpointState, NetworkState } from './daemon.js';
-import type { PortCounters } from './types.js';
+import { endpointVlan, macLimit, uplinkVlan } from './port-spec.js';
+import type { MdbPort, PortCounters, PortVlanSpec, SecurityLevel } from './types.js';
 
 export interface NetworkView {
   readonly name: string;
@@ -17,6 +20,13 @@ export interface NetworkView {
   readonly masquerade: boolean;
   readonly ageing: number;
   readonly fdb_limit: number;
+  readonly fdb_full: 'flood' | 'drop';
+  readonly vlan_filtering: boolean;
+  /** Null without vlan_filtering. */
+  readonly vlan_protocol: '802.1q' | '802.1ad' | null;
+  readonly multicast: NetworkConfig['multicast'];
+  readonly storm_control: StormConfig;
+  readonly loop_protection: NetworkConfig['loop_protection'];
   /** Device of the uplink that is a port of the network, or null. */
   readonly uplink: string | null;
   /** Names. */
@@ -34,15 +44,74 @@ export interface EndpointView {
   /** With prefix length. */
   readonly addresses: readonly string[];
   readonly mac: string;
+  readonly security: SecurityLevel;
+  readonly allowed_addresses: readonly string[];
+  readonly macs: readonly string[];
+  readonly mac_limit: number;
+  readonly isolated: boolean;
+  readonly isolation_group: string | null;
+  /** The access port's VLAN; null for a trunk, and in a network without VLANs. */
+  readonly vlan: number | null;
+  readonly trunk: TrunkConfig | null;
+}
+
+/** What a port does with VLANs. */
+export interface PortVlanView {
+  /** VLAN of untagged frames, or null. */
+  readonly native: number | null;
+  /** VLANs of tagged frames, such as `10-20,30`; empty on an access port. */
+  readonly tagged: string;
 }
 
 export interface PortView extends Omit<PortCounters, 'network'> {
   readonly network: string;
+  /** Null where tags pass as they are. */
+  readonly vlan: PortVlanView | null;
+  /** Null for an uplink: everybody may speak there. */
+  readonly security: SecurityLevel | null;
+  readonly isolated: boolean;
+  readonly isolation_group: string | null;
+}
+
+/** VLANs with the same ports, next to each other in one range. */
+export interface VlanView {
+  readonly network: string;
+  /** `10` or `10-20`. */
+  readonly vlan: string;
+  readonly untagged: readonly string[];
+  readonly tagged: readonly string[];
+}
+
+export interface MdbView {
+  readonly network: string;
+  /** Null in a network without VLANs. */
+  readonly vlan: number | null;
+  /** Group address; `router` for the ports with a multicast router behind them. */
+  readonly group: string;
+  readonly ports: readonly { readonly port: string; readonly expires: number | null }[];
+}
+
+export interface SecurityView {
+  readonly endpoint: string;
+  readonly network: string;
+  readonly level: SecurityLevel;
+  readonly isolated: boolean;
+  readonly isolation_group: string | null;
+  /** Its own MAC first. */
+  readonly macs: readonly string[];
+  /** Its own addresses, then those that it may use besides; without link-local ones. */
+  readonly addresses: readonly string[];
+  readonly mac_limit: number;
+  readonly learnedMacs: number;
+  /** Frames from it that were dropped, by reason; only reasons that occurred. */
+  readonly violations: Readonly<Record<string, number>>;
 }
 
 export interface FdbView {
   readonly mac: string;
   readonly network: string;
+  /** Null in a network without VLANs. */
+  readonly vlan: number | null;
   readonly port: string;
   readonly ageSeconds: number;
   readonly static: boolean;
@@ -80,13 +149,20 @@ export function networkView(daemon: Daemon, network: NetworkState): NetworkView 
     masquerade,
     ageing,
     fdb_limit,
+    fdb_full: config.fdb_full,
+    vlan_filtering: config.vlan_filtering,
+    vlan_protocol: config.vlan_filtering ? (config.vlan_protocol ?? '802.1q') : null,
+    multicast: config.multicast,
+    storm_control: config.storm_control,
+    loop_protection: config.loop_protection,
     uplink: daemon.uplink?.network === name ? daemon.uplink.device : null,
     endpoints: daemon.endpointsOf(name).map((endpoint) => endpoint.name),
   };
 }
 
-export function endpointView(endpoint: EndpointState): EndpointView {
+export function endpointView(daemon: Daemon, endpoint: EndpointState): EndpointView {
   const { name, phase, config, addresses, mac, place } = endpoint;
+  const network = daemon.network(config.network).config;
   return {
     name,
     state: phase,
@@ -97,7 +173,18 @@ export function endpointView(endpoint: EndpointState): EndpointView {
     interface: config.interface,
     addresses,
     mac,
+    security: config.security,
+    allowed_addresses: config.allowed_addresses,
+    macs: config.macs,
+    mac_limit: macLimit(config),
+    ...isolationView(config, network),
+    vlan: config.trunk === undefined ? (endpointVlan(config, network)?.native ?? null) : null,
+    trunk: config.trunk ?? null,
   };
+}
+
+function isolationView(config: EndpointConfig, network: NetworkConfig): Pick<PortView, 'isolated' | 'isolation_group'> {
+  return { isolated: isIsolated(config, network), isolation_group: config.isolation_group ?? null };
 }
 
 /** Name of a network by the dataplane's number; `-` for a port that has none at the moment. */
@@ -107,20 +194,163 @@ function networkName(daemon: Daemon, id: number): string {
 }
 
 export function portViews(daemon: Daemon): PortView[] {
-  return daemon.dataplane.ports().map((port) => ({ ...port, network: networkName(daemon, port.network) }));
+  return daemon.dataplane.ports().map((port) => ({ ...port, ...portFacts(daemon, port) }));
+}
+
+function vlanOf(daemon: Daemon, name: string): PortVlanSpec | undefined {
+  const { uplink } = daemon;
+  const endpoint = daemon.endpoints.get(name);
+  if (endpoint !== undefined) return endpointVlan(endpoint.config, daemon.network(endpoint.config.network).config);
+  if (name !== UPLINK_PORT_NAME || uplink === null) return undefined;
+  return uplinkVlan(uplink.config, daemon.network(uplink.network).config);
+}
+
+function portVlanView(vlan: PortVlanSpec | undefined): PortVlanView | null {
+  return vlan === undefined ? null : { native: vlan.native || null, tagged: formatVlans(vlan.tagged) };
+}
+
+/** What the configuration knows of a port; a port whose endpoint is on its way out has no more than its name. */
+function portFacts(daemon: Daemon, port: PortCounters): Omit<PortView, keyof Omit<PortCounters, 'network'>> {
+  const endpoint = daemon.endpoints.get(port.name);
+  const network = endpoint === undefined ? undefined : daemon.networks.get(endpoint.config.network);
+  const isolation =
+    endpoint === undefined || network === undefined
+      ? { isolated: false, isolation_group: null }
+      : isolationView(endpoint.config, network.config);
+  return {
+    network: networkName(daemon, port.network),
+    vlan: portVlanView(vlanOf(daemon, port.name)),
+    security: endpoint?.config.security ?? null,
+    ...isolation,
+  };
+}
+
+/** Names by the dataplane's numbers, as they are now. */
+function portNames(daemon: Daemon): (port: number) => string {
+  const names = new Map(daemon.dataplane.ports().map(({ id, name }) => [id, name]));
+  return (port) => names.get(port) ?? `port ${port}`;
+}
+
+/** @param network only this network's entries; null for all */
+export async function mdbViews(daemon: Daemon, network: string | null): Promise<MdbView[]> {
+  const id = network === null ? null : daemon.network(network).id;
+  const entries = await daemon.dataplane.mdb();
+  const portName = portNames(daemon);
+  return entries
+    .filter((entry) => id === null || entry.network === id)
+    .map((entry) => ({
+      network: networkName(daemon, entry.network),
+      vlan: entry.vlan === 0 ? null : entry.vlan,
+      group: entry.group,
+      ports: entry.ports.map(({ port, expires }: MdbPort) => ({ port: portName(port), expires })),
+    }));
+}
+
+/** Members of each VLAN of one network, VLANs without members left out. */
+function vlansOf(ports: readonly { name: string; vlan: PortVlanSpec }[]): Map<number, [string[], string[]]> {
+  const members = new Map<number, [untagged: string[], tagged: string[]]>();
+  const of = (vlan: number): [string[], string[]] => {
+    const known = members.get(vlan) ?? [[], []];
+    members.set(vlan, known);
+    return known;
+  };
+  for (const { name, vlan } of ports) {
+    if (vlan.native !== 0) of(vlan.native)[0].push(name);
+    for (const tagged of vlan.tagged) of(tagged)[1].push(name);
+  }
+  return members;
+}
+
+/** In a network without filtering whose uplink is one VLAN of the wire, that VLAN is the whole network. */
+function vlanPorts(daemon: Daemon, network: NetworkState): { name: string; vlan: PortVlanSpec }[] {
+  const { uplink } = daemon;
+  const wire = uplink?.network === network.name ? uplinkVlan(uplink.config, network.config) : undefined;
+  if (!network.config.vlan_filtering && wire === undefined) return [];
+  const ports = daemon.endpointsOf(network.name).map(({ name, config }) => {
+    const inside = endpointVlan(config, network.config) ?? { native: wire?.tagged[0] ?? 0, tagged: [] };
+    return { name, vlan: inside };
+  });
+  return wire === undefined ? ports : [...ports, { name: UPLINK_PORT_NAME, vlan: wire }];
+}
+
+function vlanRanges(network: string, members: ReadonlyMap<number, [string[], string[]]>): VlanView[] {
+  const views: VlanView[] = [];
+  let run: number[] = [];
+  let key = '';
+  const flush = (): void => {
+    const [untagged, tagged] = members.get(run[0] ?? 0) ?? [[], []];
+    if (run.length > 0) views.push({ network, vlan: formatVlans(run), untagged, tagged });
+    run = [];
+  };
+  for (const vlan of [...members.keys()].sort((a, b) => a - b)) {
+    const next = JSON.stringify(members.get(vlan));
+    if (next !== key || run.at(-1) !== vlan - 1) flush();
+    key = next;
+    run.push(vlan);
+  }
+  flush();
+  return views;
+}
+
+/** @param network only this one; null for all */
+export function vlanViews(daemon: Daemon, network: string | null): VlanView[] {
+  const networks = network === null ? [...daemon.networks.values()] : [daemon.network(network)];
+  return networks.flatMap((one) => vlanRanges(one.name, vlansOf(vlanPorts(daemon, one))));
+}
+
+/** Drop reasons of port security: what an endpoint has tried that it may not. */
+const SECURITY_REASONS: readonly string[] = [
+  'source_mac',
+  'mac_limit',
+  'static_mac',
+  'source_address',
+  'arp_sender',
+  'nd_target',
+  'dhcp_server',
+  'router_advertisement',
+  'multicast_router',
+  'link_protocol',
+  'unverifiable',
+];
+
+function securityView(daemon: Daemon, endpoint: EndpointState, port: PortCounters | undefined): SecurityView {
+  const { name, config, mac, addresses } = endpoint;
+  const drops = port?.rxDrops ?? {};
+  return {
+    endpoint: name,
+    network: config.network,
+    level: config.security,
+    ...isolationView(config, daemon.network(config.network).config),
+    macs: [mac, ...config.macs],
+    addresses: [...addresses.map((address) => address.replace(/\/\d+$/, '')), ...config.allowed_addresses],
+    mac_limit: macLimit(config),
+    learnedMacs: port?.learnedMacs ?? 0,
+    violations: Object.fromEntries(
+      SECURITY_REASONS.filter((reason) => (drops[reason] ?? 0) > 0).map((reason) => [reason, drops[reason] ?? 0]),
+    ),
+  };
+}
+
+/** @param network only this network's endpoints; null for all */
+export function securityViews(daemon: Daemon, network: string | null): SecurityView[] {
+  const ports = new Map(daemon.dataplane.ports().map((port) => [port.id, port]));
+  const endpoints =
+    network === null ? [...daemon.endpoints.values()] : daemon.endpointsOf(daemon.network(network).name);
+  return endpoints.map((endpoint) => securityView(daemon, endpoint, ports.get(endpoint.port)));
 }
 
 /** @param network only this network's entries; null for all */
 export async function fdbViews(daemon: Daemon, network: string | null): Promise<FdbView[]> {
   const id = network === null ? null : daemon.network(network).id;
   const entries = await daemon.dataplane.fdb();
-  const ports = new Map(daemon.dataplane.ports().map((port) => [port.id, port.name]));
+  const portName = portNames(daemon);
   return entries
     .filter((entry) => id === null || entry.network === id)
     .map((entry) => ({
       mac: entry.mac,
       network: networkName(daemon, entry.network),
-      port: ports.get(entry.port) ?? `port ${entry.port}`,
+      vlan: entry.vlan === 0 ? null : entry.vlan,
+      port: portName(entry.port),
       ageSeconds: entry.ageSeconds,
       static: entry.static,
     }));
