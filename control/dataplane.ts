@@ -5,6 +5,8 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import {
   COUNTER_BLOCK,
   COUNTER_COPIES,
+  COUNTER_MACS,
+  COUNTER_ORIGINATED,
   COUNTER_RX_BYTES,
   COUNTER_RX_DROPS,
   COUNTER_RX_PACKETS,
@@ -16,41 +18,54 @@ import {
 import { DROP_REASONS } from '../core/drop.js';
 import { SLOT_STRIDE } from '../core/packet/arena.js';
 import { MAX_NETWORKS, MAX_PORTS } from '../core/ports.js';
-import { fdbWords } from '../core/switch/fdb.js';
+import { endPortLife, fdbWords, GENERATION_WORDS } from '../core/switch/fdb.js';
+import type { Mirror } from '../core/switch/mirror.js';
 import { type EngineResources, PORT_PACKET, PORT_TAP, releaseResources } from '../io/engine.js';
 import { errorName } from '../io/libc.js';
 import { mapRegion, type Region, unmapRegion } from '../io/memory.js';
 import { probeUring } from '../io/uring.js';
 import { Wakeup } from '../io/wakeup.js';
 import { CaptureReader, makeCaptureRing } from './capture-ring.js';
+import { macWords } from './mac.js';
 import type {
   Capture,
   CapturedFrame,
   CaptureFilter,
   Dataplane,
+  DataplaneEvent,
   DataplaneStatus,
   EngineName,
   FdbEntry,
+  FdbFlush,
+  MdbEntry,
+  MirrorSpec,
   NetworkSpec,
   PortCounters,
   PortSpec,
+  StaticEntry,
   Totals,
 } from './types.js';
 import { applyV8Flags } from './v8-flags.js';
 import type {
+  Answer,
   Command,
+  MacWords,
   Reply,
   Request,
   WorkerNetwork,
   WorkerPort,
   WorkerSetup,
+  WorkerStatic,
   WorkerStatus,
   WorkerWatch,
 } from './worker-protocol.js';
+import { readEvents, workerNetwork, workerPort } from './worker-specs.js';
 
 /** Packet slots: 136 MiB of address space, of which a steady load touches a few MiB. */
 const SLOTS = 2048;
 const FDB_CAPACITY = 131072;
+/** Of these, what only static entries may take: two for each port there can be. */
+const FDB_RESERVE = 2 * MAX_PORTS;
 /** Bytes of frames that a capture's reader may lag behind. */
 const CAPTURE_RING = 16 << 20;
 /** Captured frames handed on before the rest of the main thread gets its turn: about a millisecond. */
@@ -99,7 +114,7 @@ function chooseEngine(wanted: 'auto' | EngineName): { engine: EngineName; reason
 }
 
 interface Pending {
-  resolve(value: FdbEntry[] | WorkerStatus | null): void;
+  resolve(value: Answer): void;
   reject(error: Error): void;
   readonly command: Command;
 }
@@ -114,11 +129,18 @@ const SETTLED_WITHOUT_WORKER: ReadonlySet<Command['op']> = new Set([
   'watch',
   'unwatch',
   'endCapture',
+  'addStatic',
+  'addMirror',
+  'removeMirror',
   'stop',
 ]);
 
 interface Watch extends WorkerWatch {
   readonly callback: () => void;
+}
+
+interface LiveNetwork extends WorkerNetwork {
+  readonly vlans: Map<number, number>;
 }
 
 interface LivePort extends WorkerPort {
@@ -134,7 +156,7 @@ class WorkerDataplane implements Dataplane {
   private readonly counterMemory = new SharedArrayBuffer(MAX_PORTS * COUNTER_BLOCK * 8);
   private readonly counters = new Float64Array(this.counterMemory);
   private readonly fdbMemory = new SharedArrayBuffer(fdbWords(FDB_CAPACITY) * 4);
-  private readonly generationMemory = new SharedArrayBuffer(MAX_PORTS * 4);
+  private readonly generationMemory = new SharedArrayBuffer(GENERATION_WORDS * 4);
   private readonly seed = randomBytes(4).readInt32LE();
   private readonly wakeup = new Wakeup();
 
@@ -150,7 +172,14 @@ class WorkerDataplane implements Dataplane {
   private startedAt = 0;
   private stopping = false;
 
-  private readonly networks = new Map<number, WorkerNetwork>();
+  private readonly networks = new Map<number, LiveNetwork>();
+  /** Numbers of networks and of their VLANs. */
+  private readonly domains = new Set<number>();
+  private readonly mirrors = new Map<number, Mirror>();
+  private nextMirror = 1;
+  private statics: readonly WorkerStatic[] = [];
+  private readonly eventCallbacks: ((event: DataplaneEvent) => void)[] = [];
+  private quarantined: ReadonlySet<number> = new Set();
   private readonly livePorts = new Map<number, LivePort>();
   private readonly removals = new Map<number, Promise<void>>();
   private readonly watches = new Map<number, Watch>();
@@ -175,7 +204,8 @@ class WorkerDataplane implements Dataplane {
       counters: this.counterMemory,
       fdbWords: this.fdbMemory,
       fdbCapacity: FDB_CAPACITY,
-      portGenerations: this.generationMemory,
+      fdbReserve: FDB_RESERVE,
+      generations: this.generationMemory,
       seed: this.seed,
       wakeupFd: this.wakeup.fd,
       commands: channel.port2,
@@ -183,6 +213,8 @@ class WorkerDataplane implements Dataplane {
       ports: [...this.livePorts.values()],
       watches: [...this.watches.values()].map(({ token, fd }) => ({ token, fd })),
       captures: [...this.captures.values()].map(({ capture }) => capture),
+      mirrors: [...this.mirrors.values()],
+      statics: this.statics,
     };
     const worker = new Worker(WORKER, {
       workerData: setup,
@@ -253,7 +285,7 @@ class WorkerDataplane implements Dataplane {
 
   // --- commands and replies
 
-  private request(command: Command): Promise<FdbEntry[] | WorkerStatus | null> {
+  private request(command: Command): Promise<Answer> {
     const { commands } = this;
     if (commands === null || this.worker === null) return this.withoutWorker(command);
     const id = this.nextRequest++;
@@ -274,8 +306,7 @@ class WorkerDataplane implements Dataplane {
 
   /** What a worker does when it removes a port: voids what the port has learned, and keeps its counts for the totals. */
   private retirePort(id: number): void {
-    const generations = new Int32Array(this.generationMemory);
-    generations[id] = (generations[id] + 1) & 0xffff;
+    endPortLife(new Int32Array(this.generationMemory), id);
     new Counters(this.counters).retire(id);
   }
 
@@ -295,6 +326,9 @@ class WorkerDataplane implements Dataplane {
       case 'readable':
         this.watchFired(reply.token);
         break;
+      case 'events':
+        for (const event of readEvents(reply.events, this.networks.values())) this.emit(event);
+        break;
       case 'captured':
         for (const session of this.captures.values()) session.drain();
         break;
@@ -309,13 +343,14 @@ class WorkerDataplane implements Dataplane {
   // --- networks and ports
 
   async addNetwork(spec: NetworkSpec): Promise<number> {
-    const id = firstFree(this.networks, MAX_NETWORKS, 'networks');
-    const network: WorkerNetwork = { id, ageing: spec.ageingSeconds, fdbLimit: spec.fdbLimit };
+    const id = firstFree(this.domains, MAX_NETWORKS, 'networks and VLANs');
+    const network: LiveNetwork = { ...workerNetwork(id, spec), vlans: new Map() };
     this.networks.set(id, network);
+    this.domains.add(id);
     try {
       await this.request({ op: 'addNetwork', network });
     } catch (error) {
-      this.networks.delete(id);
+      this.forgetNetwork(network);
       throw error;
     }
     return id;
@@ -323,25 +358,39 @@ class WorkerDataplane implements Dataplane {
 
   async removeNetwork(id: number): Promise<void> {
     await this.request({ op: 'removeNetwork', id });
-    this.networks.delete(id);
+    const network = this.networks.get(id);
+    if (network !== undefined) this.forgetNetwork(network);
+    this.forgetMirrors((mirror) => mirror.fromNetwork === id);
+  }
+
+  private forgetNetwork(network: LiveNetwork): void {
+    this.networks.delete(network.id);
+    for (const number of [network.id, ...network.vlans.values()]) this.domains.delete(number);
+  }
+
+  /** Numbers for the VLANs that a port is the first of its network to name. */
+  private nameVlans(spec: PortSpec): [vid: number, fid: number][] {
+    const network = this.networks.get(spec.network);
+    if (network === undefined || network.vlanProtocol === 0 || spec.vlan === undefined) return [];
+    const fresh: [number, number][] = [];
+    for (const vid of [spec.vlan.native, ...spec.vlan.tagged]) {
+      if (vid === 0 || network.vlans.has(vid)) continue;
+      const fid = firstFree(this.domains, MAX_NETWORKS, 'networks and VLANs', fresh.at(-1)?.[1]);
+      this.domains.add(fid);
+      network.vlans.set(vid, fid);
+      fresh.push([vid, fid]);
+    }
+    return fresh;
   }
 
   async addPort(spec: PortSpec): Promise<number> {
     const id = this.freePort();
+    const vlans = this.nameVlans(spec);
     const kind = spec.kind === 'tap' ? PORT_TAP : PORT_PACKET;
-    const staticMac = spec.hostMac === undefined ? null : macWords(spec.hostMac);
-    const port: LivePort = {
-      id,
-      network: spec.network,
-      fd: spec.fd,
-      kind,
-      name: spec.name,
-      label: spec.kind,
-      staticMac,
-    };
+    const port: LivePort = { ...workerPort(id, kind, spec), name: spec.name, label: spec.kind };
     this.livePorts.set(id, port);
     try {
-      await this.request({ op: 'addPort', port });
+      await this.request({ op: 'addPort', port, vlans });
     } catch (error) {
       this.livePorts.delete(id);
       throw error;
@@ -370,6 +419,8 @@ class WorkerDataplane implements Dataplane {
   private async removeLivePort(id: number): Promise<void> {
     await this.request({ op: 'removePort', id });
     this.livePorts.delete(id);
+    this.statics = this.statics.filter((entry) => entry.port !== id);
+    this.forgetMirrors((mirror) => mirror.to === id || mirror.fromPort === id);
   }
 
   onPortDown(callback: (port: number, error: string) => void): void {
@@ -396,6 +447,8 @@ class WorkerDataplane implements Dataplane {
       txBytes: counters[at + COUNTER_TX_BYTES],
       rxDrops: this.dropsAt(at + COUNTER_RX_DROPS),
       txDrops: this.dropsAt(at + COUNTER_TX_DROPS),
+      learnedMacs: counters[at + COUNTER_MACS],
+      state: this.quarantined.has(port.id) ? 'quarantined' : 'forwarding',
     };
   }
 
@@ -419,6 +472,7 @@ class WorkerDataplane implements Dataplane {
       );
     return {
       rxPackets: sums[COUNTER_RX_PACKETS],
+      originated: sums[COUNTER_ORIGINATED],
       copies: sums[COUNTER_COPIES],
       txPackets: sums[COUNTER_TX_PACKETS],
       rxDrops: drops(COUNTER_RX_DROPS),
@@ -434,6 +488,77 @@ class WorkerDataplane implements Dataplane {
 
   async fdb(): Promise<FdbEntry[]> {
     return (await this.request({ op: 'fdb' })) as FdbEntry[];
+  }
+
+  async addStaticEntry({ network, vlan, mac }: StaticEntry, port: number): Promise<void> {
+    const entry: WorkerStatic = { network, vlan, mac: macWords(mac), port };
+    const owner = [...this.livePorts.values()].find((one) => one.network === network && owns(one, entry.mac));
+    if (owner !== undefined && owner.id !== port) throw new Error(`${mac} is the MAC of ${owner.name}`);
+    await this.request({ op: 'addStatic', entry });
+    this.forgetStatic(entry);
+    this.statics = [...this.statics, entry];
+  }
+
+  async removeEntry({ network, vlan, mac }: StaticEntry): Promise<boolean> {
+    const words = macWords(mac);
+    const owner = [...this.livePorts.values()].find((port) => port.network === network && owns(port, words));
+    if (owner !== undefined)
+      throw new Error(`${mac} is the MAC of ${owner.name}, which keeps it as long as it is connected`);
+    this.forgetStatic({ network, vlan, mac: words });
+    return (await this.request({ op: 'removeEntry', network, vlan, mac: words })) === true;
+  }
+
+  private forgetStatic({ network, vlan, mac }: Omit<WorkerStatic, 'port'>): void {
+    const isSame = (one: WorkerStatic): boolean => one.network === network && one.vlan === vlan && same(one.mac, mac);
+    this.statics = this.statics.filter((one) => !isSame(one));
+  }
+
+  async flushFdb({ network, port, vlan }: FdbFlush): Promise<void> {
+    await this.request({ op: 'flushFdb', network: network ?? 0, vlan: vlan ?? -1, port: port ?? 0 });
+  }
+
+  async mdb(): Promise<MdbEntry[]> {
+    return (await this.request({ op: 'mdb' })) as MdbEntry[];
+  }
+
+  async addMirror(spec: MirrorSpec): Promise<number> {
+    const mirror: Mirror = {
+      id: this.nextMirror++,
+      fromPort: spec.fromPort ?? 0,
+      fromNetwork: spec.fromNetwork ?? 0,
+      to: spec.to,
+      incoming: spec.direction !== 'out',
+      outgoing: spec.direction !== 'in',
+    };
+    this.mirrors.set(mirror.id, mirror);
+    try {
+      await this.request({ op: 'addMirror', mirror });
+    } catch (error) {
+      this.mirrors.delete(mirror.id);
+      throw error;
+    }
+    return mirror.id;
+  }
+
+  async removeMirror(id: number): Promise<void> {
+    await this.request({ op: 'removeMirror', id });
+    this.mirrors.delete(id);
+  }
+
+  private forgetMirrors(isGone: (mirror: Mirror) => boolean): void {
+    for (const mirror of [...this.mirrors.values()]) if (isGone(mirror)) this.mirrors.delete(mirror.id);
+  }
+
+  onEvent(callback: (event: DataplaneEvent) => void): void {
+    this.eventCallbacks.push(callback);
+  }
+
+  private emit(event: DataplaneEvent): void {
+    const quarantined = new Set(this.quarantined);
+    if (event.kind === 'port-quarantined') quarantined.add(event.port);
+    if (event.kind === 'port-released') quarantined.delete(event.port);
+    this.quarantined = quarantined;
+    for (const callback of this.eventCallbacks) callback(event);
   }
 
   async status(): Promise<DataplaneStatus> {
@@ -547,13 +672,16 @@ class WorkerCaptureSession implements Capture {
   }
 }
 
-/** "02:42:ac:1e:00:02" → the two words of a handle: 16 bits and int32. */
-function macWords(mac: string): [high: number, low: number] {
-  const octets = mac.split(':').map((octet) => Number.parseInt(octet, 16));
-  return [(octets[0] << 8) | octets[1], (octets[2] << 24) | (octets[3] << 16) | (octets[4] << 8) | octets[5]];
+function same(one: MacWords, other: MacWords): boolean {
+  return one[0] === other[0] && one[1] === other[1];
 }
 
-function firstFree(taken: ReadonlyMap<number, unknown>, limit: number, what: string): number {
-  for (let id = 1; id < limit; id++) if (!taken.has(id)) return id;
+/** Whether a MAC is bound to a port by its configuration. */
+function owns(port: WorkerPort, mac: MacWords): boolean {
+  return port.macs.some((one) => same(one, mac));
+}
+
+function firstFree(taken: ReadonlySet<number>, limit: number, what: string, after = 0): number {
+  for (let id = after + 1; id < limit; id++) if (!taken.has(id)) return id;
   throw new Error(`no more than ${limit - 1} ${what}`);
 }

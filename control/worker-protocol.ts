@@ -1,8 +1,10 @@
 /** What main thread and worker say to each other. Commands go over a MessagePort with an eventfd to wake the worker out of the kernel. */
 
 import type { MessagePort } from 'node:worker_threads';
+import type { Mirror } from '../core/switch/mirror.js';
+import type { MulticastOptions } from '../core/topology.js';
 import type { EngineResources } from '../io/engine.js';
-import type { EngineName, FdbEntry } from './types.js';
+import type { EngineName, FdbEntry, MdbEntry, PortVlanSpec, StormSpec } from './types.js';
 
 /** Handed to the worker at its start. Memory is given by address, so that a new worker goes on with the tables of a dead one. */
 export interface WorkerSetup {
@@ -12,7 +14,8 @@ export interface WorkerSetup {
   readonly counters: SharedArrayBuffer;
   readonly fdbWords: SharedArrayBuffer;
   readonly fdbCapacity: number;
-  readonly portGenerations: SharedArrayBuffer;
+  readonly fdbReserve: number;
+  readonly generations: SharedArrayBuffer;
   readonly seed: number;
   readonly wakeupFd: number;
   readonly commands: MessagePort;
@@ -21,6 +24,8 @@ export interface WorkerSetup {
   readonly ports: readonly WorkerPort[];
   readonly watches: readonly WorkerWatch[];
   readonly captures: readonly WorkerCapture[];
+  readonly mirrors: readonly Mirror[];
+  readonly statics: readonly WorkerStatic[];
 }
 
 /** A descriptor that the main thread wants to know readable. */
@@ -36,14 +41,61 @@ export interface WorkerPort {
   readonly fd: number;
   /** PORT_TAP or PORT_PACKET. */
   readonly kind: number;
-  /** MAC that is behind the port for good: first two octets, last four. */
-  readonly staticMac: readonly [high: number, low: number] | null;
+  /** Null: no port security. */
+  readonly security: WorkerSecurity | null;
+  /** MACs that are behind the port for good; the port's own is the first. */
+  readonly macs: readonly MacWords[];
+  /** MACs that may be learned on it. */
+  readonly macLimit: number;
+  readonly isolation: number;
+  readonly vlan: PortVlanSpec | null;
+  readonly storm: StormSpec | null;
+  /** ROUTER_AUTO and so on. */
+  readonly router: number;
+  readonly fastLeave: boolean;
+  /** Addresses to announce once the port is there; null: none. */
+  readonly announce: AnnouncedAddresses | null;
+}
+
+/** First two octets, last four as int32. */
+export type MacWords = readonly [high: number, low: number];
+
+export interface WorkerSecurity {
+  /** SECURITY_MAC or SECURITY_STRICT. */
+  readonly level: number;
+  readonly mac: MacWords;
+  readonly macLimit: number;
+  /** As in PortSecurity. */
+  readonly prefixes4: Int32Array;
+  readonly prefixes6: Int32Array;
+}
+
+export interface AnnouncedAddresses {
+  readonly mac: MacWords;
+  readonly addresses4: Int32Array;
+  /** Four words each. */
+  readonly addresses6: Int32Array;
 }
 
 export interface WorkerNetwork {
   readonly id: number;
   readonly ageing: number;
   readonly fdbLimit: number;
+  readonly dropWhenFull: boolean;
+  readonly vlanProtocol: number;
+  readonly multicast: MulticastOptions | null;
+  readonly loopMoves: number;
+  readonly quarantine: number;
+  /** Number of the domain by VID, for the VLANs that ports have named so far. */
+  readonly vlans: ReadonlyMap<number, number>;
+}
+
+/** A MAC bound to a port by command. */
+export interface WorkerStatic {
+  readonly network: number;
+  readonly vlan: number;
+  readonly mac: MacWords;
+  readonly port: number;
 }
 
 export interface WorkerCapture {
@@ -59,11 +111,19 @@ export interface WorkerCapture {
 export type Command =
   | { op: 'addNetwork'; network: WorkerNetwork }
   | { op: 'removeNetwork'; id: number }
-  | { op: 'addPort'; port: WorkerPort }
+  /** `vlans`: those of the network that the port is the first to name, and the numbers of their domains. */
+  | { op: 'addPort'; port: WorkerPort; vlans: readonly (readonly [vid: number, fid: number])[] }
   | { op: 'removePort'; id: number }
   | { op: 'watch'; watch: WorkerWatch }
   | { op: 'unwatch'; token: number }
   | { op: 'fdb' }
+  | { op: 'addStatic'; entry: WorkerStatic }
+  | { op: 'removeEntry'; network: number; vlan: number; mac: MacWords }
+  /** 0: any network, any port; vlan -1: any. */
+  | { op: 'flushFdb'; network: number; vlan: number; port: number }
+  | { op: 'mdb' }
+  | { op: 'addMirror'; mirror: Mirror }
+  | { op: 'removeMirror'; id: number }
   | { op: 'status' }
   | { op: 'capture'; capture: WorkerCapture }
   | { op: 'endCapture'; id: number }
@@ -78,15 +138,28 @@ export interface WorkerStatus {
   readonly freeSlots: number;
   readonly fdbEntries: number;
   readonly fdbFull: number;
+  readonly fdbMoves: number;
+  /** Port numbers. */
+  readonly quarantined: readonly number[];
+}
+
+/** What a worker answers a request with. */
+export type Answer = FdbEntry[] | MdbEntry[] | WorkerStatus | boolean | null;
+
+/** Events as the dataplane lists them: EVENT_RECORD words each (core/events.ts), and how many found no room. */
+export interface WorkerEvents {
+  readonly words: Int32Array;
+  readonly lost: number;
 }
 
 export type Reply =
   /** First of all, as soon as there is an engine. */
   | { kind: 'started'; resources: EngineResources }
-  | { kind: 'done'; id: number; value: FdbEntry[] | WorkerStatus | null }
+  | { kind: 'done'; id: number; value: Answer }
   | { kind: 'failed'; id: number; error: string }
   | { kind: 'portDown'; port: number; errno: number }
   | { kind: 'readable'; token: number }
   | { kind: 'captured' }
+  | { kind: 'events'; events: WorkerEvents }
   /** Something that ends neither a request nor the worker. */
   | { kind: 'trouble'; error: string };

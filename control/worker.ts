@@ -13,9 +13,12 @@ import {
   DROP_TX_REJECTED,
   DROP_TX_TOO_BIG,
 } from '../core/drop.js';
+import { EVENT_RECORD } from '../core/events.js';
 import { Arena } from '../core/packet/arena.js';
-import { MAX_PORTS } from '../core/ports.js';
+import { type Domain, MAX_PORTS } from '../core/ports.js';
 import { STATIC } from '../core/switch/fdb.js';
+import { PortSecurity } from '../core/switch/port-security.js';
+import { StormControl } from '../core/switch/storm.js';
 import { Clock } from '../io/clock.js';
 import {
   type Engine,
@@ -33,24 +36,29 @@ import { viewRegion } from '../io/memory.js';
 import { isUplinkGone } from '../io/uplink.js';
 import { UringEngine } from '../io/uring.js';
 import { Wakeup } from '../io/wakeup.js';
-import type { FdbEntry } from './types.js';
+import { formatMac } from './mac.js';
+import type { FdbEntry, MdbEntry, MdbPort } from './types.js';
 import { Captures } from './worker-captures.js';
 import type {
+  Answer,
   Command,
   Reply,
   Request,
   WorkerCapture,
   WorkerNetwork,
   WorkerPort,
+  WorkerSecurity,
   WorkerSetup,
+  WorkerStatic,
   WorkerStatus,
-  WorkerWatch,
 } from './worker-protocol.js';
 
 /** Milliseconds between two turns of maintenance; also the longest sleep. */
 const TICK = 1000;
 /** FDB places looked at in one turn of maintenance: 0.1 ms of work, and the default table is passed once in 4 s. */
 const SWEEP_BUDGET = 65536;
+/** Milliseconds between two reports of events: a loop makes thousands of them a second. */
+const EVENT_INTERVAL = 100;
 /** Token of the command eventfd; watches of the main thread have tokens above. */
 const COMMAND_TOKEN = 0;
 
@@ -63,9 +71,11 @@ class Worker {
   private readonly captures: Captures;
   private readonly clock = new Clock();
   private readonly removing = new Map<number, number>();
+  private readonly portIds = new Set<number>();
   /** Descriptors of the uplinks by port number, until their device is found gone. */
   private readonly uplinks = new Map<number, number>();
   private lastTick = 0;
+  private eventsAt = 0;
   private stopping = false;
 
   constructor(setup: WorkerSetup) {
@@ -84,14 +94,19 @@ class Worker {
       counters: new Float64Array(setup.counters, 0, MAX_PORTS * COUNTER_BLOCK),
       fdbWords: new Int32Array(setup.fdbWords),
       fdbCapacity: setup.fdbCapacity,
-      portGenerations: new Int32Array(setup.portGenerations),
+      fdbReserve: setup.fdbReserve,
+      generations: new Int32Array(setup.generations),
       seed: setup.seed,
     });
     this.captures = new Captures(this.arena, () => this.send({ kind: 'captured' }));
     this.engine.watch(COMMAND_TOKEN, this.wakeup.fd);
+    this.readClock();
     for (const network of setup.networks) this.addNetwork(network);
     for (const port of setup.ports) this.inheritPort(port);
-    for (const watch of setup.watches) this.inheritWatch(watch);
+    this.dataplane.fdb.recount();
+    for (const entry of setup.statics) this.inherit('static entry', () => this.addStatic(entry));
+    for (const mirror of setup.mirrors) this.inherit('mirror', () => this.dataplane.topology.addMirror(mirror));
+    for (const watch of setup.watches) this.inherit('watch', () => this.engine.watch(watch.token, watch.fd));
     for (const capture of setup.captures) this.addCapture(capture);
   }
 
@@ -106,14 +121,20 @@ class Worker {
   /** One batch: wait, read the clock once, process, report. */
   private turn(): void {
     const { engine, dataplane } = this;
-    const count = engine.wait(TICK);
-    this.clock.read();
-    dataplane.now = this.clock.seconds;
+    const count = engine.wait(dataplane.events.count > 0 ? EVENT_INTERVAL : TICK);
+    this.readClock();
     if (this.captures.active) this.clock.readWall(this.captures.wall, 0);
-    for (let i = 0; i < count; i++) dataplane.process(engine.received[i]);
+    dataplane.processBatch(engine.received, count);
     if (engine.failureCount > 0) this.countFailures();
     if (engine.eventCount > 0) this.handleEvents();
     if (this.clock.seconds !== this.lastTick) this.tick();
+    if (dataplane.events.count > 0) this.reportEvents();
+  }
+
+  private readClock(): void {
+    this.clock.read();
+    this.dataplane.now = this.clock.seconds;
+    this.dataplane.milliseconds = this.clock.milliseconds;
   }
 
   /** Once a second. Errors of stages too: a frame that makes one throw may come a million times. */
@@ -122,6 +143,20 @@ class Worker {
     if (this.dataplane.lastError !== null) this.reportError();
     for (const [port, fd] of this.uplinks) if (isUplinkGone(fd)) this.portDown(port, ENODEV);
     if (this.dataplane.fdb.table.count > 0) this.dataplane.fdb.sweep(SWEEP_BUDGET, this.clock.seconds);
+    this.dataplane.topology.tick();
+    for (const port of this.portIds) this.dataplane.counters.setMacs(port, this.dataplane.ports[port].macCount);
+  }
+
+  private reportEvents(): void {
+    const passed = (this.clock.milliseconds - this.eventsAt) | 0;
+    if (passed >= 0 && passed < EVENT_INTERVAL) return;
+    this.eventsAt = this.clock.milliseconds;
+    const { events } = this.dataplane;
+    this.send({
+      kind: 'events',
+      events: { words: events.words.slice(0, events.count * EVENT_RECORD), lost: events.lost },
+    });
+    events.clear();
   }
 
   private countFailures(): void {
@@ -194,17 +229,17 @@ class Worker {
   }
 
   /** Returns undefined where the answer comes later. */
-  private dispatch(request: number, command: Command): FdbEntry[] | WorkerStatus | null | undefined {
+  private dispatch(request: number, command: Command): Answer | undefined {
     const { dataplane, engine } = this;
     switch (command.op) {
       case 'addNetwork':
         this.addNetwork(command.network);
         return null;
       case 'removeNetwork':
-        dataplane.removeNetwork(command.id);
+        dataplane.topology.removeNetwork(command.id);
         return null;
       case 'addPort':
-        this.addPort(command.port);
+        this.addPort(command.port, command.vlans);
         return null;
       case 'removePort':
         return this.removePort(request, command.id);
@@ -216,6 +251,24 @@ class Worker {
         return null;
       case 'fdb':
         return this.listFdb();
+      case 'addStatic':
+        this.addStatic(command.entry);
+        return null;
+      case 'removeEntry': {
+        const domain = dataplane.topology.domain(command.network, command.vlan);
+        return domain !== null && dataplane.fdb.remove(domain.fid, command.mac[0], command.mac[1]);
+      }
+      case 'flushFdb':
+        dataplane.topology.flush(command.network, command.vlan, command.port);
+        return null;
+      case 'mdb':
+        return this.listMdb();
+      case 'addMirror':
+        dataplane.topology.addMirror(command.mirror);
+        return null;
+      case 'removeMirror':
+        dataplane.topology.removeMirror(command.id);
+        return null;
       case 'status':
         return this.status();
       case 'capture':
@@ -232,24 +285,26 @@ class Worker {
   }
 
   private addNetwork(network: WorkerNetwork): void {
-    this.dataplane.addNetwork(network.id, network.ageing, network.fdbLimit);
+    const { topology } = this.dataplane;
+    topology.addNetwork(network.id, network.ageing, network.fdbLimit, network);
+    for (const [vid, fid] of network.vlans) topology.addVlan(network.id, vid, fid);
   }
 
   /** A port that cannot be taken over is lost; the others are not. */
   private inheritPort(port: WorkerPort): void {
     try {
-      this.addPort(port);
+      this.addPort(port, []);
     } catch (error) {
       this.portDown(port.id, error instanceof SystemError ? error.errno : EIO);
     }
   }
 
-  /** One that was closed in the meantime is followed by an `unwatch`. */
-  private inheritWatch(watch: WorkerWatch): void {
+  /** What a predecessor had besides; one that cannot be taken over is said and left. */
+  private inherit(what: string, take: () => void): void {
     try {
-      this.engine.watch(watch.token, watch.fd);
+      take();
     } catch (error) {
-      this.send({ kind: 'trouble', error: `taking over a watch: ${(error as Error).message}` });
+      this.send({ kind: 'trouble', error: `taking over a ${what}: ${(error as Error).message}` });
     }
   }
 
@@ -258,22 +313,39 @@ class Worker {
     this.dataplane.observe(this.captures);
   }
 
-  private addPort(port: WorkerPort): void {
-    this.dataplane.addPort(port.id, port.network);
-    if (port.staticMac !== null) this.dataplane.addStaticMac(port.id, port.staticMac[0], port.staticMac[1]);
+  private addPort(port: WorkerPort, vlans: readonly (readonly [number, number])[]): void {
+    const { topology } = this.dataplane;
+    for (const [vid, fid] of vlans) topology.addVlan(port.network, vid, fid);
+    topology.addPort(port.id, port.network, {
+      ...port,
+      security: port.security === null ? null : portSecurity(port.security),
+      storm:
+        port.storm === null
+          ? null
+          : new StormControl(port.storm.broadcast, port.storm.multicast, port.storm.unknownUnicast),
+    });
     try {
       this.engine.addPort(port.id, port.fd, port.kind);
     } catch (error) {
-      this.dataplane.removePort(port.id);
+      topology.removePort(port.id);
       throw error;
     }
+    this.portIds.add(port.id);
     if (port.kind === PORT_PACKET) this.uplinks.set(port.id, port.fd);
+    if (port.announce === null) return;
+    const [high, low] = port.announce.mac;
+    topology.announce({ port: port.id, high, low, ...port.announce });
+  }
+
+  private addStatic({ network, vlan, mac, port }: WorkerStatic): void {
+    this.dataplane.topology.addStatic(network, vlan, mac[0], mac[1], port);
   }
 
   private removePort(request: number, port: number): undefined {
     this.removing.set(port, request);
     this.uplinks.delete(port);
-    this.dataplane.removePort(port);
+    this.portIds.delete(port);
+    this.dataplane.topology.removePort(port);
     this.engine.removePort(port);
     return undefined;
   }
@@ -281,11 +353,13 @@ class Worker {
   private listFdb(): FdbEntry[] {
     const entries: FdbEntry[] = [];
     const now = this.clock.seconds;
-    this.dataplane.fdb.forEach((network, macHigh, macLow, port, stamp) => {
+    this.dataplane.fdb.forEach((fid, macHigh, macLow, port, stamp) => {
       const isStatic = stamp === STATIC;
+      const domain = this.dataplane.topology.domainOf(fid) as Domain;
       entries.push({
         mac: formatMac(macHigh, macLow),
-        network,
+        network: domain.network.id,
+        vlan: domain.vid,
         port,
         ageSeconds: isStatic ? 0 : now - stamp,
         static: isStatic,
@@ -294,9 +368,24 @@ class Worker {
     return entries;
   }
 
+  private listMdb(): MdbEntry[] {
+    const now = this.clock.seconds;
+    const entries: MdbEntry[] = [];
+    for (const network of this.dataplane.topology.networks) {
+      for (const domain of network?.vlans ?? []) if (domain !== undefined) entries.push(...groupsOf(domain, now));
+    }
+    return entries;
+  }
+
   private status(): WorkerStatus {
-    const { fdb } = this.dataplane;
-    return { freeSlots: this.arena.available, fdbEntries: fdb.table.count, fdbFull: fdb.fullCount };
+    const { fdb, topology } = this.dataplane;
+    return {
+      freeSlots: this.arena.available,
+      fdbEntries: fdb.table.count,
+      fdbFull: fdb.fullCount,
+      fdbMoves: fdb.moveCount,
+      quarantined: topology.quarantined.map((port) => port.id),
+    };
   }
 
   private send(reply: Reply): void {
@@ -304,16 +393,26 @@ class Worker {
   }
 }
 
+function portSecurity({ level, mac, macLimit, prefixes4, prefixes6 }: WorkerSecurity): PortSecurity {
+  return new PortSecurity(level, mac[0], mac[1], macLimit, prefixes4, prefixes6);
+}
+
+/** The multicast groups of a domain, each with its ports. */
+function groupsOf(domain: Domain, now: number): MdbEntry[] {
+  const groups = new Map<string, MdbPort[]>();
+  domain.snooping?.forEach((group, port, expires) => {
+    const ports = groups.get(group) ?? [];
+    groups.set(group, ports);
+    ports.push({ port, expires: expires < 0 ? null : expires });
+  }, now);
+  return [...groups].map(([group, ports]) => ({ network: domain.network.id, vlan: domain.vid, group, ports }));
+}
+
 function failureReason(error: number): number {
   if (error === EMSGSIZE) return DROP_TX_TOO_BIG;
   if (error === EAGAIN || error === ENOBUFS) return DROP_TX_QUEUE_FULL;
   if (error === EIO || error === ENETDOWN || error === ENXIO) return DROP_TX_PORT_DOWN;
   return error === EINVAL ? DROP_TX_REJECTED : DROP_TX_ERROR;
-}
-
-function formatMac(high: number, low: number): string {
-  const hex = (high & 0xffff).toString(16).padStart(4, '0') + (low >>> 0).toString(16).padStart(8, '0');
-  return (hex.match(/../g) as string[]).join(':');
 }
 
 new Worker(workerData as WorkerSetup).run();

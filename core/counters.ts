@@ -2,7 +2,7 @@
  * Counters: one block of float64 a port, in memory that other threads read while the dataplane writes. Float64 counts exactly to
  * 2^53, is updated without allocation, and an aligned 8-byte store is seen whole.
  *
- * Once nothing is in flight, over all ports: rxPackets + copies = txPackets + all rx drops + all tx drops.
+ * Once nothing is in flight, over all ports: rxPackets + originated + copies = txPackets + all rx drops + all tx drops.
  */
 
 import { DROP_REASON_SLOTS } from './drop.js';
@@ -13,6 +13,10 @@ export const COUNTER_TX_PACKETS = 2;
 export const COUNTER_TX_BYTES = 3;
 /** Extra copies made of frames that this port received: destinations of a flood less one. */
 export const COUNTER_COPIES = 4;
+/** Frames that the dataplane made itself, on behalf of this port; of port 0, on a network's. */
+export const COUNTER_ORIGINATED = 5;
+/** No counter but a gauge: MACs learned on this port, as of the last tick. */
+export const COUNTER_MACS = 6;
 /** Frames received here and dropped, by reason. */
 export const COUNTER_RX_DROPS = 8;
 /** Frames meant to leave here and dropped, by reason. */
@@ -47,6 +51,14 @@ export class Counters {
     this.values[port * COUNTER_BLOCK + COUNTER_COPIES] += copies;
   }
 
+  originated(port: number): void {
+    this.values[port * COUNTER_BLOCK + COUNTER_ORIGINATED] += 1;
+  }
+
+  setMacs(port: number, count: number): void {
+    this.values[port * COUNTER_BLOCK + COUNTER_MACS] = count;
+  }
+
   dropReceived(port: number, reason: number): void {
     this.values[port * COUNTER_BLOCK + COUNTER_RX_DROPS + reason] += 1;
   }
@@ -68,6 +80,7 @@ export class Counters {
     const values = this.values;
     const from = port * COUNTER_BLOCK;
     const to = RETIRED_PORT * COUNTER_BLOCK;
+    values[from + COUNTER_MACS] = 0;
     for (let i = 0; i < COUNTER_BLOCK; i++) {
       values[to + i] += values[from + i];
       values[from + i] = 0;

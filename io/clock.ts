@@ -10,6 +10,8 @@ const CLOCK_BOOTTIME = 7;
 export class Clock {
   /** Seconds since boot, after `read`. */
   seconds = 0;
+  /** Milliseconds of the same clock as int32: wraps after 24 days, so only differences mean something. */
+  milliseconds = 0;
   private readonly region: Region;
   private readonly words: Int32Array;
 
@@ -21,6 +23,7 @@ export class Clock {
   read(): void {
     clockGettime(CLOCK_BOOTTIME, this.region.address);
     this.seconds = this.words[0];
+    this.milliseconds = (Math.imul(this.words[0], 1000) + ((this.words[2] / 1_000_000) | 0)) | 0;
   }
 
   /** Wall-clock time into `into[at]` (seconds, low word) and `into[at + 1]` (nanoseconds). */

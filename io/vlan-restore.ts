@@ -1,8 +1,8 @@
 /** Puts a VLAN tag back that the kernel took out of a received frame and hands over beside it. */
 
-import { type Arena, VNET_HEADER_LENGTH } from '../core/packet/arena.js';
+import type { Arena } from '../core/packet/arena.js';
 import type { Packet } from '../core/packet/packet.js';
-import { VNET_F_NEEDS_CSUM } from '../core/packet/vnet.js';
+import { insertTag } from '../core/packet/tag.js';
 
 /** struct tpacket_auxdata (linux/if_packet.h): u32 status, len, snaplen; u16 mac, net, vlan_tci, vlan_tpid. */
 export const AUXDATA_LENGTH = 20;
@@ -14,7 +14,6 @@ const PACKET_AUXDATA = 8;
 const STATUS_VLAN_VALID = 0x10;
 const STATUS_VLAN_TPID_VALID = 0x40;
 const TPID_8021Q = 0x8100;
-const TAG = 4;
 
 /**
  * Inserts the tag that the control message at arena offset `control` names, if it names one. Moves the virtio-net header and the
@@ -30,24 +29,4 @@ export function restoreVlanTag(arena: Arena, packet: Packet, control: number, co
   const tci = view.getUint16(control + CMSG_HEADER + 16, true);
   const tpid = (status & STATUS_VLAN_TPID_VALID) !== 0 ? view.getUint16(control + CMSG_HEADER + 18, true) : TPID_8021Q;
   insertTag(arena, packet, tpid, tci);
-}
-
-function insertTag(arena: Arena, packet: Packet, tpid: number, tci: number): void {
-  const view = arena.view;
-  const header = packet.start - VNET_HEADER_LENGTH;
-  arena.bytes.copyWithin(header - TAG, header, packet.start + 12);
-  packet.start -= TAG;
-  packet.length += TAG;
-  view.setUint16(packet.start + 12, tpid);
-  view.setUint16(packet.start + 14, tci);
-  shiftOffsets(view, header - TAG);
-}
-
-/** hdr_len and csum_start count from the first byte of the frame, which now stands TAG bytes earlier. */
-function shiftOffsets(view: DataView, header: number): void {
-  if ((view.getUint8(header) & VNET_F_NEEDS_CSUM) !== 0)
-    view.setUint16(header + 6, view.getUint16(header + 6, true) + TAG, true);
-  const headerLength = view.getUint16(header + 2, true);
-  // A hint of what to copy first; at most 65,535 in a frame that may be longer.
-  if (headerLength > 0) view.setUint16(header + 2, Math.min(headerLength + TAG, 0xffff), true);
 }

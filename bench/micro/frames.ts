@@ -5,7 +5,9 @@ import { Dataplane, type Transmitter } from '../../core/dataplane.js';
 import { Arena, SLOT_STRIDE, VNET_HEADER_LENGTH } from '../../core/packet/arena.js';
 import { clearVnetHeader } from '../../core/packet/vnet.js';
 import { MAX_PORTS } from '../../core/ports.js';
-import { fdbWords } from '../../core/switch/fdb.js';
+import { fdbWords, GENERATION_WORDS } from '../../core/switch/fdb.js';
+import { PortSecurity, SECURITY_STRICT } from '../../core/switch/port-security.js';
+import { StormControl } from '../../core/switch/storm.js';
 
 /** Gives slots back at once, as an engine does when the kernel has taken the frame. */
 export class Sink implements Transmitter {
@@ -38,12 +40,38 @@ export function makeBench(ports: number, fdbCapacity = 131072, slots = 64): Benc
     counters: new Float64Array(MAX_PORTS * COUNTER_BLOCK),
     fdbWords: new Int32Array(fdbWords(fdbCapacity)),
     fdbCapacity,
-    portGenerations: new Int32Array(MAX_PORTS),
+    generations: new Int32Array(GENERATION_WORDS),
     seed: 0x5eed,
   });
-  dataplane.addNetwork(1, 300, fdbCapacity);
-  for (let port = 1; port <= ports; port++) dataplane.addPort(port, 1);
+  if (ports > 0) dataplane.topology.addNetwork(1, 300, fdbCapacity);
+  for (let port = 1; port <= ports; port++) dataplane.topology.addPort(port, 1);
   return { arena, sink, dataplane };
+}
+
+/**
+ * The same with every guard on: VLAN 10 of a network with VLANs, port security (strict) for host N on port N, an isolation group,
+ * storm control, snooping, loop protection, and a mirror of another port.
+ * @param macLimit 1: sources are bound, as endpoints' are; more: they are learned
+ */
+export function makeGuarded(ports: number, macLimit: number): Bench {
+  const bench = makeBench(0);
+  const { topology } = bench.dataplane;
+  const multicast = { querier: true, dropUnregistered: false };
+  const options = { vlanProtocol: 0x8100, multicast, loopMoves: 20, quarantine: 30 };
+  topology.addNetwork(2, 300, 131072, options);
+  topology.addVlan(2, 10, 3);
+  for (let port = 1; port <= ports + 2; port++) {
+    const addresses = Int32Array.of(hostAddress(port) | 0, -1);
+    topology.addPort(port, 2, {
+      security: new PortSecurity(SECURITY_STRICT, 0x0200, port, macLimit, addresses, new Int32Array(0)),
+      macs: macLimit === 1 ? [[0x0200, port]] : [],
+      isolation: port <= ports ? 2 : 0,
+      vlan: { native: 10, tagged: [] },
+      storm: new StormControl(10_000, 10_000, 10_000),
+    });
+  }
+  topology.addMirror({ id: 1, fromPort: ports + 1, fromNetwork: 0, to: ports + 2, incoming: true, outgoing: true });
+  return bench;
 }
 
 /** A 64-byte frame (60 without FCS): Ethernet, IPv4, TCP without payload. */
@@ -57,12 +85,17 @@ export function tcpFrame(to: number, from: number): Uint8Array {
   view.setUint16(16, 40);
   view.setUint8(22, 64);
   view.setUint8(23, 6);
-  view.setUint32(26, 0xac1e0002);
-  view.setUint32(30, 0xac1e0003);
+  view.setUint32(26, hostAddress(from));
+  view.setUint32(30, hostAddress(to));
   view.setUint16(34, 40000);
   view.setUint16(36, 80);
   view.setUint8(46, 0x50);
   return bytes;
+}
+
+/** IPv4 address of a host by its number: 172.30.0.0 plus that. */
+export function hostAddress(number: number): number {
+  return (0xac1e0000 + number) >>> 0;
 }
 
 /** 02-00 followed by a number. */

@@ -1,22 +1,21 @@
 /** Learn + forward, flooding, and the FDB beside lru-cache. */
 
 import { LRUCache } from 'lru-cache';
-import { load, makeBench, Random, tcpFrame, writeMac } from './frames.js';
+import { COUNTER_BLOCK } from '../../core/counters.js';
+import { type Bench, load, makeBench, makeGuarded, Random, tcpFrame, writeMac } from './frames.js';
 import type { Case } from './suite.js';
 
 /** Packets in one benchmarked call, so that the harness's own cost a call vanishes. */
 const BATCH = 1024;
 
 /** Two hosts talking: everything in the first-level cache. */
-function learnForwardHot(): Case {
-  const { arena, dataplane, sink } = makeBench(2);
+function learnForwardHot(name: string, { arena, dataplane, sink }: Bench, target: Pick<Case, 'bar' | 'aim'>): Case {
   const slots = [load(arena, 1, tcpFrame(2, 1)), load(arena, 2, tcpFrame(1, 2))];
   return {
-    name: 'learn + forward, hot',
+    name,
     unit: 'packets',
     perCall: BATCH,
-    bar: 20e6,
-    aim: 40e6,
+    ...target,
     run: () => {
       for (let i = 0; i < BATCH; i++) {
         const slot = slots[i & 1];
@@ -24,7 +23,10 @@ function learnForwardHot(): Case {
         dataplane.process(slot);
       }
     },
-    check: () => sink.count > 0 && dataplane.fdb.table.count === 2,
+    check: () =>
+      sink.count > 0 &&
+      sink.count === dataplane.counters.values[COUNTER_BLOCK] + dataplane.counters.values[2 * COUNTER_BLOCK] &&
+      dataplane.fdb.table.count >= 2,
   };
 }
 
@@ -100,9 +102,8 @@ function randomKeys(): Int32Array {
 
 function fdbLookup(): Case {
   const { dataplane } = makeBench(64);
-  const network = dataplane.networks[1];
-  if (network === null) throw new Error('no network');
-  for (let mac = 0; mac < LOOKUPS; mac++) dataplane.fdb.learn(network, 0x0200, mac, dataplane.ports[(mac & 63) + 1], 1);
+  const { domain } = dataplane.topology.network(1);
+  for (let mac = 0; mac < LOOKUPS; mac++) dataplane.fdb.learn(domain, 0x0200, mac, dataplane.ports[(mac & 63) + 1], 1);
   const keys = randomKeys();
   let found = 0;
   return {
@@ -134,5 +135,13 @@ function lruLookup(): Case {
 }
 
 export function switchCases(): Case[] {
-  return [learnForwardHot(), learnForwardMany(), floodCase(), fdbLookup(), lruLookup()];
+  return [
+    learnForwardHot('learn + forward, hot', makeBench(2), { bar: 20e6, aim: 40e6 }),
+    learnForwardHot('learn + forward, hot, every guard on', makeGuarded(2, 1), {}),
+    learnForwardHot('learn + forward, hot, every guard on, learning', makeGuarded(2, 2), {}),
+    learnForwardMany(),
+    floodCase(),
+    fdbLookup(),
+    lruLookup(),
+  ];
 }

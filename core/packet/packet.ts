@@ -13,6 +13,11 @@ export const PACKET_L4_MALFORMED = 8; // the transport header is cut short or co
 export const PACKET_IPV4_OPTIONS = 16;
 export const PACKET_IPV6_EXTENSIONS = 32;
 
+/** `tag`: the frame has no tag of the domain's, one with its VID, or one with VID 0 that carries a priority only. */
+export const TAG_NONE = 0;
+export const TAG_VLAN = 1;
+export const TAG_PRIORITY = 2;
+
 export class Packet {
   /** This handle's slot in the arena; never changes. */
   readonly slot: number;
@@ -63,8 +68,12 @@ export class Packet {
   dstPort = -1;
 
   // Set by the stages.
-  /** Network (bridge domain) the packet is in, or 0. */
+  /** Network the packet is in, or 0. */
   network = 0;
+  /** Domain the packet is in: its network, or one VLAN of it. */
+  domain = 0;
+  /** What the outer tag is to the domain: TAG_NONE, TAG_VLAN or TAG_PRIORITY. Tags that are payload are TAG_NONE. */
+  tag = 0;
   /** Output port, where the verdict is TO_PORT. */
   outPort = 0;
   /** Drop reason, where the verdict is DROP. */

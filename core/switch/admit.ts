@@ -1,8 +1,9 @@
-/** First stage of the bridge: frames that no bridge forwards (IEEE 802.1D-2004, 7.8 and 7.12.6). */
+/** First stage of the bridge: frames that no bridge forwards (IEEE 802.1D-2004, 7.8 and 7.12.6; IEEE 802.1Q-2022, table 9-2). */
 
-import { DROP_RESERVED_MULTICAST, DROP_SOURCE_MULTICAST } from '../drop.js';
+import { DROP_RESERVED_MULTICAST, DROP_SOURCE_MULTICAST, DROP_VLAN_RESERVED } from '../drop.js';
 import type { Packet } from '../packet/packet.js';
 import { CONTINUE, DROP } from '../verdict.js';
+import { VLAN_ID_MASK, VLAN_ID_RESERVED } from '../wire/vlan.js';
 
 /** First two octets of a MAC, 16 bits: the group bit is the lowest of the first octet. */
 const GROUP_BIT = 0x0100;
@@ -19,10 +20,18 @@ export function admit(packet: Packet): number {
     packet.reason = DROP_RESERVED_MULTICAST;
     return DROP;
   }
+  if ((packet.vlan & VLAN_ID_MASK) === VLAN_ID_RESERVED && packet.vlan !== -1) {
+    packet.reason = DROP_VLAN_RESERVED;
+    return DROP;
+  }
   return CONTINUE;
 }
 
 /** Whether the destination is a group address, broadcast included. */
 export function isGroupDestination(packet: Packet): boolean {
   return (packet.dstHigh & GROUP_BIT) !== 0;
+}
+
+export function isBroadcast(packet: Packet): boolean {
+  return packet.dstLow === -1 && packet.dstHigh === 0xffff;
 }

@@ -1,15 +1,16 @@
 /**
- * The forwarding database: (network, MAC) → port, learned from source addresses and forgotten with age.
+ * The forwarding database: (domain, MAC) → port, learned from source addresses and forgotten with age, or static.
  *
- *   key     low: last four octets of the MAC · high: network << 16 | first two octets
- *   value   generation of the port << 16 | port
+ *   key     low: last four octets of the MAC · high: number of the domain << 16 | first two octets
+ *   value   port (13 bits) | generation of the port << 13 (10 bits) | generation of the domain << 23 (9 bits)
  *   stamp   seconds of the dataplane's clock at the last refresh, or STATIC
  *
- * An entry counts only while its generation is the port's: removing a port voids all it has learned at once, and the sweep
- * reclaims the places later.
+ * A learned entry counts only while its generations are those of its port and of its domain: a flush of either bumps one number and
+ * so voids them all at once, and the sweep reclaims the places later. A static entry carries the generation of the port's life
+ * instead: it survives every flush and ends with the port.
  */
 
-import type { Network, Port } from '../ports.js';
+import { type Domain, MAX_NETWORKS, MAX_PORTS, type Port } from '../ports.js';
 import { type HashTable, hashTableWords, KEY_HIGH, KEY_LOW, STAMP, VALUE } from '../tables/hash.js';
 
 /** Stamp of an entry that neither ages nor moves. */
@@ -18,43 +19,81 @@ export const STATIC = 0x7fffffff;
 /** What `learn` met; everything but KNOWN is the slow path. */
 export const LEARN_KNOWN = 0;
 export const LEARN_NEW = 1;
+/** It was on another port: `movedFrom`. */
 export const LEARN_MOVED = 2;
+/** No room in the table, or in the network's share. */
 export const LEARN_FULL = 3;
+/** The port has learned as many as it may. */
+export const LEARN_LIMIT = 4;
+/** A static entry binds the MAC to another port. */
+export const LEARN_BOUND = 5;
+
+const PORT_MASK = MAX_PORTS - 1;
+const PORT_GENERATION_SHIFT = 13;
+const PORT_GENERATION_MASK = 0x3ff;
+const DOMAIN_GENERATION_SHIFT = 23;
+const DOMAIN_GENERATION_MASK = 0x1ff;
+
+// Where the generations stand: of what a port has learned, of a port's life, of a domain.
+const LIVES = MAX_PORTS;
+const DOMAINS = 2 * MAX_PORTS;
+/** Int32 words of generations; in the same kind of memory as the table, whose entries refer to them. */
+export const GENERATION_WORDS = DOMAINS + MAX_NETWORKS;
 
 /** Int32 words for a table of `capacity` entries. */
 export function fdbWords(capacity: number): number {
   return hashTableWords(capacity);
 }
 
+/** What a supervisor does for a port whose worker is gone: voids all that stands for it. */
+export function endPortLife(generations: Int32Array, port: number): void {
+  generations[port] = (generations[port] + 1) & PORT_GENERATION_MASK;
+  generations[LIVES + port] = (generations[LIVES + port] + 1) & PORT_GENERATION_MASK;
+}
+
 export class Fdb {
   readonly table: HashTable;
-  /** Attempts to learn that found the table or the network's share full. */
+  /** Attempts to learn that found no room: in the table, in the network's share or in the port's. */
   fullCount = 0;
   /** MACs that were learned on another port than before. */
   moveCount = 0;
-  /** By port number, 0..65535; bumped when the port goes. */
+  /** After LEARN_MOVED: the port before. */
+  movedFrom = 0;
   private readonly generations: Int32Array;
-  private readonly networks: readonly (Network | null)[];
+  private readonly ports: readonly Port[];
+  private readonly domains: readonly (Domain | null)[];
+  /** Places that learning leaves to static entries. */
+  private readonly reserve: number;
   private sweepAt = 0;
   /** Changes whenever an entry that was found before may be found no more, or elsewhere. */
   private epoch = 0;
 
   /**
-   * @param generations one int32 a port number; in the same kind of memory as the table, whose entries refer to them
-   * @param networks by network number; the caller's own list, which grows and shrinks
+   * @param generations GENERATION_WORDS int32
+   * @param ports by port number
+   * @param domains by number; the caller's own list, which grows and shrinks
+   * @param reserve entries that only static ones may take, so that no flood keeps an endpoint from being bound
    */
-  constructor(table: HashTable, generations: Int32Array, networks: readonly (Network | null)[]) {
+  constructor(
+    table: HashTable,
+    generations: Int32Array,
+    ports: readonly Port[],
+    domains: readonly (Domain | null)[],
+    reserve = 0,
+  ) {
     this.table = table;
     this.generations = generations;
-    this.networks = networks;
+    this.ports = ports;
+    this.domains = domains;
+    this.reserve = reserve;
   }
 
   /**
    * Port behind a MAC, or 0.
    * @param from the port that asks; remembers the answer (saves 7 ns of a packet's 40 when frames come in conversations)
    */
-  lookup(from: Port, network: number, macHigh: number, macLow: number): number {
-    const high = (network << 16) | macHigh;
+  lookup(from: Port, fid: number, macHigh: number, macLow: number): number {
+    const high = (fid << 16) | macHigh;
     if (from.destinationLow === macLow && from.destinationHigh === high && from.destinationEpoch === this.epoch) {
       return from.destinationPort;
     }
@@ -67,13 +106,17 @@ export class Fdb {
     return port;
   }
 
-  /** @param high network << 16 | first two octets */
+  /** @param high number of the domain << 16 | first two octets */
   search(high: number, macLow: number): number {
     const place = this.table.find(macLow, high);
-    if (place < 0) return 0;
-    const value = this.table.words[place + VALUE];
-    const port = value & 0xffff;
-    return this.generations[port] === value >>> 16 ? port : 0;
+    return place < 0 || this.isVoid(place) ? 0 : this.table.words[place + VALUE] & PORT_MASK;
+  }
+
+  /** Port that a static entry binds the MAC to, or 0. */
+  boundTo(high: number, macLow: number): number {
+    const place = this.table.find(macLow, high);
+    if (place < 0 || this.table.words[place + STAMP] !== STATIC || this.isVoid(place)) return 0;
+    return this.table.words[place + VALUE] & PORT_MASK;
   }
 
   /**
@@ -82,8 +125,8 @@ export class Fdb {
    * @param now seconds
    * @returns LEARN_KNOWN and so on
    */
-  learn(network: Network, macHigh: number, macLow: number, port: Port, now: number): number {
-    const high = (network.id << 16) | macHigh;
+  learn(domain: Domain, macHigh: number, macLow: number, port: Port, now: number): number {
+    const high = (domain.fid << 16) | macHigh;
     if (
       port.sourceLow === macLow &&
       port.sourceHigh === high &&
@@ -94,8 +137,10 @@ export class Fdb {
     }
     const words = this.table.words;
     const place = this.table.find(macLow, high);
-    if (place < 0) return this.add(network, macHigh, macLow, port, now);
-    if (words[place + VALUE] !== this.entryValue(port)) return this.move(place, port, now);
+    if (place < 0) return this.add(domain, macHigh, macLow, port, now);
+    if (words[place + VALUE] !== this.learnedValue(port.id, domain.fid) || words[place + STAMP] === STATIC) {
+      return this.meetOther(place, domain, port, now);
+    }
     if (words[place + STAMP] < now) words[place + STAMP] = now;
     port.sourceLow = macLow;
     port.sourceHigh = high;
@@ -105,42 +150,81 @@ export class Fdb {
   }
 
   /** Adds or replaces an entry that neither ages nor moves. False where there is no room. */
-  setStatic(network: Network, macHigh: number, macLow: number, port: Port): boolean {
-    const high = (network.id << 16) | macHigh;
+  setStatic(domain: Domain, macHigh: number, macLow: number, port: Port): boolean {
+    const high = (domain.fid << 16) | macHigh;
+    const words = this.table.words;
     let place = this.table.find(macLow, high);
-    if (place < 0) {
-      if (this.add(network, macHigh, macLow, port, STATIC) !== LEARN_NEW) return false;
-      place = this.table.find(macLow, high);
+    if (place >= 0) this.uncount(place);
+    else {
+      place = this.table.insert(macLow, high);
+      if (place < 0) {
+        this.fullCount++;
+        return false;
+      }
+      domain.network.fdbCount++;
     }
-    this.table.words[place + VALUE] = this.entryValue(port);
-    this.table.words[place + STAMP] = STATIC;
+    words[place + VALUE] = this.staticValue(port.id);
+    words[place + STAMP] = STATIC;
     this.nextEpoch();
     return true;
   }
 
-  private add(network: Network, macHigh: number, macLow: number, port: Port, now: number): number {
-    const place = network.fdbCount < network.fdbLimit ? this.table.insert(macLow, (network.id << 16) | macHigh) : -1;
+  /** Removes one entry, static or learned. False where there is none. */
+  remove(fid: number, macHigh: number, macLow: number): boolean {
+    const place = this.table.find(macLow, (fid << 16) | macHigh);
+    if (place < 0) return false;
+    const wasThere = !this.isVoid(place);
+    this.forget(place);
+    return wasThere;
+  }
+
+  private add(domain: Domain, macHigh: number, macLow: number, port: Port, now: number): number {
+    if (port.macCount >= port.macLimit) {
+      this.fullCount++;
+      return LEARN_LIMIT;
+    }
+    const { network } = domain;
+    const hasRoom = network.fdbCount < network.fdbLimit && this.table.count < this.table.capacity - this.reserve;
+    const place = hasRoom ? this.table.insert(macLow, (domain.fid << 16) | macHigh) : -1;
     if (place < 0) {
       this.fullCount++;
       return LEARN_FULL;
     }
     network.fdbCount++;
-    this.table.words[place + VALUE] = this.entryValue(port);
+    port.macCount++;
+    this.table.words[place + VALUE] = this.learnedValue(port.id, domain.fid);
     this.table.words[place + STAMP] = now;
     return LEARN_NEW;
   }
 
-  /** The MAC stands for another port, or for one that is gone. */
-  private move(place: number, port: Port, now: number): number {
+  /** The entry is static, or stands for another port, or is void. */
+  private meetOther(place: number, domain: Domain, port: Port, now: number): number {
     const words = this.table.words;
-    const wasVoid = this.isVoid(words[place + VALUE]);
-    if (words[place + STAMP] === STATIC && !wasVoid) return LEARN_KNOWN;
-    words[place + VALUE] = this.entryValue(port);
+    const wasVoid = this.isVoid(place);
+    const before = words[place + VALUE] & PORT_MASK;
+    if (words[place + STAMP] === STATIC && !wasVoid) return before === port.id ? LEARN_KNOWN : LEARN_BOUND;
+    if (port.macCount >= port.macLimit) {
+      this.fullCount++;
+      return LEARN_LIMIT;
+    }
+    this.uncount(place);
+    port.macCount++;
+    words[place + VALUE] = this.learnedValue(port.id, domain.fid);
     words[place + STAMP] = now;
     this.nextEpoch();
     if (wasVoid) return LEARN_NEW;
     this.moveCount++;
+    this.movedFrom = before;
     return LEARN_MOVED;
+  }
+
+  /**
+   * Reads the places where a batch's addresses would be, before anything waits for one of them: the processor then fetches them
+   * side by side. Worth it only where the table is larger than the second-level cache.
+   * @returns a meaningless sum, so that the loads are not optimised away
+   */
+  touch(fid: number, high: number, low: number): number {
+    return this.table.touch(low, (fid << 16) | high);
   }
 
   /**
@@ -160,32 +244,63 @@ export class Fdb {
   }
 
   /** Voids all that was learned on a port, in O(1). */
-  forgetPort(port: number): void {
+  flushPort(port: Port): void {
+    this.bump(port.id, PORT_GENERATION_MASK);
+    port.macCount = 0;
+  }
+
+  /** Voids all that was learned in a domain, in O(1). */
+  flushDomain(fid: number): void {
+    this.bump(DOMAINS + fid, DOMAIN_GENERATION_MASK);
+  }
+
+  /** Voids all that stands for a port, static entries included, in O(1). */
+  endPort(port: Port): void {
+    this.flushPort(port);
+    this.bump(LIVES + port.id, PORT_GENERATION_MASK);
+  }
+
+  /** Once in 512 or 1,024 times the number is one that was there before: then nothing of that time may be left. */
+  private bump(at: number, mask: number): void {
+    const next = (this.generations[at] + 1) & mask;
+    if (next === 0) this.reclaim();
+    this.generations[at] = next;
     this.nextEpoch();
-    this.generations[port] = (this.generations[port] + 1) & 0xffff;
   }
 
-  /** Entries that stand for a network, void ones included. Looks at every place: for a table taken over from a predecessor. */
-  countOf(network: number): number {
-    if (this.table.count === 0) return 0;
-    let count = 0;
-    for (let number = 0; number < this.table.places; number++) {
-      if (this.table.words[this.table.placeAt(number) + KEY_HIGH] >>> 16 === network) count++;
-    }
-    return count;
-  }
-
-  /** Forgets all of a network's entries at once; looks at every place. For networks that are removed. */
-  forgetNetwork(network: Network): void {
+  /** Forgets all void entries, in time proportional to the table. */
+  private reclaim(): void {
     for (let number = 0; number < this.table.places; number++) {
       const place = this.table.placeAt(number);
-      while (this.table.words[place + KEY_HIGH] >>> 16 === network.id) this.forget(place);
+      while (this.table.words[place + KEY_HIGH] !== 0 && this.isVoid(place)) this.forget(place);
+    }
+  }
+
+  /** Recounts the entries of networks and ports: for a table taken over from a predecessor. Looks at every place. */
+  recount(): void {
+    for (const port of this.ports) port.macCount = 0;
+    for (const domain of this.domains) if (domain !== null) domain.network.fdbCount = 0;
+    if (this.table.count === 0) return;
+    for (let number = 0; number < this.table.places; number++) {
+      const place = this.table.placeAt(number);
+      if (this.table.words[place + KEY_HIGH] === 0) continue;
+      const domain = this.domainAt(place);
+      if (domain !== null) domain.network.fdbCount++;
+      if (this.isCounted(place)) this.ports[this.table.words[place + VALUE] & PORT_MASK].macCount++;
+    }
+  }
+
+  /** Forgets all entries of these domains at once; looks at every place. For those that are removed. */
+  forgetDomains(fids: ReadonlySet<number>): void {
+    for (let number = 0; number < this.table.places; number++) {
+      const place = this.table.placeAt(number);
+      while (fids.has(this.table.words[place + KEY_HIGH] >>> 16)) this.forget(place);
     }
   }
 
   /** Calls back for each live entry. For listings: not on the hot path. */
   forEach(
-    visit: (network: number, macHigh: number, macLow: number, port: number, stamp: number) => void,
+    visit: (fid: number, macHigh: number, macLow: number, port: number, stamp: number) => void,
     now: number,
   ): void {
     const words = this.table.words;
@@ -193,15 +308,28 @@ export class Fdb {
       const place = this.table.placeAt(number);
       const high = words[place + KEY_HIGH];
       if (high === 0 || this.isExpired(place, now)) continue;
-      visit(high >>> 16, high & 0xffff, words[place + KEY_LOW], words[place + VALUE] & 0xffff, words[place + STAMP]);
+      visit(high >>> 16, high & 0xffff, words[place + KEY_LOW], words[place + VALUE] & PORT_MASK, words[place + STAMP]);
     }
   }
 
   private forget(place: number): void {
-    const network = this.networkAt(place);
-    if (network !== null) network.fdbCount--;
+    const domain = this.domainAt(place);
+    if (domain !== null) domain.network.fdbCount--;
+    this.uncount(place);
     this.table.remove(place);
     this.nextEpoch();
+  }
+
+  /** The entry will stand for its port no more. */
+  private uncount(place: number): void {
+    if (this.isCounted(place)) this.ports[this.table.words[place + VALUE] & PORT_MASK].macCount--;
+  }
+
+  /** Whether it is in its port's count: learned since the port was flushed last. */
+  private isCounted(place: number): boolean {
+    const value = this.table.words[place + VALUE];
+    if (this.table.words[place + STAMP] === STATIC) return false;
+    return ((value >>> PORT_GENERATION_SHIFT) & PORT_GENERATION_MASK) === this.generations[value & PORT_MASK];
   }
 
   private nextEpoch(): void {
@@ -209,24 +337,34 @@ export class Fdb {
   }
 
   private isExpired(place: number, now: number): boolean {
+    if (this.isVoid(place)) return true;
+    const stamp = this.table.words[place + STAMP];
+    const domain = this.domainAt(place);
+    return domain === null || (stamp !== STATIC && now - stamp >= domain.network.ageing);
+  }
+
+  /** Domain of an entry, or null where it is gone. */
+  private domainAt(place: number): Domain | null {
+    const fid = this.table.words[place + KEY_HIGH] >>> 16;
+    return fid < this.domains.length ? this.domains[fid] : null;
+  }
+
+  private isVoid(place: number): boolean {
     const words = this.table.words;
-    if (this.isVoid(words[place + VALUE])) return true;
-    const stamp = words[place + STAMP];
-    const network = this.networkAt(place);
-    return network === null || (stamp !== STATIC && now - stamp >= network.ageing);
+    const value = words[place + VALUE];
+    const port = value & PORT_MASK;
+    if (words[place + STAMP] === STATIC) return value !== this.staticValue(port);
+    return value !== this.learnedValue(port, words[place + KEY_HIGH] >>> 16);
   }
 
-  /** Network of an entry, or null where it is gone. */
-  private networkAt(place: number): Network | null {
-    const id = this.table.words[place + KEY_HIGH] >>> 16;
-    return id < this.networks.length ? this.networks[id] : null;
+  private learnedValue(port: number, fid: number): number {
+    const { generations } = this;
+    return (
+      port | (generations[port] << PORT_GENERATION_SHIFT) | (generations[DOMAINS + fid] << DOMAIN_GENERATION_SHIFT)
+    );
   }
 
-  private isVoid(value: number): boolean {
-    return this.generations[value & 0xffff] !== value >>> 16;
-  }
-
-  private entryValue(port: Port): number {
-    return (this.generations[port.id] << 16) | port.id;
+  private staticValue(port: number): number {
+    return port | (this.generations[LIVES + port] << PORT_GENERATION_SHIFT);
   }
 }

@@ -1,12 +1,19 @@
 /** A dataplane without a kernel: frames in, frames out, counters. For scenario tests. */
 
-import { COUNTER_BLOCK, COUNTER_COPIES, COUNTER_RX_DROPS, COUNTER_TX_DROPS } from '../../core/counters.js';
+import {
+  COUNTER_BLOCK,
+  COUNTER_COPIES,
+  COUNTER_ORIGINATED,
+  COUNTER_RX_DROPS,
+  COUNTER_TX_DROPS,
+} from '../../core/counters.js';
 import { Dataplane, type Transmitter } from '../../core/dataplane.js';
 import { DROP_REASONS } from '../../core/drop.js';
 import { Arena, SLOT_STRIDE, VNET_HEADER_LENGTH } from '../../core/packet/arena.js';
 import { clearVnetHeader, writeVnetHeader } from '../../core/packet/vnet.js';
 import { MAX_PORTS } from '../../core/ports.js';
-import { fdbWords } from '../../core/switch/fdb.js';
+import { fdbWords, GENERATION_WORDS } from '../../core/switch/fdb.js';
+import type { Topology } from '../../core/topology.js';
 
 export interface SentFrame {
   readonly port: number;
@@ -53,6 +60,10 @@ export class Harness {
   readonly recorder = new Recorder();
   readonly counters = new Float64Array(MAX_PORTS * COUNTER_BLOCK);
 
+  get topology(): Topology {
+    return this.dataplane.topology;
+  }
+
   /** Network 1 with ports 1..ports, unless `ports` is 0. */
   constructor(ports = 0, options: { slots?: number; fdbCapacity?: number; ageing?: number; fdbLimit?: number } = {}) {
     const capacity = options.fdbCapacity ?? 1024;
@@ -64,12 +75,12 @@ export class Harness {
       counters: this.counters,
       fdbWords: new Int32Array(fdbWords(capacity)),
       fdbCapacity: capacity,
-      portGenerations: new Int32Array(MAX_PORTS),
+      generations: new Int32Array(GENERATION_WORDS),
       seed: 12345,
     });
     if (ports === 0) return;
-    this.dataplane.addNetwork(1, options.ageing ?? 300, options.fdbLimit ?? capacity);
-    for (let port = 1; port <= ports; port++) this.dataplane.addPort(port, 1);
+    this.topology.addNetwork(1, options.ageing ?? 300, options.fdbLimit ?? capacity);
+    for (let port = 1; port <= ports; port++) this.topology.addPort(port, 1);
   }
 
   /** Puts a frame into a slot as if `port` had received it, without processing it. */
@@ -129,11 +140,12 @@ export class Harness {
     return found;
   }
 
-  /** received + copies - delivered - drops over all ports: 0, always, once nothing is in flight. */
+  /** received + originated + copies - delivered - drops over all ports: 0, always, once nothing is in flight. */
   imbalance(): number {
     let balance = 0;
     for (let port = 0; port < MAX_PORTS; port++) {
-      balance += this.counter(port, 0) + this.counter(port, COUNTER_COPIES) - this.counter(port, 2);
+      balance += this.counter(port, 0) + this.counter(port, COUNTER_ORIGINATED);
+      balance += this.counter(port, COUNTER_COPIES) - this.counter(port, 2);
       for (let i = COUNTER_RX_DROPS; i < COUNTER_BLOCK; i++) balance -= this.counter(port, i);
     }
     return balance;

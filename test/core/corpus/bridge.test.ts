@@ -72,8 +72,8 @@ test('a million mutated frames with hostile virtio-net headers, while networks a
 
 function disturb(h: Harness, random: Random): void {
   const port = 1 + random(PORTS);
-  h.dataplane.removePort(port);
-  h.dataplane.addPort(port, 1);
+  h.topology.removePort(port);
+  h.topology.addPort(port, 1);
   h.dataplane.now += random(10);
   h.dataplane.fdb.sweep(1000, h.dataplane.now);
 }

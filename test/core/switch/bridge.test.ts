@@ -96,9 +96,9 @@ test('a lone port’s frames have nowhere to go', (t) => {
 
 test('networks do not see each other, though MACs are the same', (t) => {
   const h = new Harness(2);
-  h.dataplane.addNetwork(2, 300, 100);
-  h.dataplane.addPort(3, 2);
-  h.dataplane.addPort(4, 2);
+  h.topology.addNetwork(2, 300, 100);
+  h.topology.addPort(3, 2);
+  h.topology.addPort(4, 2);
   t.deepEqual(h.receivePorts(1, frame(BROADCAST, A)), [2]);
   t.deepEqual(h.receivePorts(3, frame(BROADCAST, A)), [4]);
   t.deepEqual(h.receivePorts(2, frame(A, B)), [1]);
@@ -109,7 +109,7 @@ test('a removed port gets nothing, its MACs are flooded again, and its frames st
   const h = new Harness(3);
   h.receive(1, frame(BROADCAST, A));
   const late = h.load(1, frame(B, A));
-  h.dataplane.removePort(1);
+  h.topology.removePort(1);
   h.dataplane.process(late);
   t.deepEqual(h.rxDrops(1), { port_unbound: 1 });
   t.deepEqual(h.receivePorts(2, frame(A, B)), [3]);
@@ -117,7 +117,7 @@ test('a removed port gets nothing, its MACs are flooded again, and its frames st
   t.is(h.counter(1, COUNTER_RX_PACKETS), 0);
   t.is(h.counter(0, COUNTER_RX_PACKETS), 2, 'its counts live on in the totals');
   t.is(h.imbalance(), 0);
-  h.dataplane.addPort(1, 1);
+  h.topology.addPort(1, 1);
   t.deepEqual(h.receivePorts(2, frame(A, B)), [1, 3], 'the next port of that number inherits nothing');
 });
 
@@ -132,13 +132,13 @@ test('forwarding goes on when the FDB is full', (t) => {
 
 test('what the wire sends to the host’s own device is not flooded', (t) => {
   const h = new Harness(3);
-  t.true(h.dataplane.addStaticMac(1, 0x0200, 0x0b));
+  h.topology.addStatic(1, 0, 0x0200, 0x0b, 1);
   t.deepEqual(h.receivePorts(1, frame(B, A)), []);
   t.deepEqual(h.rxDrops(1), { hairpin: 1 });
   t.deepEqual(h.receivePorts(2, frame(B, A)), [1]);
   h.receive(3, frame(A, B));
   t.deepEqual(h.receivePorts(2, frame(B, A)), [1], 'and nobody else can claim it');
-  h.dataplane.removePort(1);
+  h.topology.removePort(1);
   t.deepEqual(h.receivePorts(2, frame(B, A)), [3], 'it goes with its port');
 });
 

@@ -1,17 +1,30 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { Network, Port } from '../../../core/ports.js';
-import { Fdb, fdbWords, LEARN_FULL, LEARN_KNOWN, LEARN_MOVED, LEARN_NEW } from '../../../core/switch/fdb.js';
+import { type Domain, Network, Port } from '../../../core/ports.js';
+import {
+  Fdb,
+  fdbWords,
+  GENERATION_WORDS,
+  LEARN_BOUND,
+  LEARN_FULL,
+  LEARN_KNOWN,
+  LEARN_MOVED,
+  LEARN_NEW,
+} from '../../../core/switch/fdb.js';
 import { HashTable } from '../../../core/tables/hash.js';
 
 const PORTS = 4;
 
 function make(capacity = 64, limit = capacity, ageing = 300) {
-  const networks: (Network | null)[] = [null, new Network(1, ageing, limit), new Network(2, ageing, limit)];
+  const networks: (Domain | null)[] = [
+    null,
+    new Network(1, ageing, limit).domain,
+    new Network(2, ageing, limit).domain,
+  ];
   const ports = Array.from({ length: PORTS + 1 }, (_, id) => new Port(id));
   const table = new HashTable(new Int32Array(fdbWords(capacity)), capacity, 99);
-  const fdb = new Fdb(table, new Int32Array(PORTS + 1), networks);
-  return { fdb, networks, ports, table, blue: networks[1] as Network, green: networks[2] as Network };
+  const fdb = new Fdb(table, new Int32Array(GENERATION_WORDS), ports, networks);
+  return { fdb, networks, ports, table, blue: networks[1] as Domain, green: networks[2] as Domain };
 }
 
 /** Ports that ask a table again and again: what they remember must never differ from what is there. */
@@ -53,7 +66,7 @@ test('an entry is forgotten at its network’s age, a refreshed one is not', (t)
   t.is(table.count, 2);
   fdb.sweep(table.places, 130);
   t.is(table.count, 1);
-  t.is(blue.fdbCount, 1);
+  t.is(blue.network.fdbCount, 1);
   t.is(look(fdb, 1, 1), 0);
   t.is(look(fdb, 1, 2), 1);
 });
@@ -62,7 +75,7 @@ test('a removed port’s entries are void at once, and their MACs may be learned
   const { fdb, ports, blue, table } = make();
   fdb.learn(blue, 0x0200, 1, ports[1], 100);
   fdb.learn(blue, 0x0200, 2, ports[1], 100);
-  fdb.forgetPort(1);
+  fdb.flushPort(ports[1]);
   t.is(look(fdb, 1, 1), 0);
   t.is(fdb.learn(blue, 0x0200, 1, ports[2], 100), LEARN_NEW);
   t.is(fdb.moveCount, 0);
@@ -86,7 +99,7 @@ test('a full table and a full network stop learning and count it', (t) => {
 test('a static entry neither ages nor moves', (t) => {
   const { fdb, ports, blue, table } = make(64, 64, 10);
   t.true(fdb.setStatic(blue, 0x0200, 1, ports[3]));
-  t.is(fdb.learn(blue, 0x0200, 1, ports[1], 5), LEARN_KNOWN);
+  t.is(fdb.learn(blue, 0x0200, 1, ports[1], 5), LEARN_BOUND);
   fdb.sweep(table.places, 1_000_000);
   t.is(look(fdb, 1, 1), 3);
 });
@@ -95,10 +108,11 @@ test('a removed network takes its entries along', (t) => {
   const { fdb, ports, blue, green, table } = make();
   for (let i = 0; i < 20; i++) fdb.learn(blue, 0x0200, i, ports[1], 1);
   for (let i = 0; i < 10; i++) fdb.learn(green, 0x0200, i, ports[1], 1);
-  fdb.forgetNetwork(blue);
+  fdb.forgetDomains(new Set([blue.fid]));
   t.is(table.count, 10);
-  t.is(blue.fdbCount, 0);
-  t.is(fdb.countOf(2), 10);
+  t.is(blue.network.fdbCount, 0);
+  fdb.recount();
+  t.is(green.network.fdbCount, 10);
 });
 
 type Step = { op: 'learn' | 'wait' | 'sweep' | 'unplug'; network: 1 | 2; mac: number; port: number; seconds: number };
@@ -125,10 +139,10 @@ test('agrees with a plain Map of (network, MAC) → port over any history', (t) 
       let now = 1;
       for (const { op, network, mac, port, seconds } of steps) {
         if (op === 'learn') {
-          fdb.learn(networks[network] as Network, 0x0200, mac, ports[port], now);
+          fdb.learn(networks[network] as Domain, 0x0200, mac, ports[port], now);
           model.set(`${network}/${mac}`, { port, seen: now });
         } else if (op === 'unplug') {
-          fdb.forgetPort(port);
+          fdb.endPort(ports[port]);
           for (const [name, entry] of model) if (entry.port === port) model.delete(name);
         } else {
           if (op === 'wait') now += seconds;

@@ -1,0 +1,150 @@
+/** What the control plane asks for, in the words and numbers that the worker takes; and the worker's events in words again. */
+
+import {
+  EVENT_FDB_FULL,
+  EVENT_MAC_FLAPPING,
+  EVENT_MAC_MOVED,
+  EVENT_QUARANTINED,
+  EVENT_RECORD,
+  EVENT_RELEASED,
+} from '../core/events.js';
+import { NO_MAC_LIMIT } from '../core/ports.js';
+import { SECURITY_MAC, SECURITY_STRICT } from '../core/switch/port-security.js';
+import { ROUTER_ALWAYS, ROUTER_AUTO, ROUTER_NEVER } from '../core/switch/snooping.js';
+import { parseAddress, parseCidr } from './config/address.js';
+import { formatMac, macWords } from './mac.js';
+import type { DataplaneEvent, NetworkSpec, PortSpec, SecuritySpec } from './types.js';
+import type {
+  AnnouncedAddresses,
+  MacWords,
+  WorkerEvents,
+  WorkerNetwork,
+  WorkerPort,
+  WorkerSecurity,
+} from './worker-protocol.js';
+
+const ROUTERS = { auto: ROUTER_AUTO, always: ROUTER_ALWAYS, never: ROUTER_NEVER };
+
+export function workerNetwork(id: number, spec: NetworkSpec): Omit<WorkerNetwork, 'vlans'> {
+  const { snooping, querier, unregistered } = spec.multicast;
+  return {
+    id,
+    ageing: spec.ageingSeconds,
+    fdbLimit: spec.fdbLimit,
+    dropWhenFull: spec.fdbFull === 'drop',
+    vlanProtocol: spec.vlanProtocol,
+    multicast: snooping ? { querier, dropUnregistered: unregistered === 'drop' } : null,
+    loopMoves: spec.loop.moves,
+    quarantine: spec.loop.quarantine,
+  };
+}
+
+/** @param kind PORT_TAP or PORT_PACKET */
+export function workerPort(id: number, kind: number, spec: PortSpec): WorkerPort {
+  const { security } = spec;
+  return {
+    id,
+    network: spec.network,
+    fd: spec.fd,
+    kind,
+    security: security === undefined || security.level === 'off' ? null : workerSecurity(security),
+    macs: boundMacs(spec),
+    macLimit: learnable(spec),
+    isolation: spec.isolation ?? 0,
+    vlan: spec.vlan ?? null,
+    storm: spec.storm ?? null,
+    router: ROUTERS[spec.multicast?.router ?? 'auto'],
+    fastLeave: spec.multicast?.fastLeave ?? false,
+    announce: announced(spec),
+  };
+}
+
+/** MACs for static entries. Where an endpoint may speak from any MAC, only those that its configuration names besides its own. */
+function boundMacs({ security, hostMac }: PortSpec): MacWords[] {
+  if (security === undefined) return hostMac === undefined ? [] : [macWords(hostMac)];
+  const bound = security.level === 'off' ? security.macs : [security.mac, ...security.macs];
+  return bound.map(macWords);
+}
+
+/** MACs that a port may have learned. With security the endpoint's own is no learned one, and a trunk learns that in each VLAN. */
+function learnable({ security, macLimit, vlan }: PortSpec): number {
+  const limit = security?.macLimit ?? macLimit ?? 0;
+  if (limit === 0) return NO_MAC_LIMIT;
+  if (security === undefined || security.level === 'off') return limit;
+  const vlans = (vlan?.tagged.length ?? 0) + (vlan !== undefined && vlan.native !== 0 ? 1 : 0);
+  return vlans > 1 ? limit * vlans : limit - 1;
+}
+
+function workerSecurity({ level, mac, macLimit, prefixes }: SecuritySpec): WorkerSecurity {
+  const prefixes4: number[] = [];
+  const prefixes6: number[] = [];
+  for (const text of prefixes) {
+    const cidr = parseCidr(text);
+    if (cidr === null) throw new Error(`not a prefix: ${text}`);
+    const { family, value } = cidr.address;
+    if (family === 4) prefixes4.push(...words(value, 1), ...words(prefixMask(32, cidr.prefix), 1));
+    else prefixes6.push(...words(value, 4), ...words(prefixMask(128, cidr.prefix), 4));
+  }
+  return {
+    level: level === 'strict' ? SECURITY_STRICT : SECURITY_MAC,
+    mac: macWords(mac),
+    macLimit,
+    prefixes4: Int32Array.from(prefixes4),
+    prefixes6: Int32Array.from(prefixes6),
+  };
+}
+
+function announced({ announce, security }: PortSpec): AnnouncedAddresses | null {
+  if (announce === undefined || announce.length === 0 || security === undefined) return null;
+  const parsed = announce.map((text) => {
+    const address = parseAddress(text);
+    if (address === null) throw new Error(`not an address: ${text}`);
+    return address;
+  });
+  const of = (family: 4 | 6): Int32Array =>
+    Int32Array.from(
+      parsed.filter((one) => one.family === family).flatMap(({ value }) => words(value, family === 4 ? 1 : 4)),
+    );
+  return { mac: macWords(security.mac), addresses4: of(4), addresses6: of(6) };
+}
+
+function prefixMask(bits: number, prefix: number): bigint {
+  const all = (1n << BigInt(bits)) - 1n;
+  return all ^ (all >> BigInt(prefix));
+}
+
+/** An address as int32 words, the first octets in the first. */
+function words(value: bigint, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => Number(BigInt.asIntN(32, value >> BigInt(32 * (count - 1 - i)))));
+}
+
+const EVENT_KINDS: Readonly<Record<number, DataplaneEvent['kind']>> = {
+  [EVENT_MAC_MOVED]: 'mac-moved',
+  [EVENT_MAC_FLAPPING]: 'mac-flapping',
+  [EVENT_QUARANTINED]: 'port-quarantined',
+  [EVENT_RELEASED]: 'port-released',
+  [EVENT_FDB_FULL]: 'fdb-full',
+};
+
+/** @param networks to find out which network and VLAN a domain is */
+export function readEvents({ words: list, lost }: WorkerEvents, networks: Iterable<WorkerNetwork>): DataplaneEvent[] {
+  const time = Date.now();
+  const known = [...networks];
+  const events: DataplaneEvent[] = [];
+  for (let at = 0; at < list.length; at += EVENT_RECORD) {
+    const [kind, domain, port, fromPort, high, low, count] = list.subarray(at, at + EVENT_RECORD);
+    const mac = high === 0 && low === 0 ? '' : formatMac(high, low);
+    events.push({ time, kind: EVENT_KINDS[kind], ...placeOf(domain, known), port, fromPort, mac, count });
+  }
+  if (lost > 0)
+    events.push({ time, kind: 'events-lost', network: 0, vlan: 0, port: 0, fromPort: 0, mac: '', count: lost });
+  return events;
+}
+
+function placeOf(domain: number, networks: readonly WorkerNetwork[]): { network: number; vlan: number } {
+  for (const { id, vlans } of networks) {
+    if (id === domain) return { network: id, vlan: 0 };
+    for (const [vid, fid] of vlans) if (fid === domain) return { network: id, vlan: vid };
+  }
+  return { network: 0, vlan: 0 };
+}

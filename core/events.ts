@@ -1,0 +1,40 @@
+/** What the dataplane wants an operator to hear of: a short list in flat memory that the worker hands on. */
+
+export const EVENT_MAC_MOVED = 1;
+export const EVENT_MAC_FLAPPING = 2;
+export const EVENT_QUARANTINED = 3;
+export const EVENT_RELEASED = 4;
+export const EVENT_FDB_FULL = 5;
+
+/** Int32 an event: kind, domain, port, port before, MAC's first two octets, last four, number. */
+export const EVENT_RECORD = 7;
+const CAPACITY = 128;
+
+export class EventList {
+  /** EVENT_RECORD words each, the first `count` are valid. */
+  readonly words = new Int32Array(CAPACITY * EVENT_RECORD);
+  count = 0;
+  /** Events for which there was no room since `clear`. */
+  lost = 0;
+
+  add(kind: number, domain: number, port: number, before: number, high: number, low: number, number: number): void {
+    if (this.count === CAPACITY) {
+      this.lost++;
+      return;
+    }
+    const at = this.count++ * EVENT_RECORD;
+    const { words } = this;
+    words[at] = kind;
+    words[at + 1] = domain;
+    words[at + 2] = port;
+    words[at + 3] = before;
+    words[at + 4] = high;
+    words[at + 5] = low;
+    words[at + 6] = number;
+  }
+
+  clear(): void {
+    this.count = 0;
+    this.lost = 0;
+  }
+}

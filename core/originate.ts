@@ -1,0 +1,58 @@
+/** Frames of the dataplane's own: a slot to fill, and the way into a domain. */
+
+import type { Dataplane } from './dataplane.js';
+import { VNET_HEADER_LENGTH } from './packet/arena.js';
+import type { Packet } from './packet/packet.js';
+import { clearVnetHeader } from './packet/vnet.js';
+import { type Domain, MAX_PORTS } from './ports.js';
+import { type Originator, ROUTER_ALWAYS } from './switch/snooping.js';
+
+/** Speaks for a domain, or for one port in it. */
+export class DomainOriginator implements Originator {
+  private readonly dataplane: Dataplane;
+  private domain: Domain | null = null;
+  private port = 0;
+  private readonly targets = new Int32Array(MAX_PORTS);
+
+  constructor(dataplane: Dataplane) {
+    this.dataplane = dataplane;
+  }
+
+  /** @param port that the frames are on behalf of, and which therefore does not get them; 0: nobody's */
+  speakFor(domain: Domain, port: number): void {
+    this.domain = domain;
+    this.port = port;
+  }
+
+  begin(): Packet | null {
+    const { arena } = this.dataplane;
+    const slot = arena.allocate();
+    if (slot < 0) return null;
+    const packet = arena.packets[slot];
+    packet.start = arena.receiveOffset(slot) + VNET_HEADER_LENGTH;
+    packet.length = 0;
+    packet.port = this.port;
+    clearVnetHeader(arena, packet);
+    return packet;
+  }
+
+  /** An announcement goes to everybody; a query not to where a multicast router is said to be, which asks for itself. */
+  toAll(packet: Packet): void {
+    const domain = this.domain as Domain;
+    if (this.port !== 0) this.dataplane.originate(packet, domain, domain.members, domain.memberCount);
+    else this.dataplane.originate(packet, domain, this.targets, this.listAsked(domain));
+  }
+
+  private listAsked(domain: Domain): number {
+    let count = 0;
+    for (let i = 0; i < domain.memberCount; i++) {
+      const id = domain.members[i];
+      if (this.dataplane.ports[id].router !== ROUTER_ALWAYS) this.targets[count++] = id;
+    }
+    return count;
+  }
+
+  toPort(packet: Packet, port: number): void {
+    this.dataplane.originateTo(packet, this.domain as Domain, port);
+  }
+}
