@@ -107,8 +107,8 @@ const PORT_DROPS: readonly Column<DropView & { port: string }>[] = [
 ];
 
 function formatDrops(view: DropsView): string {
-  const { received, copies, delivered } = view;
-  const head = `received ${received}, copied by flooding ${copies}, delivered ${delivered}\n`;
+  const { received, originated, copies, delivered } = view;
+  const head = `received ${received}, made here ${originated}, copied by flooding ${copies}, delivered ${delivered}\n`;
   if (view.drops.length === 0) return `${head}nothing dropped\n`;
   const rows = view.ports.flatMap(({ port, drops }) => drops.map((drop) => ({ ...drop, port })));
   const ports = rows.length === 0 ? '' : `\n${formatTable(PORT_DROPS, rows)}`;

@@ -25,7 +25,7 @@ export function formatStatus(status: StatusView): string {
     'packet slots': `${status.freeSlots} free of ${status.slots}`,
     fdb: `${status.fdbEntries} of ${status.fdbCapacity} entries, ${status.fdbMoves} moves, ${status.fdbFull} times full`,
     quarantined: status.quarantined.map(({ port, text }) => (text === '' ? port : `${port} (${text})`)).join(', '),
-    frames: `${totals.rxPackets} received, ${totals.copies} copied, ${totals.txPackets} delivered, ${
+    frames: `${totals.rxPackets} received, ${totals.originated} made here, ${totals.copies} copied, ${totals.txPackets} delivered, ${
       sum(totals.rxDrops) + sum(totals.txDrops)
     } dropped`,
     captures: captures.join(', '),

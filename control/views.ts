@@ -128,6 +128,8 @@ export interface DropView {
 
 export interface DropsView {
   readonly received: number;
+  /** Frames that Tapline itself made: announcements and queries. */
+  readonly originated: number;
   readonly copies: number;
   readonly delivered: number;
   readonly drops: readonly DropView[];
@@ -374,6 +376,7 @@ export function dropsView(daemon: Daemon): DropsView {
     .filter(({ drops }) => drops.length > 0);
   return {
     received: totals.rxPackets,
+    originated: totals.originated,
     copies: totals.copies,
     delivered: totals.txPackets,
     drops: dropViews(totals.rxDrops, totals.txDrops),

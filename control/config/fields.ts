@@ -200,9 +200,10 @@ export const sourceField = textField(SOURCE, (text) => {
 const VLAN = `a VLAN, an integer from ${MIN_VLAN} to ${MAX_VLAN}`;
 const VLAN_RANGE = 'a VLAN or a range such as "10-20"';
 
+/** A mistake in it ends the reading of the object around it, whose own checks take VLANs for VLANs. */
 export const vlanField = z.number({ error: `expected ${VLAN}` }).superRefine((vlan, context) => {
   const mistake = vlanMistake(vlan);
-  if (mistake !== null) context.addIssue({ code: 'custom', message: mistake });
+  if (mistake !== null) context.addIssue({ code: 'custom', message: mistake, continue: false });
 });
 
 function rangeMistake(item: number | string): string | null {
@@ -218,7 +219,7 @@ export const vlanRangeField = z
   .union([z.number(), z.string()], { error: `expected ${VLAN_RANGE}` })
   .superRefine((item, context) => {
     const mistake = rangeMistake(item);
-    if (mistake !== null) context.addIssue({ code: 'custom', message: mistake });
+    if (mistake !== null) context.addIssue({ code: 'custom', message: mistake, continue: false });
   });
 
 const RATE = 'expected off or an integer from 1 to 1000000';

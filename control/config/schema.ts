@@ -208,7 +208,7 @@ export const endpointSchema = mapping('an endpoint: a mapping with network and o
     refuse(context, ['isolation_group'], 'a member of an isolation group is isolated; leave out isolated: false');
   }
   const least = 1 + macs.length;
-  if (security !== 'off' && mac_limit !== undefined && mac_limit < least) {
+  if (security !== 'off' && mac_limit !== undefined && mac_limit >= 1 && mac_limit < least) {
     refuse(context, ['mac_limit'], `expected at least ${least}, for its own MAC and those of macs, got ${mac_limit}`);
   }
 });

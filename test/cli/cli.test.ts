@@ -198,7 +198,7 @@ test('the daemon refuses with its own line: 2 for what cannot be right, 1 for th
       'subnets[0]: expected 10.0.0.0/24, the subnet without host bits, got "10.0.0.1/24"',
     ],
     ['network create x --subnet 10.0.0.0/24 --mtu big', 2, 'mtu: expected an integer from 68 to 65521, got "big"'],
-    ['network create x --subnet 10.0.0.0/24 --isolated', 2, 'isolated: not supported in this version'],
+    ['network create x --subnet 10.0.0.0/24 --vlan-protocol 802.1ad', 2, 'vlan_protocol: needs vlan_filtering: true'],
     ['network create x --subnet 172.30.0.0/24', 1, 'subnets[0]: 172.30.0.0/24 overlaps 172.30.0.0/24 of network blue'],
     ['network inspect x', 1, 'no network x'],
     ['network rm x', 1, 'no network x'],
@@ -263,24 +263,34 @@ test('connect, show and disconnect', async (t) => {
   dataplane.fdbEntries.push({
     mac: '02:42:ac:1e:00:02',
     network,
+    vlan: 0,
     port: dataplane.portNamed('c1'),
     ageSeconds: 3.7,
     static: false,
   });
   t.is(
     (await run('show', 'fdb')).out,
-    'MAC                NETWORK  PORT  AGE\n02:42:ac:1e:00:02  blue     c1    3 s\n',
+    'MAC                NETWORK  VLAN  PORT  AGE\n02:42:ac:1e:00:02  blue     -     c1    3 s\n',
   );
-  t.is((await run('show', 'fdb', '--network', 'red')).out, 'MAC  NETWORK  PORT  AGE\n');
-  t.is((await run('show', 'drops')).out, 'received 20, copied by flooding 3, delivered 16\nnothing dropped\n');
+  t.is((await run('show', 'fdb', '--network', 'red')).out, 'MAC  NETWORK  VLAN  PORT  AGE\n');
+  t.is(
+    (await run('show', 'drops')).out,
+    'received 20, made here 1, copied by flooding 3, delivered 17\nnothing dropped\n',
+  );
   dataplane.rxDrops = { runt: 2 };
   t.regex(
     (await run('show', 'drops')).out,
     /\nREASON +RX +TX +MEANING\nrunt +2 +0 +frame shorter than an Ethernet header\n\nPORT +REASON/,
   );
   const ports = (await run('show', 'ports')).out.split('\n');
-  t.is(ports[0], 'PORT  KIND  NETWORK  RX-PACKETS  RX-BYTES  RX-DROPS  TX-PACKETS  TX-BYTES  TX-DROPS');
-  t.is(ports[1], 'c1    tap   blue             10      1000         2           8       800         0');
+  t.is(
+    ports[0],
+    'PORT  KIND  NETWORK  STATE       VLAN  SECURITY  RX-PACKETS  RX-BYTES  RX-DROPS  TX-PACKETS  TX-BYTES  TX-DROPS',
+  );
+  t.is(
+    ports[1],
+    'c1    tap   blue     forwarding  -     strict            10      1000         2           8       800         0',
+  );
   for (const [what, key] of [
     ['ports', 'rxPackets'],
     ['endpoints', 'addresses'],

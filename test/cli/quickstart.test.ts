@@ -62,6 +62,12 @@ function port(id: number, name: string, count: number): PortView {
     txBytes: count * 200,
     rxDrops: { runt: 1, hairpin: 2 },
     txDrops: { tx_queue_full: 3 },
+    learnedMacs: 1,
+    state: 'forwarding',
+    vlan: null,
+    security: 'strict',
+    isolated: false,
+    isolation_group: null,
   };
 }
 

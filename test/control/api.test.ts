@@ -53,6 +53,12 @@ test('networks: create, list, inspect, remove', async (t) => {
     masquerade: true,
     ageing: 300,
     fdb_limit: 16384,
+    fdb_full: 'flood',
+    vlan_filtering: false,
+    vlan_protocol: null,
+    multicast: { snooping: true, querier: true, unregistered: 'flood' },
+    storm_control: { broadcast: 10_000, multicast: 'off', unknown_unicast: 10_000 },
+    loop_protection: { enabled: true, moves: 20, quarantine: 30 },
     uplink: null,
     endpoints: [],
   };
@@ -82,6 +88,14 @@ test('endpoints: connect, list, inspect, disconnect', async (t) => {
     interface: 'eth0',
     addresses: ['172.30.0.2/24', 'fd00:30::2/64'],
     mac: '02:42:ac:1e:00:02',
+    security: 'strict',
+    allowed_addresses: [],
+    macs: [],
+    mac_limit: 1,
+    isolated: false,
+    isolation_group: null,
+    vlan: null,
+    trunk: null,
   };
   t.deepEqual(await ask('POST', '/v1/endpoints', { network: 'blue', netns: '/ns/a' }), [201, view]);
   t.deepEqual(await ask('GET', '/v1/endpoints'), [200, [view]]);
@@ -120,7 +134,7 @@ const REFUSED: readonly (readonly [Method, string, unknown, number, string])[] =
     '/v1/networks',
     { name: 'x', subnets: ['10.0.0.0/24'], foo: 1 },
     400,
-    'foo: unknown key; expected one of subnets, gateways, mtu, internal, isolated, masquerade, ageing, fdb_limit, vxlan',
+    'foo: unknown key; expected one of subnets, gateways, mtu, internal, isolated, masquerade, ageing, fdb_limit, fdb_full, vlan_filtering, vlan_protocol, multicast, storm_control, loop_protection, vxlan',
   ],
   [
     'POST',
@@ -132,9 +146,9 @@ const REFUSED: readonly (readonly [Method, string, unknown, number, string])[] =
   [
     'POST',
     '/v1/networks',
-    { name: 'x', subnets: ['10.0.0.0/24'], isolated: true },
+    { name: 'x', subnets: ['10.0.0.0/24'], vxlan: { vni: 1, local: '10.9.0.1', remotes: [] } },
     400,
-    'isolated: not supported in this version',
+    'vxlan: not supported in this version',
   ],
   [
     'POST',
@@ -278,6 +292,7 @@ test('tables speak of names', async (t) => {
   dataplane.fdbEntries.push({
     mac: '02:42:ac:1e:00:02',
     network,
+    vlan: 0,
     port: dataplane.portNamed('a'),
     ageSeconds: 3,
     static: false,
@@ -285,7 +300,7 @@ test('tables speak of names', async (t) => {
   dataplane.rxDrops = { runt: 2, no_destination: 5 };
   dataplane.txDrops = { tx_queue_full: 1 };
   t.like((await ask('GET', '/v1/ports'))[1][0], { name: 'a', kind: 'tap', network: 'blue', rxPackets: 10 });
-  const entry = { mac: '02:42:ac:1e:00:02', network: 'blue', port: 'a', ageSeconds: 3, static: false };
+  const entry = { mac: '02:42:ac:1e:00:02', network: 'blue', vlan: null, port: 'a', ageSeconds: 3, static: false };
   t.deepEqual(await ask('GET', '/v1/fdb'), [200, [entry]]);
   t.deepEqual(await ask('GET', '/v1/fdb?network=red'), [200, []]);
   const drops = [
@@ -295,7 +310,7 @@ test('tables speak of names', async (t) => {
   ];
   t.deepEqual(await ask('GET', '/v1/drops'), [
     200,
-    { received: 20, copies: 3, delivered: 16, drops, ports: [{ port: 'a', network: 'blue', drops }] },
+    { received: 20, originated: 1, copies: 3, delivered: 17, drops, ports: [{ port: 'a', network: 'blue', drops }] },
   ]);
   t.like((await ask('GET', '/v1/status'))[1], {
     engine: 'epoll',

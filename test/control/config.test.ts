@@ -20,13 +20,18 @@ const network = (body: string): string => `version: 1\nnetworks: { blue: { ${bod
 const endpoint = (body: string): string => `${BLUE}endpoints: { a: { network: blue, netns: /run/netns/a, ${body} } }\n`;
 const two = (a: string, b: string): string =>
   `${BLUE}endpoints: { a: { network: blue, ${a} }, b: { network: blue, ${b} } }\n`;
+const vlanEndpoint = (body: string): string =>
+  `version: 1\nnetworks: { lan: { subnets: [10.0.0.0/24], vlan_filtering: true } }\nendpoints: { a: { network: lan, netns: /a, ${body} } }\n`;
+const mirrors = (body: string): string =>
+  `${BLUE}endpoints: { a: { network: blue, netns: /a }, b: { network: blue, netns: /b }, c: { network: blue, netns: /c } }\nmirrors: { ${body} }\n`;
 const uplink = (body: string): string => `${BLUE}uplink: { ${body} }\n`;
 
 const NAME =
   'expected a name of letters, digits, "_", "." and "-" that begins with a letter or digit, 128 characters at most';
 const INTERFACE = 'expected an interface name of 1 to 15 characters without spaces or any of /:%#\'"\\';
 const PUBLISH = 'expected a published port such as "8080:80", "10.77.0.1:5201:5201/tcp" or "6000-6010:6000-6010/udp"';
-const NETWORK_KEYS = 'expected one of subnets, gateways, mtu, internal, isolated, masquerade, ageing, fdb_limit, vxlan';
+const NETWORK_KEYS =
+  'expected one of subnets, gateways, mtu, internal, isolated, masquerade, ageing, fdb_limit, fdb_full, vlan_filtering, vlan_protocol, multicast, storm_control, loop_protection, vxlan';
 
 /** What is wrong, the input, and the exact line behind the file's name. */
 const BAD: readonly (readonly [string, string, string])[] = [
@@ -41,7 +46,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'unknown key',
     'version: 1\nfoo: 1',
-    'foo: unknown key; expected one of version, uplink, networks, endpoints, services, policy',
+    'foo: unknown key; expected one of version, uplink, networks, endpoints, mirrors, services, policy',
   ],
   [
     'not YAML',
@@ -389,7 +394,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'uplink key of another mode',
     uplink('device: up0, mode: bridged, network: blue, addresses: []'),
-    'uplink.addresses: unknown key; expected one of device, mode, network, vlan',
+    'uplink.addresses: unknown key; expected one of device, mode, network, vlan, trunk, mac_limit, storm_control, multicast',
   ],
   [
     'uplink address',
@@ -409,8 +414,288 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'uplink vlan',
     uplink('device: up0, mode: bridged, network: blue, vlan: 4095'),
-    'uplink.vlan: expected an integer from 1 to 4094, got 4095',
+    'uplink.vlan: VLAN out of range: 4095 is reserved; expected an integer from 1 to 4094, got 4095',
   ],
+  // VLANs.
+  ...(
+    [
+      [0, 'VLAN out of range: 0 is a priority tag without a VLAN; expected an integer from 1 to 4094, got 0'],
+      [4095, 'VLAN out of range: 4095 is reserved; expected an integer from 1 to 4094, got 4095'],
+      [5000, 'VLAN out of range: expected an integer from 1 to 4094, got 5000'],
+      [-1, 'VLAN out of range: expected an integer from 1 to 4094, got -1'],
+      [1.5, 'expected an integer from 1 to 4094, got 1.5'],
+      ['red', 'expected a VLAN, an integer from 1 to 4094, got "red"'],
+    ] as const
+  ).flatMap(([vlan, message]): [string, string, string][] => [
+    [`vlan ${vlan}`, vlanEndpoint(`vlan: ${vlan}`), `endpoints.a.vlan: ${message}`],
+    [
+      `native ${vlan}`,
+      vlanEndpoint(`trunk: { native: ${vlan}, allowed: [9] }`),
+      `endpoints.a.trunk.native: ${message}`,
+    ],
+  ]),
+  [
+    'trunk VLAN 4095',
+    vlanEndpoint('trunk: { allowed: [1, 4095] }'),
+    'endpoints.a.trunk.allowed[1]: VLAN out of range: 4095 is reserved; expected an integer from 1 to 4094, got 4095',
+  ],
+  [
+    'trunk range from 0',
+    vlanEndpoint('trunk: { allowed: [0-9] }'),
+    'endpoints.a.trunk.allowed[0]: VLAN out of range: 0 is a priority tag without a VLAN; expected an integer from 1 to 4094, got "0-9"',
+  ],
+  [
+    'trunk range to 4096',
+    vlanEndpoint('trunk: { allowed: [10-4096] }'),
+    'endpoints.a.trunk.allowed[0]: VLAN out of range: expected an integer from 1 to 4094, got "10-4096"',
+  ],
+  [
+    'trunk range reversed',
+    vlanEndpoint('trunk: { allowed: [20-10] }'),
+    'endpoints.a.trunk.allowed[0]: expected the lower end of the range first, "10-20", got "20-10"',
+  ],
+  [
+    'trunk range in words',
+    vlanEndpoint('trunk: { allowed: [all] }'),
+    'endpoints.a.trunk.allowed[0]: expected a VLAN or a range such as "10-20", got "all"',
+  ],
+  [
+    'trunk overlap',
+    vlanEndpoint('trunk: { allowed: [5, 10-20, "15-30"] }'),
+    'endpoints.a.trunk.allowed[2]: 15-30 overlaps 10-20',
+  ],
+  ['trunk twice', vlanEndpoint('trunk: { allowed: [5, 5] }'), 'endpoints.a.trunk.allowed[1]: 5 overlaps 5'],
+  [
+    'trunk empty',
+    vlanEndpoint('trunk: { allowed: [] }'),
+    'endpoints.a.trunk.allowed: expected at least one entry in the list of VLANs, got an empty list',
+  ],
+  [
+    'trunk without a list',
+    vlanEndpoint('trunk: { native: 4 }'),
+    'endpoints.a.trunk.allowed: missing; expected a list of VLANs',
+  ],
+  [
+    'trunk a number',
+    vlanEndpoint('trunk: 4'),
+    'endpoints.a.trunk: expected a trunk: a mapping with allowed, and native where wanted, got 4',
+  ],
+  [
+    'vlan and trunk',
+    vlanEndpoint('vlan: 4, trunk: { allowed: [4] }'),
+    'endpoints.a.trunk: expected either vlan or trunk, got both',
+  ],
+  [
+    'uplink vlan and trunk',
+    uplink('device: up0, mode: bridged, network: blue, vlan: 4, trunk: { allowed: [4] }'),
+    'uplink.trunk: expected either vlan or trunk, got both',
+  ],
+  [
+    'vlan without filtering',
+    endpoint('vlan: 4'),
+    'endpoints.a.vlan: network blue tells no VLANs apart; set its vlan_filtering: true',
+  ],
+  [
+    'trunk without filtering',
+    endpoint('trunk: { allowed: [4] }'),
+    'endpoints.a.trunk: network blue tells no VLANs apart; set its vlan_filtering: true',
+  ],
+  [
+    'uplink trunk without filtering',
+    uplink('device: up0, mode: bridged, network: blue, trunk: { allowed: [4] }'),
+    'uplink.trunk: network blue tells no VLANs apart; set its vlan_filtering: true',
+  ],
+  [
+    'vlan_protocol without filtering',
+    network('subnets: [10.0.0.0/24], vlan_protocol: 802.1ad'),
+    'networks.blue.vlan_protocol: needs vlan_filtering: true',
+  ],
+  [
+    'vlan_protocol',
+    network('subnets: [10.0.0.0/24], vlan_filtering: true, vlan_protocol: isl'),
+    'networks.blue.vlan_protocol: expected one of 802.1q, 802.1ad, got "isl"',
+  ],
+  ...['isolated: true', 'isolation_group: g'].map((key): [string, string, string] => [
+    `trunk, ${key}`,
+    vlanEndpoint(`trunk: { allowed: [4] }, ${key}`),
+    'endpoints.a.trunk: an isolated endpoint cannot have a trunk; give it a vlan, or set isolated: false',
+  ]),
+  [
+    'trunk in an isolated network',
+    `version: 1
+networks: { blue: { subnets: [10.0.0.0/24], vlan_filtering: true, isolated: true } }
+endpoints: { a: { network: blue, netns: /a, trunk: { allowed: [4] } } }`,
+    'endpoints.a.trunk: an isolated endpoint cannot have a trunk; give it a vlan, or set isolated: false',
+  ],
+  // Isolation and security.
+  [
+    'group of one that is not isolated',
+    endpoint('isolated: false, isolation_group: g'),
+    'endpoints.a.isolation_group: a member of an isolation group is isolated; leave out isolated: false',
+  ],
+  ['security', endpoint('security: lax'), 'endpoints.a.security: expected one of strict, mac, off, got "lax"'],
+  [
+    'allowed host bits',
+    endpoint('allowed_addresses: [10.8.0.1/24]'),
+    'endpoints.a.allowed_addresses[0]: expected 10.8.0.0/24, the prefix without host bits, got "10.8.0.1/24"',
+  ],
+  [
+    'allowed multicast',
+    endpoint('allowed_addresses: ["ff02::/16"]'),
+    'endpoints.a.allowed_addresses[0]: expected an address or a prefix such as 10.8.0.0/24, no multicast, got "ff02::/16"',
+  ],
+  [
+    'allowed in words',
+    endpoint('allowed_addresses: [any]'),
+    'endpoints.a.allowed_addresses[0]: expected an address or a prefix such as 10.8.0.0/24, got "any"',
+  ],
+  [
+    'allowed gateway',
+    endpoint('allowed_addresses: [172.30.0.1/32]'),
+    'endpoints.a.allowed_addresses[0]: 172.30.0.1 is the gateway address of network blue',
+  ],
+  [
+    "allowed another's",
+    two('netns: /a, addresses: [172.30.0.5]', 'netns: /b, allowed_addresses: [172.30.0.5]'),
+    'endpoints.b.allowed_addresses[0]: 172.30.0.5 is already an address of endpoint a',
+  ],
+  [
+    'address that another may use',
+    two('netns: /a, allowed_addresses: [172.30.0.5]', 'netns: /b, addresses: [172.30.0.5]'),
+    'endpoints.b.addresses[0]: 172.30.0.5 is already one of the allowed_addresses of endpoint a',
+  ],
+  [
+    'macs syntax',
+    endpoint('macs: [x]'),
+    'endpoints.a.macs[0]: expected a MAC address such as 02:42:ac:1e:00:02, got "x"',
+  ],
+  [
+    'macs group address',
+    endpoint('macs: [33:33:00:00:00:01]'),
+    'endpoints.a.macs[0]: expected a unicast MAC address (first octet even, not all zero), got "33:33:00:00:00:01"',
+  ],
+  [
+    "macs another's mac",
+    two('netns: /a, mac: 02:00:00:00:00:0a', 'netns: /b, macs: [02:00:00:00:00:0A]'),
+    'endpoints.b.macs[0]: 02:00:00:00:00:0a is already the MAC of endpoint a',
+  ],
+  [
+    "mac one of another's macs",
+    two('netns: /a, macs: [02:00:00:00:00:0a]', 'netns: /b, mac: 02:00:00:00:00:0a'),
+    'endpoints.b.mac: 02:00:00:00:00:0a is already one of the macs of endpoint a',
+  ],
+  [
+    'macs twice',
+    endpoint('macs: [02:00:00:00:00:0a, 02:00:00:00:00:0a]'),
+    'endpoints.a.macs[1]: 02:00:00:00:00:0a is already one of the macs of endpoint a',
+  ],
+  [
+    'mac_limit below what is given',
+    endpoint('macs: [02:00:00:00:00:0a], mac_limit: 1'),
+    'endpoints.a.mac_limit: expected at least 2, for its own MAC and those of macs, got 1',
+  ],
+  ['mac_limit', endpoint('mac_limit: 0'), 'endpoints.a.mac_limit: expected an integer from 1 to 1048576, got 0'],
+  // Multicast, storms, loops.
+  ...['0', '1000001', '1.5', 'no', 'true'].map((rate): [string, string, string] => [
+    `storm rate ${rate}`,
+    endpoint(`storm_control: { broadcast: ${rate} }`),
+    `endpoints.a.storm_control.broadcast: expected off or an integer from 1 to 1000000, got ${rate === 'no' ? '"no"' : rate}`,
+  ]),
+  [
+    'storm kind',
+    endpoint('storm_control: { unicast: 5 }'),
+    'endpoints.a.storm_control.unicast: unknown key; expected one of broadcast, multicast, unknown_unicast',
+  ],
+  [
+    'unregistered without snooping',
+    network('subnets: [10.0.0.0/24], multicast: { snooping: false, unregistered: drop }'),
+    'networks.blue.multicast.unregistered: drop needs snooping: true',
+  ],
+  [
+    'multicast router',
+    endpoint('multicast: { router: maybe }'),
+    'endpoints.a.multicast.router: expected one of auto, always, never, got "maybe"',
+  ],
+  [
+    'loop moves',
+    network('subnets: [10.0.0.0/24], loop_protection: { moves: 1 }'),
+    'networks.blue.loop_protection.moves: expected an integer from 2 to 10000, got 1',
+  ],
+  [
+    'loop quarantine',
+    network('subnets: [10.0.0.0/24], loop_protection: { quarantine: 0 }'),
+    'networks.blue.loop_protection.quarantine: expected an integer from 1 to 86400, got 0',
+  ],
+  [
+    'fdb_full',
+    network('subnets: [10.0.0.0/24], fdb_full: forget'),
+    'networks.blue.fdb_full: expected one of flood, drop, got "forget"',
+  ],
+  // Mirrors.
+  ['mirror to nobody', mirrors('m: { from: { endpoint: a } }'), `mirrors.m.to: missing; ${NAME}`],
+  [
+    'mirror from nothing',
+    mirrors('m: { from: {}, to: b }'),
+    'mirrors.m.from: expected exactly one of network, endpoint, uplink',
+  ],
+  [
+    'mirror from two',
+    mirrors('m: { from: { endpoint: a, network: blue }, to: b }'),
+    'mirrors.m.from: expected exactly one of network, endpoint, uplink',
+  ],
+  [
+    'mirror of no uplink',
+    mirrors('m: { from: { uplink: true }, to: b }'),
+    'mirrors.m.from.uplink: no uplink is configured',
+  ],
+  [
+    'mirror without uplink',
+    mirrors('m: { from: { uplink: false }, to: b }'),
+    'mirrors.m.from.uplink: expected true, got false',
+  ],
+  [
+    'mirror of an unknown endpoint',
+    mirrors('m: { from: { endpoint: x }, to: b }'),
+    'mirrors.m.from.endpoint: expected the name of an endpoint, got "x"',
+  ],
+  [
+    'mirror of an unknown network',
+    mirrors('m: { from: { network: red }, to: b }'),
+    'mirrors.m.from.network: expected the name of a network, got "red"',
+  ],
+  [
+    'mirror to an unknown endpoint',
+    mirrors('m: { from: { endpoint: a }, to: x }'),
+    'mirrors.m.to: expected the name of an endpoint, got "x"',
+  ],
+  [
+    'mirror to itself',
+    mirrors('m: { from: { endpoint: a }, to: a }'),
+    'mirrors.m.to: expected another endpoint than the one that it copies, got "a"',
+  ],
+  [
+    'mirror direction',
+    mirrors('m: { from: { endpoint: a }, to: b, direction: up }'),
+    'mirrors.m.direction: expected one of both, in, out, got "up"',
+  ],
+  [
+    'mirrors in a circle',
+    mirrors('m: { from: { endpoint: a }, to: b }, n: { from: { endpoint: b }, to: a }'),
+    'mirrors.n.to: copies would go round in a circle with mirror m',
+  ],
+  [
+    'three mirrors in a circle',
+    mirrors(
+      'm: { from: { endpoint: a }, to: b }, n: { from: { endpoint: b }, to: c }, o: { from: { endpoint: c }, to: a }',
+    ),
+    'mirrors.o.to: copies would go round in a circle with mirrors m, n',
+  ],
+  [
+    'mirrors in a circle through a network',
+    mirrors('m: { from: { network: blue }, to: b }, n: { from: { endpoint: b }, to: c }'),
+    'mirrors.n.to: copies would go round in a circle with mirror m',
+  ],
+  ['two mirrors of one name', `${BLUE}mirrors:\n  m: {}\n  m: {}`, 'mirrors.m: key given twice, in lines 4 and 5'],
   // Services and policy: validated before they are refused.
   [
     'service listen',
@@ -459,12 +744,6 @@ const BAD: readonly (readonly [string, string, string])[] = [
     'uplink.mode: own: not supported in this version',
   ],
   ['shared', uplink('device: up0, mode: shared'), 'uplink.mode: shared: not supported in this version'],
-  ['vlan', uplink('device: up0, mode: bridged, network: blue, vlan: 7'), 'uplink.vlan: not supported in this version'],
-  [
-    'isolated',
-    network('subnets: [10.0.0.0/24], isolated: true'),
-    'networks.blue.isolated: not supported in this version',
-  ],
   [
     'vxlan',
     network('subnets: [10.0.0.0/24], vxlan: { vni: 42, local: 10.77.0.1, remotes: [10.77.0.2], port: 4789 }'),
@@ -523,6 +802,11 @@ uplink: { device: up0, mode: bridged, network: red }
     masquerade: false,
     ageing: 300,
     fdb_limit: 16384,
+    fdb_full: 'flood',
+    vlan_filtering: false,
+    multicast: { snooping: true, querier: true, unregistered: 'flood' },
+    storm_control: { broadcast: 10_000, multicast: 'off', unknown_unicast: 10_000 },
+    loop_protection: { enabled: true, moves: 20, quarantine: 30 },
   });
   t.like(config.networks.get('red'), { gateways: ['10.0.0.9'], mtu: 9000, ageing: 10, fdb_limit: 5 });
   t.deepEqual([...config.endpoints.keys()], ['b', 'a']);
@@ -532,10 +816,21 @@ uplink: { device: up0, mode: bridged, network: red }
     interface: 'eth0',
     addresses: ['fd00:30::5'],
     mac: '02:42:ac:1e:00:02',
+    security: 'strict',
+    allowed_addresses: [],
+    macs: [],
+    storm_control: {},
+    multicast: { router: 'auto', fast_leave: true },
     publish: [],
   });
   t.like(config.endpoints.get('a'), { container: 'web.1', interface: 'net0', addresses: [] });
-  t.deepEqual(config.uplink, { device: 'up0', mode: 'bridged', network: 'red' });
+  t.deepEqual(config.uplink, {
+    device: 'up0',
+    mode: 'bridged',
+    network: 'red',
+    storm_control: {},
+    multicast: { router: 'auto', fast_leave: false },
+  });
 });
 
 test('the same MAC in two networks is two interfaces of one host, and accepted', (t) => {
@@ -569,7 +864,7 @@ test('a file that is not UTF-8 says so, wherever the odd byte is', async (t) => 
   await t.notThrowsAsync(loadConfiguration(file));
 });
 
-for (const name of ['quickstart', 'two-namespaces', 'bridged-uplink']) {
+for (const name of ['quickstart', 'two-namespaces', 'bridged-uplink', 'vlan', 'isolation']) {
   test(`examples/${name}.yaml is valid`, async (t) => {
     const file = new URL(`../../../examples/${name}.yaml`, import.meta.url).pathname;
     t.true((await loadConfiguration(file)).networks.size > 0);

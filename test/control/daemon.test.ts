@@ -1,15 +1,11 @@
 import test from 'ava';
-import type { EndpointConfig } from '../../control/config/schema.js';
+import type { z } from 'zod';
+import { type EndpointConfig, endpointSchema } from '../../control/config/schema.js';
 import { TaplineError } from '../../control/errors.js';
 import { config, eventually, leftovers, makeFixture, NETWORKS } from './support/fixture.js';
 
-const endpoint = (part: Partial<EndpointConfig>): EndpointConfig => ({
-  network: 'blue',
-  interface: 'eth0',
-  addresses: [],
-  publish: [],
-  ...part,
-});
+const endpoint = (part: Omit<z.input<typeof endpointSchema>, 'network'> & { network?: string }): EndpointConfig =>
+  endpointSchema.parse({ network: 'blue', ...part });
 
 const TWO = `${NETWORKS}
 endpoints:
@@ -110,7 +106,7 @@ test('errors of connect say which key and what kind', async (t) => {
   system.addNamespace('/ns/a', 'same');
   system.addNamespace('/ns/alias', 'same');
   await daemon.connect('a', endpoint({ netns: '/ns/a', mac: '02:00:00:00:00:01' }));
-  const cases: [string, Partial<EndpointConfig>, string, string][] = [
+  const cases: [string, Parameters<typeof endpoint>[0], string, string][] = [
     ['a', { netns: '/ns/x' }, 'conflict', 'name: endpoint a already exists'],
     ['b', { netns: '/ns/x' }, 'missing', 'netns: expected an existing network namespace, got /ns/x, which is none'],
     [
@@ -159,8 +155,9 @@ test('networks: duplicates and overlaps are conflicts; what is not built is refu
   await t.throwsAsync(daemon.createNetwork('x', make('subnets: [10.0.0.0/24, 172.30.0.128/25]')), {
     message: 'subnets[1]: 172.30.0.128/25 overlaps 172.30.0.0/24 of network blue',
   });
-  await t.throwsAsync(daemon.createNetwork('x', { ...make('subnets: [10.0.0.0/24]'), isolated: true }), {
-    message: 'isolated: not supported in this version',
+  const vxlan = { vni: 1, local: '10.9.0.1', remotes: [], port: 4789 };
+  await t.throwsAsync(daemon.createNetwork('x', { ...make('subnets: [10.0.0.0/24]'), vxlan }), {
+    message: 'vxlan: not supported in this version',
   });
   await daemon.createNetwork('x', make('subnets: [10.0.0.0/24]'));
   await daemon.removeNetwork('x', false);

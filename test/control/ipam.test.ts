@@ -16,7 +16,7 @@ test('addresses go out from the lowest on, after the gateway, one of each subnet
 
 test('what is asked for is kept and only the rest is chosen', (t) => {
   const ipam = make('172.30.0.0/24', 'fd00:30::/64');
-  ipam.reserve('a', ['172.30.0.9'], '02:00:00:00:00:77');
+  ipam.reserve('a', { addresses: ['172.30.0.9'], mac: '02:00:00:00:00:77' });
   t.deepEqual(ipam.complete('a', ['172.30.0.9'], '02:00:00:00:00:77'), {
     addresses: ['172.30.0.9/24', 'fd00:30::2/64'],
     mac: '02:00:00:00:00:77',
@@ -31,21 +31,21 @@ test('a gateway that is configured is not given out, and the first address then 
 
 test('errors name what has the address, and leave nothing reserved', (t) => {
   const ipam = make('172.30.0.0/24');
-  ipam.reserve('a', ['172.30.0.5'], '02:00:00:00:00:01');
-  t.throws(() => ipam.reserve('b', ['172.30.0.6', '172.30.0.5']), {
+  ipam.reserve('a', { addresses: ['172.30.0.5'], mac: '02:00:00:00:00:01' });
+  t.throws(() => ipam.reserve('b', { addresses: ['172.30.0.6', '172.30.0.5'] }), {
     message: 'addresses[1]: 172.30.0.5 is already an address of endpoint a',
   });
-  t.throws(() => ipam.reserve('b', ['172.30.0.1']), {
+  t.throws(() => ipam.reserve('b', { addresses: ['172.30.0.1'] }), {
     message: 'addresses[0]: 172.30.0.1 is the gateway address of network blue',
   });
-  t.throws(() => ipam.reserve('b', ['172.30.0.255']), {
+  t.throws(() => ipam.reserve('b', { addresses: ['172.30.0.255'] }), {
     message: 'addresses[0]: expected a host address of network blue, got 172.30.0.255',
   });
-  t.throws(() => ipam.reserve('b', ['172.30.0.6'], '02:00:00:00:00:01'), {
+  t.throws(() => ipam.reserve('b', { addresses: ['172.30.0.6'], mac: '02:00:00:00:00:01' }), {
     message: 'mac: 02:00:00:00:00:01 is already the MAC of endpoint a',
   });
   t.false(ipam.holds('b'));
-  t.notThrows(() => ipam.reserve('c', ['172.30.0.6']));
+  t.notThrows(() => ipam.reserve('c', { addresses: ['172.30.0.6'] }));
 });
 
 test('a full subnet says so and gives back the other one', (t) => {
@@ -59,7 +59,7 @@ test('a full subnet says so and gives back the other one', (t) => {
 
 test('a derived MAC that somebody asked for is not given twice', (t) => {
   const ipam = make('172.30.0.0/24');
-  ipam.reserve('a', ['172.30.0.200'], '02:42:ac:1e:00:02');
+  ipam.reserve('a', { addresses: ['172.30.0.200'], mac: '02:42:ac:1e:00:02' });
   const { addresses, mac } = ipam.complete('b', []);
   t.deepEqual(addresses, ['172.30.0.2/24']);
   t.not(mac, '02:42:ac:1e:00:02');

@@ -5,11 +5,16 @@ import type {
   CapturedFrame,
   CaptureFilter,
   Dataplane,
+  DataplaneEvent,
   DataplaneStatus,
   FdbEntry,
+  FdbFlush,
+  MdbEntry,
+  MirrorSpec,
   NetworkSpec,
   PortCounters,
   PortSpec,
+  StaticEntry,
   Totals,
 } from '../../../control/types.js';
 
@@ -42,6 +47,11 @@ export class DataplaneDouble implements Dataplane {
   readonly captures: CaptureDouble[] = [];
   readonly watched = new Map<number, () => void>();
   readonly fdbEntries: FdbEntry[] = [];
+  readonly mdbEntries: MdbEntry[] = [];
+  readonly flushes: FdbFlush[] = [];
+  readonly mirrors = new Map<number, MirrorSpec>();
+  /** Numbers of ports. */
+  readonly quarantined: number[] = [];
   rxDrops: Record<string, number> = {};
   txDrops: Record<string, number> = {};
   stopped = false;
@@ -51,6 +61,7 @@ export class DataplaneDouble implements Dataplane {
   beforeAnswer: (port: number) => Promise<void> | void = () => {};
   #next = 1;
   #portDown: (port: number, error: string) => void = () => {};
+  #event: (event: DataplaneEvent) => void = () => {};
 
   #mayFail(call: string): void {
     if (this.failing.has(call)) throw new Error(`EIO ${call} told to fail`);
@@ -81,6 +92,13 @@ export class DataplaneDouble implements Dataplane {
 
   async removePort(port: number): Promise<void> {
     if (!this.livePorts.delete(port)) throw new Error(`ENOENT port ${port}`);
+    for (const [id, { fromPort, to }] of this.mirrors) if (fromPort === port || to === port) this.mirrors.delete(id);
+    this.#forget((entry) => entry.port === port);
+  }
+
+  #forget(doomed: (entry: FdbEntry) => boolean): void {
+    const kept = this.fdbEntries.filter((entry) => !doomed(entry));
+    this.fdbEntries.splice(0, this.fdbEntries.length, ...kept);
   }
 
   portNamed(name: string): number {
@@ -100,15 +118,67 @@ export class DataplaneDouble implements Dataplane {
       txBytes: 800,
       rxDrops: this.rxDrops,
       txDrops: this.txDrops,
+      learnedMacs: 1,
+      state: this.quarantined.includes(id) ? 'quarantined' : 'forwarding',
     }));
   }
 
   totals(): Totals {
-    return { rxPackets: 20, copies: 3, txPackets: 16, rxDrops: this.rxDrops, txDrops: this.txDrops };
+    return { rxPackets: 20, originated: 1, copies: 3, txPackets: 17, rxDrops: this.rxDrops, txDrops: this.txDrops };
   }
 
   async fdb(): Promise<FdbEntry[]> {
     return this.fdbEntries;
+  }
+
+  async addStaticEntry(entry: StaticEntry, port: number): Promise<void> {
+    this.#mayFail('addStaticEntry');
+    if (!this.livePorts.has(port)) throw new Error(`ENOENT port ${port}`);
+    this.fdbEntries.push({ ...entry, port, ageSeconds: 0, static: true });
+  }
+
+  async removeEntry({ network, vlan, mac }: StaticEntry): Promise<boolean> {
+    const before = this.fdbEntries.length;
+    this.#forget((entry) => entry.network === network && entry.vlan === vlan && entry.mac === mac);
+    return this.fdbEntries.length < before;
+  }
+
+  async flushFdb(what: FdbFlush): Promise<void> {
+    this.flushes.push(what);
+  }
+
+  async mdb(): Promise<MdbEntry[]> {
+    return this.mdbEntries;
+  }
+
+  async addMirror(spec: MirrorSpec): Promise<number> {
+    this.#mayFail('addMirror');
+    const id = this.#next++;
+    this.mirrors.set(id, spec);
+    return id;
+  }
+
+  async removeMirror(mirror: number): Promise<void> {
+    if (!this.mirrors.delete(mirror)) throw new Error(`ENOENT mirror ${mirror}`);
+  }
+
+  onEvent(callback: (event: DataplaneEvent) => void): void {
+    this.#event = callback;
+  }
+
+  /** Something happened: a MAC moved unless `part` says otherwise. */
+  happen(part: Partial<DataplaneEvent>): void {
+    this.#event({
+      time: Date.UTC(2026, 0, 31, 12),
+      kind: 'mac-moved',
+      network: 0,
+      vlan: 0,
+      port: 0,
+      fromPort: 0,
+      mac: '',
+      count: 0,
+      ...part,
+    });
   }
 
   async status(): Promise<DataplaneStatus> {
@@ -120,6 +190,8 @@ export class DataplaneDouble implements Dataplane {
       fdbEntries: this.fdbEntries.length,
       fdbCapacity: 1000,
       fdbFull: 0,
+      fdbMoves: 4,
+      quarantined: this.quarantined,
       workerRestarts: 0,
     };
   }
