@@ -1,0 +1,164 @@
+/**
+ * The frames that a querier sends: IGMPv3 (RFC 3376, 4.1) and MLDv2 queries (RFC 3810, 5.1) without sources. Hosts of older versions read
+ * the first part of them, the fields that their own version has.
+ */
+
+import { sumBytes } from '../packet/checksum.js';
+import type { Packet } from '../packet/packet.js';
+import {
+  ETHERNET_DESTINATION,
+  ETHERNET_HEADER_LENGTH,
+  ETHERNET_SOURCE,
+  ETHERNET_TYPE,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+  setMac,
+} from '../wire/ethernet.js';
+import { IGMP_V3_QUERY_LENGTH, type QueryFields, writeIgmpQuery } from '../wire/igmp.js';
+import {
+  IPV4_CHECKSUM,
+  IPV4_DESTINATION,
+  IPV4_FRAGMENT,
+  IPV4_HEADER_LENGTH,
+  IPV4_IDENTIFICATION,
+  IPV4_PROTOCOL,
+  IPV4_SOURCE,
+  IPV4_TOTAL_LENGTH,
+  IPV4_TTL,
+  IPV4_VERSION_IHL,
+} from '../wire/ipv4.js';
+import {
+  IPV6_DESTINATION,
+  IPV6_HEADER_LENGTH,
+  IPV6_HOP_BY_HOP,
+  IPV6_HOP_LIMIT,
+  IPV6_NEXT_HEADER,
+  IPV6_PAYLOAD_LENGTH,
+  IPV6_SOURCE,
+  IPV6_VERSION,
+} from '../wire/ipv6.js';
+import { MLD_GROUP, MLD_HOP_BY_HOP_LENGTH, MLD_V2_QUERY_LENGTH, writeMldHopByHop, writeMldQuery } from '../wire/mld.js';
+import { PROTOCOL_IGMP } from '../wire/multicast-router.js';
+
+/** What queries say of the querier's timers (RFC 3376, 8.1 and 8.2); see querier.ts. */
+export const ROBUSTNESS = 2;
+/** Seconds. */
+export const QUERY_INTERVAL = 125;
+
+/** General queries, in the wire's units: one for all hosts at leisure, one for what is behind a new port, and those after a leave. */
+export const IGMP_GENERAL: QueryFields = { maxResponse: 100, robustness: ROBUSTNESS, interval: QUERY_INTERVAL };
+export const IGMP_QUICK: QueryFields = { maxResponse: 10, robustness: ROBUSTNESS, interval: QUERY_INTERVAL };
+export const MLD_GENERAL: QueryFields = { maxResponse: 10_000, robustness: ROBUSTNESS, interval: QUERY_INTERVAL };
+export const MLD_QUICK: QueryFields = { maxResponse: 1000, robustness: ROBUSTNESS, interval: QUERY_INTERVAL };
+
+/** fe80::/64, the only link-local prefix in use, and the first half of our interface identifiers. */
+export const LINK_LOCAL = 0xfe800000 | 0;
+export const OWN_IDENTIFIER = 0xfeff0000 | 0;
+
+/** Shortest frame without FCS (IEEE 802.3-2022, 3.2.8). */
+const MINIMUM_FRAME = 60;
+const IGMP_IPV4_HEADER_LENGTH = IPV4_HEADER_LENGTH + 4;
+/** Version 4, six words of header, precedence "internetwork control" (RFC 3376, 4). */
+const IGMP_IPV4_FIRST = 0x46c0;
+/** Router Alert (RFC 2113). */
+const ROUTER_ALERT = 0x94040000 | 0;
+const IPV6_FIRST = 0x60000000;
+/** First two octets of the MACs of IPv4 and IPv6 groups (RFC 1112, 6.4; RFC 2464, 7), and the third of IPv4's. */
+export const IPV4_GROUP_MAC_HIGH = 0x0100;
+export const IPV4_GROUP_MAC_LOW = 0x5e000000;
+export const IPV6_GROUP_MAC_HIGH = 0x3333;
+/** 224.0.0.1 and ff02::1, to which general queries go. */
+const IPV4_ALL_HOSTS = 0xe0000001 | 0;
+const IPV6_ALL_NODES_FIRST = 0xff020000 | 0;
+
+/** The last four octets of the MAC of an IPv4 group. */
+export function ipv4GroupMacLow(group: number): number {
+  return IPV4_GROUP_MAC_LOW | (group & 0x7fffff);
+}
+
+/**
+ * Writes an IGMPv3 query at `packet.start` and sets the length.
+ * @param high source MAC, with `low`
+ * @param group 0: general
+ */
+export function writeIgmpQueryFrame(
+  view: DataView,
+  packet: Packet,
+  high: number,
+  low: number,
+  group: number,
+  fields: QueryFields,
+): void {
+  const to = group === 0 ? IPV4_ALL_HOSTS : group;
+  const start = packet.start;
+  writeEthernet(view, start, IPV4_GROUP_MAC_HIGH, ipv4GroupMacLow(to), high, low, ETHERTYPE_IPV4);
+  const l3 = start + ETHERNET_HEADER_LENGTH;
+  view.setUint16(l3 + IPV4_VERSION_IHL, IGMP_IPV4_FIRST);
+  view.setUint16(l3 + IPV4_TOTAL_LENGTH, IGMP_IPV4_HEADER_LENGTH + IGMP_V3_QUERY_LENGTH);
+  view.setUint16(l3 + IPV4_IDENTIFICATION, 0);
+  view.setUint16(l3 + IPV4_FRAGMENT, 0);
+  view.setUint8(l3 + IPV4_TTL, 1);
+  view.setUint8(l3 + IPV4_PROTOCOL, PROTOCOL_IGMP);
+  view.setUint16(l3 + IPV4_CHECKSUM, 0);
+  view.setInt32(l3 + IPV4_SOURCE, 0);
+  view.setInt32(l3 + IPV4_DESTINATION, to);
+  view.setInt32(l3 + IPV4_HEADER_LENGTH, ROUTER_ALERT);
+  view.setUint16(l3 + IPV4_CHECKSUM, ~sumBytes(view, l3, IGMP_IPV4_HEADER_LENGTH) & 0xffff);
+  const l4 = l3 + IGMP_IPV4_HEADER_LENGTH;
+  writeIgmpQuery(view, l4, group, fields);
+  for (let pad = l4 + IGMP_V3_QUERY_LENGTH; pad < start + MINIMUM_FRAME; pad++) view.setUint8(pad, 0);
+  packet.length = MINIMUM_FRAME;
+}
+
+/**
+ * Writes an MLDv2 query at `packet.start` and sets the length. The group is four words, all 0: general.
+ * @param high source MAC, with `low`; the source address follows from it
+ */
+export function writeMldQueryFrame(
+  view: DataView,
+  packet: Packet,
+  high: number,
+  low: number,
+  a: number,
+  b: number,
+  c: number,
+  d: number,
+  fields: QueryFields,
+): void {
+  const start = packet.start;
+  const l3 = start + ETHERNET_HEADER_LENGTH;
+  const l4 = l3 + IPV6_HEADER_LENGTH + MLD_HOP_BY_HOP_LENGTH;
+  writeEthernet(view, start, IPV6_GROUP_MAC_HIGH, a === 0 ? 1 : d, high, low, ETHERTYPE_IPV6);
+  view.setInt32(l3 + IPV6_VERSION, IPV6_FIRST);
+  view.setUint16(l3 + IPV6_PAYLOAD_LENGTH, MLD_HOP_BY_HOP_LENGTH + MLD_V2_QUERY_LENGTH);
+  view.setUint8(l3 + IPV6_NEXT_HEADER, IPV6_HOP_BY_HOP);
+  view.setUint8(l3 + IPV6_HOP_LIMIT, 1);
+  writeAddress(view, l3 + IPV6_SOURCE, LINK_LOCAL, 0, OWN_IDENTIFIER | high, low);
+  if (a === 0) writeAddress(view, l3 + IPV6_DESTINATION, IPV6_ALL_NODES_FIRST, 0, 0, 1);
+  else writeAddress(view, l3 + IPV6_DESTINATION, a, b, c, d);
+  writeMldHopByHop(view, l3 + IPV6_HEADER_LENGTH);
+  writeAddress(view, l4 + MLD_GROUP, a, b, c, d);
+  writeMldQuery(view, l3, l4, fields);
+  packet.length = l4 + MLD_V2_QUERY_LENGTH - start;
+}
+
+function writeAddress(view: DataView, at: number, a: number, b: number, c: number, d: number): void {
+  view.setInt32(at, a);
+  view.setInt32(at + 4, b);
+  view.setInt32(at + 8, c);
+  view.setInt32(at + 12, d);
+}
+
+function writeEthernet(
+  view: DataView,
+  at: number,
+  toHigh: number,
+  toLow: number,
+  high: number,
+  low: number,
+  etherType: number,
+): void {
+  setMac(view, at + ETHERNET_DESTINATION, toHigh, toLow);
+  setMac(view, at + ETHERNET_SOURCE, high, low);
+  view.setUint16(at + ETHERNET_TYPE, etherType);
+}
