@@ -21,6 +21,8 @@ export const ARP_HARDWARE_IEEE802 = 6;
 
 export const ARP_REQUEST = 1;
 export const ARP_REPLY = 2;
+/** "Who am I": RARP (RFC 903), the same layout under an EtherType of its own. */
+export const RARP_REQUEST = 3;
 
 export function arpOperation(view: DataView, at: number): number {
   return view.getUint16(at + ARP_OPERATION);

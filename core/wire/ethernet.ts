@@ -14,7 +14,21 @@ export const ETHERNET_HEADER_LENGTH = 14;
 export const ETHERTYPE_MINIMUM = 0x0600;
 export const ETHERTYPE_IPV4 = 0x0800;
 export const ETHERTYPE_ARP = 0x0806;
+export const ETHERTYPE_RARP = 0x8035;
 export const ETHERTYPE_IPV6 = 0x86dd;
+
+/** Protocols between bridges, or between a bridge and its neighbor on the link. */
+export const ETHERTYPE_MSRP = 0x22ea;
+export const ETHERTYPE_MAC_CONTROL = 0x8808;
+export const ETHERTYPE_SLOW_PROTOCOLS = 0x8809;
+export const ETHERTYPE_EAPOL = 0x888e;
+export const ETHERTYPE_LLDP = 0x88cc;
+/** Media redundancy, rings (IEC 62439-2). */
+export const ETHERTYPE_MEDIA_REDUNDANCY = 0x88e3;
+export const ETHERTYPE_MVRP = 0x88f5;
+export const ETHERTYPE_MMRP = 0x88f6;
+/** Connectivity fault management and ring protection (IEEE 802.1Q-2022, 18; ITU-T G.8032). */
+export const ETHERTYPE_CFM = 0x8902;
 
 /** Offset of the last four octets in a MAC address. */
 export const MAC_LOW = 2;

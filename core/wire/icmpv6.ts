@@ -13,6 +13,10 @@ export const ICMPV6_HEADER_LENGTH = 8;
 
 export const ICMPV6_ECHO_REQUEST = 128;
 export const ICMPV6_ECHO_REPLY = 129;
+/** Multicast listener discovery (RFC 2710, 3; RFC 3810, 5.2). */
+export const ICMPV6_MLD_REPORT = 131;
+export const ICMPV6_MLD_DONE = 132;
+export const ICMPV6_MLD2_REPORT = 143;
 export const ND_ROUTER_SOLICITATION = 133;
 export const ND_ROUTER_ADVERTISEMENT = 134;
 export const ND_NEIGHBOR_SOLICITATION = 135;
@@ -23,6 +27,15 @@ export const ND_REDIRECT = 137;
 export const ND_TARGET = 8;
 /** Length of a neighbor solicitation or advertisement without options. */
 export const ND_NEIGHBOR_LENGTH = 24;
+/** Length of a router solicitation without options. */
+export const ND_ROUTER_SOLICITATION_LENGTH = 8;
+
+/** Options (RFC 4861, 4.6): type, length in units of eight octets (0 is invalid), then the value. */
+export const ND_OPTION_LENGTH = 1;
+export const ND_OPTION_VALUE = 2;
+export const ND_OPTION_UNIT = 8;
+export const ND_OPTION_SOURCE_LINK_ADDRESS = 1;
+export const ND_OPTION_TARGET_LINK_ADDRESS = 2;
 
 export function icmpv6Type(view: DataView, at: number): number {
   return view.getUint8(at + ICMPV6_TYPE);
