@@ -202,7 +202,10 @@ function mirrorRoutes(app: FastifyInstance, daemon: Daemon): void {
 function eventRoutes(app: FastifyInstance, daemon: Daemon): void {
   app.get('/v1/events', async (request, reply) => {
     if (!read(followQuery, request.query).follow) return daemon.eventLog.list();
-    return reply.header('content-type', 'application/x-ndjson').send(daemon.eventLog.follow());
+    reply.header('content-type', 'application/x-ndjson').send(daemon.eventLog.follow());
+    // Else the reader would hear nothing, not even that we listen, before the first event.
+    reply.raw.flushHeaders();
+    return reply;
   });
 }
 

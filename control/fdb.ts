@@ -2,7 +2,6 @@
 
 import type { Daemon, NetworkState } from './daemon.js';
 import { TaplineError } from './errors.js';
-import { macClaimed } from './ipam.js';
 import { endpointVlan, uplinkVlan } from './port-spec.js';
 import type { PortVlanSpec } from './types.js';
 
@@ -121,7 +120,7 @@ export async function removeEntry(daemon: Daemon, request: RemovalRequest): Prom
   const owner = network.ipam.macOwner(mac);
   if (entry.static) refuseHostMac(daemon, mac);
   if (entry.static && owner !== undefined && owner.by !== 'static entry') {
-    throw new TaplineError('conflict', `${mac} is ${macClaimed(owner)}, and stays as long as that`, 'mac');
+    throw new TaplineError('conflict', `${mac} belongs to endpoint ${owner.owner} and stays as long as that`, 'mac');
   }
   if (!(await daemon.dataplane.removeEntry({ network: network.id, vlan, mac }))) throw noEntry(mac, network, vlan);
   if (entry.static && entries.filter((other) => other.static).length === 1) network.ipam.releaseStatic(mac);

@@ -137,7 +137,7 @@ const CLAIMED: Readonly<Record<MacOwner['by'], (owner: string) => string>> = {
 };
 
 /** Completes "02:... is ...". */
-export function macClaimed({ owner, by }: MacOwner): string {
+function macClaimed({ owner, by }: MacOwner): string {
   return CLAIMED[by](owner);
 }
 

@@ -1,68 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
-import test, { type ExecutionContext } from 'ava';
-import { pino } from 'pino';
-import { runCli } from '../../cli/program.js';
+import test from 'ava';
 import { resolvConf } from '../../cli/run.js';
-import { startApi } from '../../control/api.js';
-import { config, eventually, type Fixture, makeFixture, NETWORKS } from '../control/support/fixture.js';
-
-class Collected extends Writable {
-  readonly isTTY: boolean;
-  bytes = Buffer.alloc(0);
-
-  constructor(isTTY: boolean) {
-    super();
-    this.isTTY = isTTY;
-  }
-
-  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
-    this.bytes = Buffer.concat([this.bytes, chunk]);
-    done();
-  }
-}
-
-interface Result {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-  readonly bytes: Buffer;
-}
-
-async function cli(
-  args: readonly string[],
-  options: { env?: NodeJS.ProcessEnv; isTTY?: boolean } = {},
-): Promise<Result> {
-  const stdout = new Collected(options.isTTY ?? false);
-  const stderr = new Collected(false);
-  const code = await runCli(args, { stdout, stderr, env: options.env ?? {}, exitCode: 0 });
-  return { code, out: stdout.bytes.toString(), err: stderr.bytes.toString(), bytes: stdout.bytes };
-}
-
-interface Lab extends Fixture {
-  readonly run: (...args: string[]) => Promise<Result>;
-  readonly env: NodeJS.ProcessEnv;
-  readonly directory: string;
-}
-
-/** A daemon over doubles behind a real socket. */
-async function makeLab(t: ExecutionContext): Promise<Lab> {
-  const fixture = makeFixture();
-  await fixture.daemon.apply(config(NETWORKS));
-  for (const name of ['a', 'b']) fixture.system.addNamespace(`/ns/${name}`);
-  const directory = mkdtempSync(join(tmpdir(), 'tapline-cli-'));
-  const socket = join(directory, 't.sock');
-  const api = await startApi(fixture.daemon, pino({ level: 'silent' }), socket);
-  t.teardown(async () => {
-    await api.close();
-    await fixture.daemon.stop();
-    rmSync(directory, { recursive: true, force: true });
-  });
-  const env = { TAPLINE_SOCKET: socket };
-  return { ...fixture, env, directory, run: (...args) => cli(args, { env }) };
-}
+import { eventually } from '../control/support/fixture.js';
+import { cli, makeLab } from './support/lab.js';
 
 /** Wrong usage: exit code 2 and one line. */
 const USAGE: readonly (readonly [string[], string])[] = [
@@ -81,6 +22,23 @@ const USAGE: readonly (readonly [string[], string])[] = [
     ['run', '--network', 'blue', '--hostname', name, 'true'],
     `tapline: --hostname: expected a host name of letters, digits, "-" and ".", 64 characters at most, got "${name}"\n`,
   ]),
+  [
+    ['connect', 'blue', 'c1', '--native', '4'],
+    'tapline: --native needs --trunk, the VLANs that have tags; for one VLAN say --vlan\n',
+  ],
+  [
+    ['connect', 'blue', 'c1', '--security', 'lax'],
+    "tapline: option '--security <level>' argument 'lax' is invalid. Allowed choices are strict, mac, off.\n",
+  ],
+  [['mirror', 'create', 'm', '--to', 'a'], 'tapline: expected exactly one of --from, --from-network, --from-uplink\n'],
+  [
+    ['mirror', 'create', 'm', '--to', 'a', '--from', 'b', '--from-uplink'],
+    'tapline: expected exactly one of --from, --from-network, --from-uplink\n',
+  ],
+  [
+    ['fdb', 'add', '02:00:00:00:00:99', '--network', 'blue'],
+    "tapline: required option '--port <port>' not specified\n",
+  ],
   [['run', 'true'], "tapline: required option '--network <network>' not specified\n"],
   [
     ['up', '--engine', 'warp'],
@@ -354,6 +312,16 @@ test('completion walks the command tree and asks the daemon for names', async (t
   t.deepEqual(await complete('network', 'rm', ''), ['blue', 'red']);
   t.deepEqual(await complete('network', 'rm', 'blue', ''), ['blue', 'red']);
   t.deepEqual(await complete('connect', ''), ['blue', 'red']);
+  t.deepEqual(await complete('connect', 'blue', '--security', ''), ['strict', 'mac', 'off']);
+  t.deepEqual(await complete('connect', 'blue', '--no-'), ['--no-isolated']);
+  t.deepEqual(await complete('fdb', ''), ['add', 'rm', 'flush']);
+  t.deepEqual(await complete('fdb', 'flush', '--port', ''), ['a', 'uplink']);
+  t.deepEqual(await complete('fdb', 'flush', '--network', ''), ['blue', 'red']);
+  t.deepEqual(await complete('mirror', 'create', 'm', '--from', ''), ['a']);
+  t.deepEqual(await complete('mirror', 'create', 'm', '--from-network', 'b'), ['blue']);
+  await run('mirror', 'create', 'm', '--from-network', 'red', '--to', 'a');
+  t.deepEqual(await complete('mirror', 'rm', ''), ['m']);
+  t.deepEqual(await complete('show', 'm'), ['mdb', 'mirrors']);
   t.deepEqual(await complete('disconnect', ''), ['a']);
   t.deepEqual(await complete('capture', ''), ['blue', 'red', 'a', 'uplink']);
   t.deepEqual(await complete('run', '--network', 'b'), ['blue']);

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { linkSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -210,6 +211,59 @@ const REFUSED: readonly (readonly [Method, string, unknown, number, string])[] =
     'count: expected an integer from 0 to 1000000000, got "x"',
   ],
   ['DELETE', '/v1/capture/7', undefined, 404, 'no capture 7'],
+  ['GET', '/v1/mdb?network=grey', undefined, 404, 'no network grey'],
+  ['GET', '/v1/vlan?network=grey', undefined, 404, 'no network grey'],
+  ['GET', '/v1/security?network=grey', undefined, 404, 'no network grey'],
+  ['POST', '/v1/fdb', undefined, 400, 'missing; expected a JSON object with mac, network and port'],
+  [
+    'POST',
+    '/v1/fdb',
+    { mac: 'x', network: 'blue', port: 'a' },
+    400,
+    'mac: expected a MAC address such as 02:42:ac:1e:00:02, got "x"',
+  ],
+  [
+    'POST',
+    '/v1/fdb',
+    { mac: '02:00:00:00:00:99', network: 'blue', port: 'a', vlan: 4095 },
+    400,
+    'vlan: VLAN out of range: 4095 is reserved; expected an integer from 1 to 4094, got 4095',
+  ],
+  ['POST', '/v1/fdb', { mac: '02:00:00:00:00:99', network: 'blue', port: 'a' }, 404, 'port: no endpoint a'],
+  ['DELETE', '/v1/fdb?network=blue', undefined, 400, 'mac: missing; expected a MAC address such as 02:42:ac:1e:00:02'],
+  [
+    'DELETE',
+    '/v1/fdb?mac=02:00:00:00:00:99&network=blue',
+    undefined,
+    404,
+    'no entry of 02:00:00:00:00:99 in network blue',
+  ],
+  [
+    'DELETE',
+    '/v1/fdb?mac=02:00:00:00:00:99&network=blue&vlan=red',
+    undefined,
+    400,
+    'vlan: expected a VLAN, an integer from 1 to 4094, got "red"',
+  ],
+  ['POST', '/v1/fdb/flush', { network: 'grey' }, 404, 'no network grey'],
+  ['POST', '/v1/fdb/flush', { mac: 'x' }, 400, 'mac: unknown key; expected one of network, port, vlan'],
+  [
+    'POST',
+    '/v1/mirrors',
+    { name: 'm', to: 'a' },
+    400,
+    'from: missing; expected a mapping with one of network, endpoint, uplink',
+  ],
+  [
+    'POST',
+    '/v1/mirrors',
+    { name: 'm', from: { endpoint: 'a' }, to: 'b' },
+    404,
+    'from.endpoint: expected the name of an endpoint, got "a"',
+  ],
+  ['GET', '/v1/mirrors/m', undefined, 404, 'no mirror m'],
+  ['DELETE', '/v1/mirrors/m', undefined, 404, 'no mirror m'],
+  ['GET', '/v1/events?follow=perhaps', undefined, 400, 'follow: expected true or false, got "perhaps"'],
   ['GET', '/v1/nothing', undefined, 404, 'no such request: GET /v1/nothing'],
 ];
 
@@ -323,6 +377,127 @@ test('tables speak of names', async (t) => {
   });
 });
 
+test('FDB entries and flushes', async (t) => {
+  const { ask, dataplane } = await makeApi(t);
+  await ask('POST', '/v1/endpoints', { network: 'blue', netns: '/ns/a' });
+  const entry = { mac: '02:00:00:00:00:99', network: 'blue', port: 'a' };
+  t.deepEqual(await ask('POST', '/v1/fdb', entry), [201, { ...entry, vlan: null }]);
+  t.deepEqual(await ask('GET', '/v1/fdb'), [200, [{ ...entry, vlan: null, ageSeconds: 0, static: true }]]);
+  t.deepEqual(await ask('DELETE', '/v1/fdb?mac=02:00:00:00:00:99&network=blue'), [204, null]);
+  t.deepEqual(await ask('GET', '/v1/fdb'), [200, []]);
+  t.deepEqual(await ask('POST', '/v1/fdb/flush', { port: 'a' }), [204, null]);
+  t.deepEqual(await ask('POST', '/v1/fdb/flush'), [204, null]);
+  t.deepEqual(dataplane.flushes, [
+    { network: null, port: dataplane.portNamed('a'), vlan: null },
+    { network: null, port: null, vlan: null },
+  ]);
+});
+
+test('mirrors: create, list, remove', async (t) => {
+  const { ask } = await makeApi(t);
+  for (const name of ['a', 'b']) await ask('POST', '/v1/endpoints', { network: 'blue', netns: `/ns/${name}` });
+  const view = { name: 'm', from: { endpoint: 'a' }, to: 'b', direction: 'in', state: 'active', reason: '' };
+  const body = { name: 'm', from: { endpoint: 'a' }, to: 'b', direction: 'in' };
+  t.deepEqual(await ask('POST', '/v1/mirrors', body), [201, view]);
+  t.deepEqual(await ask('POST', '/v1/mirrors', body), [409, { error: 'mirror m already exists' }]);
+  t.deepEqual(await ask('GET', '/v1/mirrors'), [200, [view]]);
+  t.deepEqual(await ask('GET', '/v1/mirrors/m'), [200, view]);
+  t.like((await ask('GET', '/v1/status'))[1], { mirrors: [view] });
+  t.deepEqual(await ask('DELETE', '/v1/mirrors/m'), [204, null]);
+  t.deepEqual(await ask('GET', '/v1/mirrors'), [200, []]);
+});
+
+test('VLANs, groups and security speak of names', async (t) => {
+  const { ask, daemon, dataplane, system } = await makeApi(t);
+  for (const name of ['c', 'd']) system.addNamespace(`/ns/${name}`);
+  await ask('POST', '/v1/networks', { name: 'lan', subnets: ['10.0.0.0/24'], vlan_filtering: true });
+  await ask('POST', '/v1/endpoints', { network: 'lan', netns: '/ns/a', vlan: 10 });
+  await ask('POST', '/v1/endpoints', {
+    network: 'lan',
+    netns: '/ns/b',
+    trunk: { native: 3, allowed: ['3-6', 10, '20-30'] },
+  });
+  const shop = { isolation_group: 'shop', macs: ['02:00:00:00:00:05'], allowed_addresses: ['10.9.0.0/16'] };
+  await ask('POST', '/v1/endpoints', { network: 'blue', netns: '/ns/c', ...shop });
+  await ask('POST', '/v1/endpoints', { network: 'blue', netns: '/ns/d', security: 'off' });
+  const vlans = [
+    { network: 'lan', vlan: '3', untagged: ['b'], tagged: [] },
+    { network: 'lan', vlan: '4-6', untagged: [], tagged: ['b'] },
+    { network: 'lan', vlan: '10', untagged: ['a'], tagged: ['b'] },
+    { network: 'lan', vlan: '20-30', untagged: [], tagged: ['b'] },
+  ];
+  t.deepEqual(await ask('GET', '/v1/vlan'), [200, vlans]);
+  t.deepEqual(await ask('GET', '/v1/vlan?network=blue'), [200, []]);
+  const ports = (await ask('GET', '/v1/ports'))[1];
+  t.deepEqual(
+    ports.map(({ vlan }: { vlan: unknown }) => vlan),
+    [{ native: 10, tagged: '' }, { native: 3, tagged: '4-6,10,20-30' }, null, null],
+  );
+  t.like(ports[2], { security: 'strict', isolated: true, isolation_group: 'shop', state: 'forwarding' });
+  t.like(ports[3], { security: 'off', isolated: false, isolation_group: null });
+  t.like((await ask('GET', '/v1/endpoints/b'))[1], { vlan: null, trunk: { native: 3, allowed: ['3-6', 10, '20-30'] } });
+  t.like((await ask('GET', '/v1/endpoints/a'))[1], { vlan: 10, trunk: null });
+  t.like((await ask('GET', '/v1/networks/lan'))[1], { vlan_filtering: true, vlan_protocol: '802.1q' });
+
+  dataplane.rxDrops = { runt: 5, source_mac: 3, dhcp_server: 1 };
+  t.deepEqual((await ask('GET', '/v1/security?network=blue'))[1][0], {
+    endpoint: 'c',
+    network: 'blue',
+    level: 'strict',
+    isolated: true,
+    isolation_group: 'shop',
+    macs: ['02:42:ac:1e:00:02', '02:00:00:00:00:05'],
+    addresses: ['172.30.0.2', 'fd00:30::2', '10.9.0.0/16'],
+    mac_limit: 2,
+    learnedMacs: 1,
+    violations: { source_mac: 3, dhcp_server: 1 },
+  });
+
+  const lan = daemon.network('lan').id;
+  const a = dataplane.portNamed('a');
+  dataplane.mdbEntries.push(
+    { network: lan, vlan: 10, group: '239.1.2.3', ports: [{ port: a, expires: 12.5 }] },
+    { network: daemon.network('blue').id, vlan: 0, group: 'router', ports: [{ port: 999, expires: null }] },
+  );
+  const groups = [
+    { network: 'lan', vlan: 10, group: '239.1.2.3', ports: [{ port: 'a', expires: 12.5 }] },
+    { network: 'blue', vlan: null, group: 'router', ports: [{ port: 'port 999', expires: null }] },
+  ];
+  t.deepEqual(await ask('GET', '/v1/mdb'), [200, groups]);
+  t.deepEqual(await ask('GET', '/v1/mdb?network=lan'), [200, groups.slice(0, 1)]);
+});
+
+test('a network that is one VLAN of its wire shows it', async (t) => {
+  const fixture = makeFixture();
+  fixture.system.devices.add('up0');
+  fixture.system.addNamespace('/ns/a');
+  await fixture.daemon.apply(
+    config(`${NETWORKS}uplink: { device: up0, mode: bridged, network: blue, vlan: 7 }
+endpoints: { a: { network: blue, netns: /ns/a } }`),
+  );
+  const { app } = buildApi(fixture.daemon, SILENT, '/test.sock');
+  const response = await app.inject({ method: 'GET', url: '/v1/vlan' });
+  t.deepEqual(response.json(), [{ network: 'blue', vlan: '7', untagged: ['a'], tagged: ['uplink'] }]);
+  await app.close();
+  await fixture.daemon.stop();
+});
+
+test('status names quarantined ports and what happened to them', async (t) => {
+  const { ask, dataplane, daemon } = await makeApi(t);
+  await ask('POST', '/v1/endpoints', { network: 'blue', netns: '/ns/a' });
+  const port = dataplane.portNamed('a');
+  dataplane.quarantined.push(port);
+  t.deepEqual((await ask('GET', '/v1/status'))[1].quarantined, [{ port: 'a', text: '' }]);
+  const network = daemon.network('blue').id;
+  dataplane.happen({ kind: 'port-quarantined', network, port, mac: '02:00:00:00:00:05', count: 30 });
+  const text =
+    'port a is quarantined for 30 seconds in network blue: MAC 02:00:00:00:00:05 came back on it; look for a loop behind it';
+  t.like((await ask('GET', '/v1/status'))[1], { quarantined: [{ port: 'a', text }], fdbMoves: 4 });
+  const [status, events] = await ask('GET', '/v1/events');
+  t.is(status, 200);
+  t.like(events[0], { id: 1, kind: 'port-quarantined', port: 'a', network: 'blue', text });
+});
+
 test('the socket is private, and is gone after the end', async (t) => {
   const directory = temporaryDirectory(t);
   const socket = join(directory, 'run', 'deep', 'tapline.sock');
@@ -394,6 +569,23 @@ function blockTypes(file: Buffer): number[] {
 const SECTION = 0x0a0d0d0a;
 const INTERFACE = 1;
 const PACKET = 6;
+
+test('events are streamed until the reader goes, or the daemon', async (t) => {
+  const { client, dataplane } = await serve(t);
+  dataplane.happen({ mac: '02:00:00:00:00:05', port: dataplane.portNamed('a') });
+  const first = await client.stream('/v1/events', { follow: true });
+  const [chunk] = await once(first, 'data');
+  t.like(JSON.parse(String(chunk)), { id: 1, kind: 'mac-moved', port: 'a' });
+  first.destroy();
+  const directory = temporaryDirectory(t);
+  const { daemon } = makeFixture();
+  const api = await startApi(daemon, SILENT, join(directory, 't.sock'));
+  const second = await new ApiClient(join(directory, 't.sock')).stream('/v1/events', { follow: true });
+  const started = Date.now();
+  await Promise.all([readAll(second), api.close()]);
+  t.true(second.complete && Date.now() - started < 900, 'ended, not cut off');
+  await daemon.stop();
+});
 
 test('a capture ends at its count, as a whole file, and says what it has', async (t) => {
   const { client, dataplane } = await serve(t);

@@ -1,0 +1,151 @@
+import { once } from 'node:events';
+import test from 'ava';
+import { pino } from 'pino';
+import { EVENT_RING, EventLog } from '../../control/events.js';
+import type { DataplaneEvent } from '../../control/types.js';
+
+const START = Date.UTC(2026, 0, 31, 12);
+
+function makeLog(): { log: EventLog; lines: string[]; add: (part: Partial<DataplaneEvent>) => void } {
+  const lines: string[] = [];
+  const write = (json: string): void => {
+    const { level, msg } = JSON.parse(json) as { level: string; msg: string };
+    lines.push(`${level} ${msg}`);
+  };
+  const logger = pino({ formatters: { level: (level) => ({ level }) } }, { write });
+  const ports = new Map([
+    [1, 'a'],
+    [2, 'b'],
+  ]);
+  const log = new EventLog(logger, {
+    port: (number) => ports.get(number) ?? null,
+    network: (number) => (number === 1 ? 'blue' : null),
+  });
+  const event = {
+    time: START,
+    kind: 'mac-moved',
+    network: 1,
+    vlan: 0,
+    port: 2,
+    fromPort: 1,
+    mac: 'M',
+    count: 0,
+  } as const;
+  return { log, lines, add: (part) => log.add({ ...event, ...part }) };
+}
+
+test('every kind of event is one line with names', (t) => {
+  const { lines, add } = makeLog();
+  add({});
+  add({ kind: 'mac-flapping', count: 20, vlan: 7 });
+  add({ kind: 'port-quarantined', count: 30, fromPort: 0 });
+  add({ kind: 'port-quarantined', count: 1, fromPort: 0, mac: '' });
+  add({ kind: 'port-released', fromPort: 0, mac: '' });
+  add({ kind: 'fdb-full', fromPort: 0 });
+  add({ kind: 'events-lost', network: 0, port: 0, fromPort: 0, mac: '', count: 9 });
+  add({ fromPort: 99, mac: 'N' });
+  t.deepEqual(lines, [
+    'info MAC M moved from port a to port b in network blue',
+    'warn MAC M flaps between ports a and b in network blue, VLAN 7: 20 moves in 10 seconds',
+    'warn port b is quarantined for 30 seconds in network blue: MAC M came back on it; look for a loop behind it',
+    'warn port b is quarantined for 1 second in network blue; look for a loop behind it',
+    'warn port b forwards again in network blue',
+    'warn no room to learn MAC M of port b in network blue',
+    'warn 9 events were lost: more happened than could be told',
+    'info MAC N moved from port 99 to port b in network blue',
+  ]);
+});
+
+test('the moves of one MAC are logged once a second, and all of them kept', (t) => {
+  const { log, lines, add } = makeLog();
+  for (let i = 0; i < 25; i++) add({ time: START + i * 100 });
+  add({ mac: 'N', time: START + 2450 });
+  t.is(lines.length, 4, 'M at 0, 1.0 and 2.0 s, and N');
+  t.is(log.list().length, 26);
+});
+
+test('the last thousand are kept, and the newest of a kind is found', (t) => {
+  const { log, add } = makeLog();
+  for (let i = 0; i < EVENT_RING + 5; i++) add({ kind: 'fdb-full', count: i });
+  const kept = log.list();
+  t.is(kept.length, EVENT_RING);
+  t.deepEqual([kept[0]?.id, kept.at(-1)?.id], [6, EVENT_RING + 5]);
+  t.is(log.last(({ kind }) => kind === 'fdb-full')?.count, EVENT_RING + 4);
+  t.is(
+    log.last(({ kind }) => kind === 'mac-moved'),
+    undefined,
+  );
+});
+
+test('an event says all there is, and null where there is nothing', (t) => {
+  const { log, add } = makeLog();
+  add({ vlan: 7 });
+  add({ kind: 'events-lost', network: 0, port: 0, fromPort: 0, mac: '', count: 2 });
+  t.deepEqual(log.list(), [
+    {
+      id: 1,
+      time: '2026-01-31T12:00:00.000Z',
+      kind: 'mac-moved',
+      network: 'blue',
+      port: 'b',
+      fromPort: 'a',
+      vlan: 7,
+      mac: 'M',
+      count: 0,
+      text: 'MAC M moved from port a to port b in network blue, VLAN 7',
+    },
+    {
+      id: 2,
+      time: '2026-01-31T12:00:00.000Z',
+      kind: 'events-lost',
+      network: null,
+      port: null,
+      fromPort: null,
+      vlan: null,
+      mac: null,
+      count: 2,
+      text: '2 events were lost: more happened than could be told',
+    },
+  ]);
+});
+
+test('who follows gets what is kept and what comes, until the end', async (t) => {
+  const { log, add } = makeLog();
+  add({ count: 1 });
+  const stream = log.follow();
+  const text: string[] = [];
+  stream.on('data', (chunk) => text.push(String(chunk)));
+  await new Promise((resolve) => setImmediate(resolve));
+  add({ count: 2 });
+  add({ count: 3 });
+  log.close();
+  log.close();
+  add({ count: 4 });
+  await once(stream, 'end');
+  const counts = text
+    .join('')
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line).count);
+  t.deepEqual(counts, [1, 2, 3]);
+});
+
+test('a slow reader is told what it missed, and costs no memory', async (t) => {
+  const { log, add } = makeLog();
+  const stream = log.follow();
+  stream.read(0);
+  for (let i = 0; i < 50_000; i++) add({ kind: 'fdb-full' });
+  t.true(stream.readableLength < 100_000);
+  const events: { id: number; kind: string; count: number }[] = [];
+  let rest = '';
+  stream.on('data', (chunk) => {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) events.push(JSON.parse(line));
+    if (events.at(-1)?.id === 50_000) log.close();
+  });
+  await once(stream, 'end');
+  const lost = events.filter(({ kind }) => kind === 'events-lost');
+  t.is(lost.length, 1);
+  t.is(events.length - 1 + (lost[0]?.count ?? 0), 50_000);
+});
