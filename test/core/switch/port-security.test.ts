@@ -444,6 +444,7 @@ const ATTACKS: readonly Line[] = [
   ['UDP header cut by the first fragment', fragment4(OWN4, 17, 0, true, new Uint8Array(7)), DROP_UNVERIFIABLE],
   ['DHCPv6 advertise', ip6(LINK_LOCAL, 17, dhcp(547, 546, 2)), DROP_DHCP_SERVER],
   ['DHCPv6 from another port', ip6(LINK_LOCAL, 17, dhcp(1547, 546, 2)), DROP_DHCP_SERVER],
+  ['DHCPv6 from another port and the first address', ip6(OWN6, 17, dhcp(1547, 546, 2)), DROP_DHCP_SERVER],
   ['DHCPv6 relay', ip6(OWN6, 17, dhcp(547, 547, 12)), DROP_DHCP_SERVER],
   [
     'DHCPv6 in a fragment',
