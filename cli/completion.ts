@@ -4,8 +4,8 @@
  */
 
 import type { Argument, Command, Option } from 'commander';
-import { socketPath } from '../control/socket.js';
 import type { MirrorView } from '../control/mirrors.js';
+import { socketPath } from '../control/socket.js';
 import type { EndpointView, NetworkView } from '../control/views.js';
 import { ApiClient } from './client.js';
 import type { Context } from './context.js';

@@ -8,8 +8,8 @@ import type { Logger } from 'pino';
 import { attachPort, findPlace, missingNamespace, type Place } from './attach.js';
 import { KeyedLock, Semaphore } from './concurrency.js';
 import { checkConfiguration, UPLINK_PORT_NAME } from './config/check.js';
-import { formatPath, type KeyPath, type Problem } from './config/problems.js';
 import { checkMirror } from './config/mirror.js';
+import { formatPath, type KeyPath, type Problem } from './config/problems.js';
 import type {
   BridgedUplinkConfig,
   Configuration,
