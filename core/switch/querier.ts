@@ -86,12 +86,12 @@ export class Querier {
   }
 
   /**
-   * A query was heard, of any kind and from whomever.
+   * A general query was heard, from whomever.
    * @param response the longest response time it allows, in seconds
    */
   hear(now: number, response: number): void {
     this.heardUntil = Math.max(this.heardUntil, now + OTHER_QUERIER_PRESENT);
-    if (this.trustedFrom === NEVER) this.trustedFrom = now + response + 1;
+    if (this.trustedFrom === NEVER) this.trustedFrom = now + Math.min(response, QUERY_INTERVAL) + 1;
   }
 
   /**
