@@ -24,6 +24,8 @@ export interface LabOptions extends StartOptions {
   readonly hosts?: number;
   /** More keys of the network `blue`. */
   readonly network?: object;
+  /** More keys of endpoints, by name; `all` is for those that have none of their own. */
+  readonly endpoints?: Readonly<Record<string, object>>;
 }
 
 export async function createHosts(t: ExecutionContext, count: number): Promise<Host[]> {
@@ -37,10 +39,14 @@ export async function createHosts(t: ExecutionContext, count: number): Promise<H
   return hosts;
 }
 
-export function labConfig(hosts: readonly Host[], network: object = {}): object {
+export function labConfig(
+  hosts: readonly Host[],
+  network: object = {},
+  more: Readonly<Record<string, object>> = {},
+): object {
   const endpoints = hosts.map(({ endpoint, path, ip, ip6 }) => [
     endpoint,
-    { network: 'blue', netns: path, addresses: [ip, ip6] },
+    { network: 'blue', netns: path, addresses: [ip, ip6], ...(more[endpoint] ?? more.all) },
   ]);
   return { version: 1, networks: { blue: { subnets: SUBNETS, ...network } }, endpoints: Object.fromEntries(endpoints) };
 }
@@ -48,6 +54,6 @@ export function labConfig(hosts: readonly Host[], network: object = {}): object 
 /** Namespaces attached to one network of a running Tapline. */
 export async function createLab(t: ExecutionContext, options: LabOptions = {}): Promise<Lab> {
   const hosts = await createHosts(t, options.hosts ?? 2);
-  const tapline = await startTapline(t, labConfig(hosts, options.network), options);
+  const tapline = await startTapline(t, labConfig(hosts, options.network, options.endpoints), options);
   return { tapline, hosts };
 }

@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import type { StatusView } from '../../../control/api.js';
-import type { DropsView, EndpointView, FdbView, PortView } from '../../../control/views.js';
+import type { EventView } from '../../../control/events.js';
+import type { DropsView, EndpointView, FdbView, MdbView, PortView } from '../../../control/views.js';
 import type { Namespace } from './namespace.js';
 import { type Background, describe, must, type Result, run, start } from './process.js';
 import { eventually, settled } from './wait.js';
@@ -42,6 +43,9 @@ export interface Tapline {
   fdb(): Promise<FdbView[]>;
   /** Name of the port behind which a MAC is known, or undefined. */
   fdbPort(mac: string): Promise<string | undefined>;
+  mdb(): Promise<MdbView[]>;
+  /** The last things that happened, oldest first. */
+  events(): Promise<EventView[]>;
   drops(): Promise<DropsView>;
   status(): Promise<StatusView>;
   /** What must be as before once all is over: descriptors, slots, ports and FDB entries. */
@@ -184,6 +188,8 @@ function handle(daemon: Background, socket: string): Tapline {
     ports,
     endpoints: () => get(socket, '/v1/endpoints'),
     fdb,
+    mdb: () => get(socket, '/v1/mdb'),
+    events: () => get(socket, '/v1/events'),
     drops,
     status,
     port: async (name) => {
