@@ -15,7 +15,7 @@ export const ROUTER_NEVER = 2;
 export const MAX_PORT_GROUPS = 256;
 
 /** Ticks until a new port is asked: the first comes any time within a second. */
-export const ASK_AFTER_TICKS = 2;
+const ASK_AFTER_TICKS = 2;
 /** Later than any time. */
 const NEVER = 0x7fffffff;
 
@@ -36,12 +36,18 @@ export class SnoopingPort {
   overflowUntil = 0;
   groupCount = 0;
   /** Ticks until it is asked for its members; 0: done. */
-  askIn = ASK_AFTER_TICKS;
+  askIn = 0;
 
   constructor(id: number, router: number, fastLeave: boolean) {
     this.id = id;
     this.router = router;
     this.fastLeave = fastLeave;
+    this.askSoon();
+  }
+
+  /** Has it asked for its members. Not where a router is said to be: that asks for itself, and the port gets everything anyway. */
+  askSoon(): void {
+    this.askIn = this.router === ROUTER_ALWAYS ? 0 : ASK_AFTER_TICKS;
   }
 
   isRouter(now: number): boolean {
@@ -144,9 +150,12 @@ export class Membership {
     if (!isListed) this.listAt(now);
   }
 
-  /** With fast leave the port is taken for one with a single host: its word is enough. Otherwise those who are left are asked. */
+  /**
+   * With fast leave the port is taken for one with a single host: its word is enough. Otherwise those who are left are asked, unless
+   * the port gets everything anyway.
+   */
   leave(querier: Querier, port: SnoopingPort, a: number, b: number, c: number, d: number, now: number): void {
-    if (!port.fastLeave) {
+    if (!port.fastLeave && port.router !== ROUTER_ALWAYS) {
       this.ask(querier, port, a, b, c, d, now);
       return;
     }
@@ -159,7 +168,8 @@ export class Membership {
    * Has specific queries sent to a member with the next ticks. Where another is the querier, his will come, and shorten the timers.
    */
   ask(querier: Querier, port: SnoopingPort, a: number, b: number, c: number, d: number, now: number): void {
-    const group = querier.acting ? this.mdb.find(a, b, c, d) : null;
+    if (!querier.acting || port.router === ROUTER_ALWAYS) return;
+    const group = this.mdb.find(a, b, c, d);
     const index = group === null ? -1 : group.search(port.id);
     if (group === null || index < 0) return;
     group.asks[index] = LAST_MEMBER_QUERIES;

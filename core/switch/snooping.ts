@@ -85,7 +85,7 @@ import { PROTOCOL_IGMP, PROTOCOL_PIM } from '../wire/multicast-router.js';
 import { isPimHello } from '../wire/pim.js';
 import { Asker, type Originator } from './asker.js';
 import { doubled, type Group, groupText, IPV4_THIRD_WORD, type Mdb } from './mdb.js';
-import { ASK_AFTER_TICKS, Membership, ROUTER_ALWAYS, type SnoopingPort } from './membership.js';
+import { Membership, ROUTER_ALWAYS, type SnoopingPort } from './membership.js';
 import { igmpQuerier, mldQuerier, OTHER_QUERIER_PRESENT, type Querier } from './querier.js';
 import { IPV4_GROUP_MAC_HIGH, IPV6_GROUP_MAC_HIGH, ipv4GroupMacLow } from './query-frame.js';
 
@@ -176,7 +176,7 @@ export class Snooping {
   startLearning(now: number): void {
     this.igmp.restart(now, now + LEARNING_TIME);
     this.mld.restart(now, now + LEARNING_TIME);
-    for (const port of this.members.ports) port.askIn = ASK_AFTER_TICKS;
+    for (const port of this.members.ports) port.askSoon();
   }
 
   /**

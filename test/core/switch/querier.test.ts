@@ -1,7 +1,7 @@
 /** What a domain asks, when, whom, and when it leaves it to others. */
 
 import test from 'ava';
-import { ROUTER_AUTO } from '../../../core/switch/snooping.js';
+import { ROUTER_ALWAYS, ROUTER_AUTO } from '../../../core/switch/snooping.js';
 import {
   igmp,
   ip4,
@@ -18,6 +18,7 @@ import {
   v2Query,
   v2Report,
   v3Query,
+  v3Report,
 } from './multicast.js';
 
 const isIgmp = (sent: Sent) => sent.frame[12] === 0x08;
@@ -122,6 +123,21 @@ test('a new port is asked, it alone, a second after it joined; answers are to co
   checkIgmpQuery(t, sent[0].frame, '0.0.0.0', 10);
   checkMldQuery(t, sent[1].frame, '::', 1000);
   t.deepEqual(domain.pass(5), []);
+});
+
+test('where a router is said to be nobody is asked: the port gets everything anyway', (t) => {
+  const domain = settled(1);
+  domain.snooping.addPort(9, ROUTER_ALWAYS, false);
+  domain.receive(9, v2Report('239.1.1.1'));
+  domain.receive(9, mld1Report('ff15::7'));
+  domain.receive(9, v3Report({ type: 6, group: '239.1.1.1', sources: ['10.0.0.1'] }));
+  t.deepEqual(domain.pass(5), []);
+  t.deepEqual(domain.list(), ['239.1.1.1 9 255', 'ff15::7 9 255', 'router 9 -1']);
+  domain.receive(9, v2Leave('239.1.1.1'));
+  domain.receive(9, mld1Done('ff15::7'));
+  t.deepEqual(domain.list(), ['router 9 -1']);
+  domain.snooping.startLearning(domain.now);
+  t.false(domain.pass(5).some(({ port }) => port === 9));
 });
 
 test('many new ports at once are asked with one query for all', (t) => {

@@ -63,7 +63,8 @@ class SlowDomain {
   leave(port: number, group: string): void {
     if (!this.members.get(group)?.has(port)) return;
     const key = `${group} ${port}`;
-    if (this.ports.get(port)?.fastLeave) this.drop(group, port);
+    const { fastLeave, router } = this.ports.get(port) as SlowPort;
+    if (fastLeave || router === ROUTER_ALWAYS) this.drop(group, port);
     else if (!this.asked.has(key)) this.asked.set(key, this.now);
   }
 
