@@ -9,8 +9,8 @@ import {
   EVENT_RELEASED,
 } from '../core/events.js';
 import { NO_MAC_LIMIT } from '../core/ports.js';
+import { ROUTER_ALWAYS, ROUTER_AUTO, ROUTER_NEVER } from '../core/switch/membership.js';
 import { SECURITY_MAC, SECURITY_STRICT } from '../core/switch/port-security.js';
-import { ROUTER_ALWAYS, ROUTER_AUTO, ROUTER_NEVER } from '../core/switch/snooping.js';
 import { parseAddress, parseCidr } from './config/address.js';
 import { formatMac, macWords } from './mac.js';
 import type { DataplaneEvent, NetworkSpec, PortSpec, SecuritySpec } from './types.js';

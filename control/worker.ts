@@ -124,7 +124,7 @@ class Worker {
     const count = engine.wait(dataplane.events.count > 0 ? EVENT_INTERVAL : TICK);
     this.readClock();
     if (this.captures.active) this.clock.readWall(this.captures.wall, 0);
-    dataplane.processBatch(engine.received, count);
+    for (let i = 0; i < count; i++) dataplane.process(engine.received[i]);
     if (engine.failureCount > 0) this.countFailures();
     if (engine.eventCount > 0) this.handleEvents();
     if (this.clock.seconds !== this.lastTick) this.tick();

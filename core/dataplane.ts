@@ -69,11 +69,6 @@ export interface DataplaneOptions {
   readonly seed: number;
 }
 
-/**
- * FDB entries from which a batch's places are read ahead: below, the table lies in the second-level cache. 100,000 MACs at random:
- * 4.4 M packets/s without, see bench/micro/switch.ts.
- */
-const TOUCH_FROM = 8192;
 /** Seconds between two reports of one network's FDB being full. */
 const FULL_REPORT = 60;
 
@@ -98,8 +93,6 @@ export class Dataplane {
   private observer: Observer | null = null;
   /** Ports that the packet in hand goes to, where they are chosen one by one. */
   private readonly targets = new Int32Array(MAX_PORTS);
-  /** Takes what `touch` reads, so that the loads count as needed. */
-  touched = 0;
 
   constructor(options: DataplaneOptions) {
     this.arena = options.arena;
@@ -116,31 +109,6 @@ export class Dataplane {
   }
 
   // --- the path of a packet
-
-  /** Takes over the references on the first `count` slots, in order. */
-  processBatch(slots: Int32Array, count: number): void {
-    if (this.fdb.table.count >= TOUCH_FROM) this.touch(slots, count);
-    for (let i = 0; i < count; i++) this.process(slots[i]);
-  }
-
-  /** Brings the FDB places of a batch's addresses into the cache, all misses side by side. Guesses at most: changes nothing. */
-  private touch(slots: Int32Array, count: number): void {
-    const { view, packets } = this.arena;
-    let sum = 0;
-    for (let i = 0; i < count; i++) {
-      const packet = packets[slots[i]];
-      const port = this.ports[packet.port];
-      const fid = port.vlan === null ? port.domain : port.vlan.nativeFid;
-      const middle = view.getInt32(packet.start + 4);
-      sum ^= this.fdb.touch(
-        fid,
-        view.getUint16(packet.start),
-        (view.getUint16(packet.start + 2) << 16) | (middle >>> 16),
-      );
-      if (port.learning) sum ^= this.fdb.touch(fid, middle & 0xffff, view.getInt32(packet.start + 8));
-    }
-    this.touched = sum;
-  }
 
   /** Takes over the reference on a slot that a port has filled. */
   process(slot: number): void {

@@ -49,7 +49,7 @@ export const DROP_REASONS: readonly DropReason[] = [
   { name: 'quarantined', text: 'port is quarantined after a loop' },
   { name: 'fdb_full', text: 'source MAC not learned: no room, and the network drops what it cannot learn' },
   { name: 'unregistered_multicast', text: 'nobody has joined the multicast group' },
-  { name: 'snooped', text: 'membership report with no multicast router to hand it on to' },
+  { name: 'snooped', text: 'membership message, taken in by snooping, with no multicast router to hand it on to' },
   { name: 'no_slot', text: 'no free slot for a copy of the frame' },
 ];
 

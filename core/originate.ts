@@ -5,7 +5,8 @@ import { VNET_HEADER_LENGTH } from './packet/arena.js';
 import type { Packet } from './packet/packet.js';
 import { clearVnetHeader } from './packet/vnet.js';
 import { type Domain, MAX_PORTS } from './ports.js';
-import { type Originator, ROUTER_ALWAYS } from './switch/snooping.js';
+import { ROUTER_ALWAYS } from './switch/membership.js';
+import type { Originator } from './switch/snooping.js';
 
 /** Speaks for a domain, or for one port in it. */
 export class DomainOriginator implements Originator {

@@ -45,7 +45,7 @@ export class Port {
   mirrorIn: Int32Array | null = null;
   mirrorOut: Int32Array | null = null;
 
-  /** Multicast: ROUTER_AUTO and so on (switch/snooping.ts); whether a leave counts at once. */
+  /** Multicast: ROUTER_AUTO and so on (switch/membership.ts); whether a leave counts at once. */
   router = 0;
   fastLeave = false;
 

@@ -8,9 +8,10 @@ import { EVENT_QUARANTINED, EVENT_RELEASED } from './events.js';
 import { DomainOriginator } from './originate.js';
 import { Domain, MAX_NETWORKS, MAX_PORTS, Network, NO_MAC_LIMIT, type Port } from './ports.js';
 import { writeArpAnnouncement, writeNeighborAdvertisement } from './switch/announce.js';
+import { ROUTER_AUTO } from './switch/membership.js';
 import { assignMirrors, type Mirror } from './switch/mirror.js';
 import type { PortSecurity } from './switch/port-security.js';
-import { ROUTER_AUTO, Snooping } from './switch/snooping.js';
+import { Snooping } from './switch/snooping.js';
 import type { StormControl } from './switch/storm.js';
 import { PortVlan } from './switch/vlan.js';
 

@@ -4,10 +4,13 @@ import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { applyV8Flags } from '../../control/v8-flags.js';
-import { heapGrowth } from './heap.js';
-import { type Case, type Result, runCase } from './suite.js';
-import { switchCases } from './switch.js';
+import { type HeapResult, heapGrowth } from './heap.js';
+import { type Case, fastest, type Result, runCase } from './suite.js';
+import { GUARDED, switchCases, UNGUARDED } from './switch.js';
 import { wireCases } from './wire.js';
+
+/** Rounds of guards off and on, in turn. */
+const GUARD_ROUNDS = 9;
 
 /** One group a process: V8 specialises the hot path for the kinds of objects it has met, and groups would spoil each other's. */
 const GROUPS: Record<string, () => Case[]> = { wire: wireCases, switch: switchCases };
@@ -20,6 +23,11 @@ function main(): void {
   applyV8Flags();
   if (at >= 0) {
     runOne(words[at + 1], Number(words[at + 2]));
+    return;
+  }
+  const fast = words.indexOf('--fastest');
+  if (fast >= 0) {
+    process.stdout.write(JSON.stringify(fastest(GROUPS[words[fast + 1]]()[Number(words[fast + 2])])));
     return;
   }
   if (words.includes('--heap')) {
@@ -44,17 +52,61 @@ function report(only: string | undefined, json: boolean): void {
       if (!json) print(result);
     });
   }
-  const heap = only === undefined || 'heap'.includes(only) ? child<ReturnType<typeof heapGrowth>>(['--heap']) : null;
+  const heap = only === undefined || 'heap'.includes(only) ? child<HeapResult>(['--heap']) : null;
+  const guards = only === undefined || 'switch guards'.includes(only) ? guardCosts() : [];
   const missed =
     results.filter((result) => result.bar !== null && result.perSecond < result.bar).length +
+    guards.filter((cost) => cost.bar !== null && cost.ratio > cost.bar).length +
     (heap?.ok === false ? 1 : 0);
-  if (json) console.log(JSON.stringify({ node: process.version, cpu: cpus()[0]?.model, results, heap }, null, 2));
-  else if (heap !== null)
-    console.log(
-      `heap growth over ${heap.packets} packets: ${heap.bytes} bytes  ${heap.ok ? 'ok (none but the measuring)' : 'MISSED'}`,
-    );
-  if (results.length === 0 && heap === null) throw new Error(`no benchmark matches ${only}`);
+  if (results.length + guards.length === 0 && heap === null) throw new Error(`no benchmark matches ${only}`);
   process.exitCode = missed > 0 ? 1 : 0;
+  if (json)
+    console.log(JSON.stringify({ node: process.version, cpu: cpus()[0]?.model, results, guards, heap }, null, 2));
+  else printSummary(guards, heap);
+}
+
+function printSummary(guards: readonly Cost[], heap: HeapResult | null): void {
+  for (const cost of guards) printCost(cost);
+  if (heap === null) return;
+  const verdict = heap.ok ? 'ok (none but the measuring)' : 'MISSED';
+  console.log(`heap growth over ${heap.packets} packets: ${heap.bytes} bytes  ${verdict}`);
+}
+
+interface Cost {
+  readonly name: string;
+  /** Nanoseconds a packet: medians. */
+  readonly off: number;
+  readonly on: number;
+  /** Median of the rounds' ratios on / off. */
+  readonly ratio: number;
+  readonly bar: number | null;
+}
+
+/** What the bridge's guards cost, measured in turn with the same without them. */
+function guardCosts(): Cost[] {
+  return GUARDED.map(({ index, bar }) => {
+    const off: number[] = [];
+    const on: number[] = [];
+    for (let round = 0; round < GUARD_ROUNDS; round++) {
+      off.push(child<number>(['--fastest', 'switch', String(UNGUARDED)]));
+      on.push(child<number>(['--fastest', 'switch', String(index)]));
+    }
+    const ratio = median(on.map((value, round) => value / off[round]));
+    return { name: switchCases()[index].name, off: median(off), on: median(on), ratio, bar };
+  });
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+}
+
+function printCost({ name, off, on, ratio, bar }: Cost): void {
+  const verdict = bar === null ? '' : ratio > bar ? `bar ${bar}: MISSED` : `bar ${bar}: met`;
+  console.log(
+    `${`${name} / off`.padEnd(60)} ${off.toFixed(1)} → ${on.toFixed(1)} ns  ${ratio.toFixed(3)}×  ${verdict}`.trimEnd(),
+  );
 }
 
 function child<T>(words: string[]): T {

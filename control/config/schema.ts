@@ -72,9 +72,9 @@ const STORM = 'a mapping with broadcast, multicast, unknown_unicast';
 /** What a port says itself; the rest is its network's, or, for an uplink, without limit. */
 const portStormSchema = mapping(STORM, stormKeys).partial();
 
-const portMulticast = (fastLeave: boolean) =>
+const portMulticast = (router: 'auto' | 'always', fastLeave: boolean) =>
   mapping('a mapping with router and fast_leave', {
-    router: oneOf(['auto', 'always', 'never']).default('auto'),
+    router: oneOf(['auto', 'always', 'never']).default(router),
     fast_leave: booleanField.default(fastLeave),
   }).prefault({});
 
@@ -86,7 +86,8 @@ const bridgedUplink = mapping('an uplink', {
   trunk: trunkSchema.optional(),
   mac_limit: integerField(1, MAX_MACS).optional(),
   storm_control: portStormSchema.prefault({}),
-  multicast: portMulticast(false),
+  /** The wire gets all multicast, and no queries of ours: who listens there is not ours to ask. */
+  multicast: portMulticast('always', false),
 }).superRefine(refuseVlanAndTrunk);
 
 const routedUplink = mapping('an uplink', {
@@ -194,7 +195,7 @@ export const endpointSchema = mapping('an endpoint: a mapping with network and o
   vlan: vlanField.optional(),
   trunk: trunkSchema.optional(),
   storm_control: portStormSchema.prefault({}),
-  multicast: portMulticast(true),
+  multicast: portMulticast('auto', true),
   publish: listOf('published ports', publishField).default([]),
 }).superRefine((endpoint, context) => {
   const given = TARGET_KEYS.filter((key) => endpoint[key] !== undefined);

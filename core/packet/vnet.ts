@@ -48,6 +48,9 @@ export function writeVnetHeader(arena: Arena, packet: Packet): void {
   view.setUint16(at + 8, packet.checksumOffset, true);
 }
 
+/** What no checksum covers: a sender must not have MACs or tag overwritten once they have been looked at. */
+const ETHERNET_HEADER = 14;
+
 /** Gives a frame that was built here, or taken from a file, the header of a plain, complete frame. */
 export function clearVnetHeader(arena: Arena, packet: Packet): void {
   packet.vnetFlags = 0;
@@ -69,7 +72,9 @@ export function isVnetHeaderValid(packet: Packet): boolean {
 
 function isOffloadValid(packet: Packet): boolean {
   if ((packet.vnetFlags & VNET_F_NEEDS_CSUM) !== 0) {
-    if (packet.checksumStart + packet.checksumOffset + 2 > packet.length) return false;
+    if (packet.checksumStart < ETHERNET_HEADER || packet.checksumStart + packet.checksumOffset + 2 > packet.length) {
+      return false;
+    }
   }
   if (packet.gsoType === VNET_GSO_NONE) return true;
   return isGsoValid(packet);

@@ -219,15 +219,6 @@ export class Fdb {
   }
 
   /**
-   * Reads the places where a batch's addresses would be, before anything waits for one of them: the processor then fetches them
-   * side by side. Worth it only where the table is larger than the second-level cache.
-   * @returns a meaningless sum, so that the loads are not optimised away
-   */
-  touch(fid: number, high: number, low: number): number {
-    return this.table.touch(low, (fid << 16) | high);
-  }
-
-  /**
    * Forgets what is too old or void, going on where the last call stopped.
    * @param budget places to look at
    * @param now seconds

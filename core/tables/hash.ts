@@ -72,11 +72,6 @@ export class HashTable {
     }
   }
 
-  /** Reads where a key would stand, without comparing: brings its cache line in. */
-  touch(low: number, high: number): number {
-    return this.words[HEADER_WORDS + ((hash(low, high, this.seed) & this.mask) << 2) + KEY_HIGH];
-  }
-
   /**
    * Adds a key that is not there yet.
    * @returns its place, value and stamp 0; -1 where the table is full

@@ -11,6 +11,11 @@ export const VLAN_TPID_SERVICE = 0x88a8;
 export const VLAN_NEXT_TYPE = 2;
 export const VLAN_TAG_LENGTH = 4;
 export const VLAN_ID_MASK = 0x0fff;
+/** Identifiers that name no VLAN: a tag for the priority only, and one that no frame may carry (IEEE 802.1Q-2022, table 9-2). */
+export const VLAN_ID_PRIORITY = 0;
+export const VLAN_ID_RESERVED = 0x0fff;
+/** Identifiers are below this. */
+export const VLAN_IDS = 4096;
 
 /** Whether an EtherType opens a VLAN tag. The TPIDs that vendors used before 802.1ad (0x9100 and the like) do not count. */
 export function isVlanType(etherType: number): boolean {

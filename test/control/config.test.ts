@@ -829,7 +829,7 @@ uplink: { device: up0, mode: bridged, network: red }
     mode: 'bridged',
     network: 'red',
     storm_control: {},
-    multicast: { router: 'auto', fast_leave: false },
+    multicast: { router: 'always', fast_leave: false },
   });
 });
 

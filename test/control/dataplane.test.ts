@@ -5,11 +5,21 @@ import { readdirSync } from 'node:fs';
 import type { Worker } from 'node:worker_threads';
 import test, { type ExecutionContext } from 'ava';
 import { startDataplane } from '../../control/dataplane.js';
-import type { CapturedFrame, Dataplane } from '../../control/types.js';
+import type { CapturedFrame, Dataplane, NetworkSpec } from '../../control/types.js';
 import { withNamespace } from '../../io/netns.js';
 import { closeFd, openPidfd } from '../../io/pidfd.js';
 import { attachTap, type Tap } from '../../io/tap.js';
 import { openUplink } from '../../io/uplink.js';
+
+const PLAIN_NETWORK: NetworkSpec = {
+  name: '',
+  ageingSeconds: 300,
+  fdbLimit: 1000,
+  fdbFull: 'flood',
+  vlanProtocol: 0,
+  multicast: { snooping: false, querier: false, unregistered: 'flood' },
+  loop: { moves: 0, quarantine: 0 },
+};
 
 const silent = { info: () => {}, warn: () => {}, error: () => {} };
 let made = 0;
@@ -30,7 +40,7 @@ async function makeLab(t: ExecutionContext, engine: 'uring' | 'epoll'): Promise<
   });
   const dataplane = await startDataplane({ engine, logger: silent });
   t.teardown(() => dataplane.stop());
-  const network = await dataplane.addNetwork({ name: 'blue', ageingSeconds: 300, fdbLimit: 1000 });
+  const network = await dataplane.addNetwork({ ...PLAIN_NETWORK, name: 'blue' });
   const taps: Tap[] = [];
   const ports: number[] = [];
   for (const [at, name] of names.entries()) {

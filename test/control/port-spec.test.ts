@@ -145,7 +145,7 @@ endpoints:
   t.like(uplink, {
     macLimit: 0,
     storm: { broadcast: 0, multicast: 0, unknownUnicast: 0 },
-    multicast: { router: 'auto', fastLeave: false },
+    multicast: { router: 'always', fastLeave: false },
   });
   t.is(uplink.security, undefined);
 });

@@ -158,7 +158,7 @@ test('agrees with a plain Map of (network, MAC) → port over any history', (t) 
       fdb.sweep(table.places, now);
       return (
         table.count === model.size &&
-        networks[1]?.fdbCount === [...model.keys()].filter((name) => name.startsWith('1/')).length
+        networks[1]?.network.fdbCount === [...model.keys()].filter((name) => name.startsWith('1/')).length
       );
     }),
     { numRuns: 300 },
