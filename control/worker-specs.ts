@@ -47,7 +47,7 @@ export function workerPort(id: number, kind: number, spec: PortSpec): WorkerPort
     network: spec.network,
     fd: spec.fd,
     kind,
-    security: security === undefined || security.level === 'off' ? null : workerSecurity(security),
+    security: security === undefined || security.level === 'off' ? null : workerSecurity(security, isTrunk(spec)),
     macs: boundMacs(spec),
     macLimit: learnable(spec),
     isolation: spec.isolation ?? 0,
@@ -66,16 +66,26 @@ function boundMacs({ security, hostMac }: PortSpec): MacWords[] {
   return bound.map(macWords);
 }
 
-/** MACs that a port may have learned. With security the endpoint's own is no learned one, and a trunk learns that in each VLAN. */
-function learnable({ security, macLimit, vlan }: PortSpec): number {
+/** VLANs that a port is a member of; 0 in a network without. */
+function vlanCount({ vlan }: PortSpec): number {
+  return (vlan?.tagged.length ?? 0) + (vlan !== undefined && vlan.native !== 0 ? 1 : 0);
+}
+
+function isTrunk(spec: PortSpec): boolean {
+  return vlanCount(spec) > 1;
+}
+
+/** MACs that a port may have learned. With security those that are bound to it are no learned ones, and a trunk learns them in each VLAN. */
+function learnable(spec: PortSpec): number {
+  const { security, macLimit } = spec;
   const limit = security?.macLimit ?? macLimit ?? 0;
   if (limit === 0) return NO_MAC_LIMIT;
   if (security === undefined || security.level === 'off') return limit;
-  const vlans = (vlan?.tagged.length ?? 0) + (vlan !== undefined && vlan.native !== 0 ? 1 : 0);
-  return vlans > 1 ? limit * vlans : limit - 1;
+  return isTrunk(spec) ? limit * vlanCount(spec) : limit - boundMacs(spec).length;
 }
 
-function workerSecurity({ level, mac, macLimit, prefixes }: SecuritySpec): WorkerSecurity {
+/** @param trunk its MACs are not bound, but learned; elsewhere the limit leaves out the further MACs that are bound */
+function workerSecurity({ level, mac, macs, macLimit, prefixes }: SecuritySpec, trunk: boolean): WorkerSecurity {
   const prefixes4: number[] = [];
   const prefixes6: number[] = [];
   for (const text of prefixes) {
@@ -88,7 +98,7 @@ function workerSecurity({ level, mac, macLimit, prefixes }: SecuritySpec): Worke
   return {
     level: level === 'strict' ? SECURITY_STRICT : SECURITY_MAC,
     mac: macWords(mac),
-    macLimit,
+    macLimit: trunk ? macLimit : macLimit - macs.length,
     prefixes4: Int32Array.from(prefixes4),
     prefixes6: Int32Array.from(prefixes6),
   };
