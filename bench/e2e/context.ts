@@ -31,5 +31,10 @@ export interface Options {
   readonly json: boolean;
 }
 
-export const PEER_NAMES = ['kernel', 'c-relay', 'tapline'] as const;
+/** `tapline` is as users run it; `tapline-open` has every guard of the bridge off, `tapline-guarded` every one on. */
+export const PEER_NAMES = ['kernel', 'c-relay', 'tapline', 'tapline-open', 'tapline-guarded'] as const;
+/** Those that take part unless others are asked for. */
+export const DEFAULT_PEERS: readonly PeerName[] = ['kernel', 'c-relay', 'tapline'];
+/** What the guards cost is the second of these to the first. */
+export const GUARD_PEERS: readonly PeerName[] = ['tapline-open', 'tapline-guarded'];
 export type PeerName = (typeof PEER_NAMES)[number];

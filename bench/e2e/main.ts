@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { Context, Options } from './context.js';
 import { parseOptions, USAGE, UsageError } from './options.js';
 import { type Report, readEnvironment, toJson, toText } from './report.js';
-import { inScope, runScenarios } from './runner.js';
+import { inScope, runScenarios, takesPart } from './runner.js';
 import { measureEndpoints } from './scenarios/endpoints.js';
 import { newHttpConnections } from './scenarios/http.js';
 import { packetCpuFast, packetCpuSlow } from './scenarios/packet-cpu.js';
@@ -90,7 +90,7 @@ function planOf(options: Options): Plan {
   const asked = (name: string) => options.only.length === 0 || options.only.includes(name);
   const leftOut: string[] = [];
   const scenarios = SCENARIOS.filter((scenario) => {
-    const possible = options.peers.some((peer) => scenario.peers.includes(peer));
+    const possible = options.peers.some((peer) => takesPart(peer, scenario));
     if (asked(scenario.name) && !possible)
       leftOut.push(`left out: ${scenario.name} needs ${scenario.peers.join(' or ')}`);
     return asked(scenario.name) && possible;

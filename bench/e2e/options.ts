@@ -1,7 +1,7 @@
 /** The command line of `npm run bench:e2e`. */
 
 import { parseArgs } from 'node:util';
-import { type Options, PEER_NAMES, type PeerName } from './context.js';
+import { DEFAULT_PEERS, GUARD_PEERS, type Options, PEER_NAMES, type PeerName } from './context.js';
 import { ENDPOINTS_MAX } from './scenarios/endpoints.js';
 
 export const USAGE = `usage: npm run bench:e2e -- l2 [options]
@@ -11,6 +11,7 @@ export const USAGE = `usage: npm run bench:e2e -- l2 [options]
   --engine NAME       Tapline's engine: uring or epoll (default: Tapline's own choice)
   --only NAME         run this scenario alone; may be repeated
   --peer NAME         use this peer alone; may be repeated: ${PEER_NAMES.join(', ')}
+  --guards            what the bridge's guards cost: Tapline with every one on beside all off, and no other peers
   --endpoints N       endpoints of the scenario "endpoints" (default 500)
   --json              print the result as JSON on stdout; progress stays on stderr
   --help              print this`;
@@ -32,7 +33,7 @@ export function parseOptions(argv: readonly string[], scenarios: readonly string
     seconds: wholeNumber('--seconds', values.seconds, 3, 3600),
     engine: values.engine === undefined ? undefined : oneOf('--engine', values.engine, ['uring', 'epoll'] as const),
     only: (values.only ?? []).map((name) => oneOf('--only', name, scenarios)),
-    peers: peersOf(values.peer),
+    peers: peersOf(values.peer, values.guards === true),
     endpoints: wholeNumber('--endpoints', values.endpoints, 500, ENDPOINTS_MAX),
     json: values.json === true,
   };
@@ -53,6 +54,7 @@ function parse(argv: readonly string[]) {
         only: list,
         peer: list,
         endpoints: text,
+        guards: flag,
         json: flag,
         help: flag,
       },
@@ -63,8 +65,8 @@ function parse(argv: readonly string[]) {
 }
 
 /** In the order of PEER_NAMES, whatever the order of the options. */
-function peersOf(names: readonly string[] | undefined): readonly PeerName[] {
-  if (names === undefined) return PEER_NAMES;
+function peersOf(names: readonly string[] | undefined, guards: boolean): readonly PeerName[] {
+  if (names === undefined) return guards ? GUARD_PEERS : DEFAULT_PEERS;
   const chosen = names.map((name) => oneOf('--peer', name, PEER_NAMES));
   return PEER_NAMES.filter((peer) => chosen.includes(peer));
 }

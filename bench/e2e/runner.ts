@@ -4,19 +4,25 @@
  * compared is the ratio within a round, and what is reported is the median of these ratios.
  */
 
-import type { Context, PeerName } from './context.js';
+import { type Context, GUARD_PEERS, type PeerName } from './context.js';
 import { processCpuNs } from './cpu.js';
 import { inNamespace } from './namespaces.js';
 import { cRelay } from './peers/c-relay.js';
 import { kernel } from './peers/kernel.js';
 import type { Peer, Site } from './peers/peer.js';
-import { tapline } from './peers/tapline.js';
+import { tapline, taplineGuarded, taplineOpen } from './peers/tapline.js';
 import { run } from './processes.js';
 import type { Measurement, Scenario } from './scenarios/scenario.js';
 import { Scope } from './scope.js';
 import { median } from './statistics.js';
 
-const PEERS: Readonly<Record<PeerName, Peer>> = { kernel, 'c-relay': cRelay, tapline };
+const PEERS: Readonly<Record<PeerName, Peer>> = {
+  kernel,
+  'c-relay': cRelay,
+  tapline,
+  'tapline-open': taplineOpen,
+  'tapline-guarded': taplineGuarded,
+};
 /** Seconds of load before the first round: compilation, address resolution, caches. Not reported. */
 const WARM_UP_SECONDS = 1;
 
@@ -38,6 +44,8 @@ export interface ScenarioResult {
   /** Tapline's figure to the reference's, a round each; empty unless both took part. */
   readonly ratios: readonly number[];
   readonly ratio: number | null;
+  /** Every guard on to all off, a round each; empty unless both took part. */
+  readonly guardRatios: readonly number[];
   readonly verdict: Verdict | null;
 }
 
@@ -47,11 +55,16 @@ export interface SuiteResult {
   readonly engine: string | null;
 }
 
+/** Tapline without its guards, and with all of them, has every figure that Tapline has. */
+export function takesPart(peer: PeerName, scenario: Scenario): boolean {
+  return scenario.peers.includes(GUARD_PEERS.includes(peer) ? 'tapline' : peer);
+}
+
 /** Sets the chosen peers up once and runs every scenario over them. */
 export async function runScenarios(context: Context, scenarios: readonly Scenario[]): Promise<SuiteResult> {
   return await inScope(context, async (inner) => {
     const sites: Site[] = [];
-    const needed = inner.options.peers.filter((peer) => scenarios.some((scenario) => scenario.peers.includes(peer)));
+    const needed = inner.options.peers.filter((peer) => scenarios.some((scenario) => takesPart(peer, scenario)));
     for (const peer of needed) {
       inner.say(`setting up ${peer}`);
       const site = await PEERS[peer](inner);
@@ -89,7 +102,7 @@ async function expectConnected(context: Context, site: Site): Promise<void> {
 }
 
 async function runScenario(context: Context, scenario: Scenario, all: readonly Site[]): Promise<ScenarioResult> {
-  const sites = all.filter((site) => scenario.peers.includes(site.peer));
+  const sites = all.filter((site) => takesPart(site.peer, scenario));
   return await inScope(context, async (inner) => {
     for (const site of sites) {
       await scenario.prepare(inner, site, inner.scope);
@@ -141,7 +154,7 @@ function progress(scenario: Scenario, figure: Figure): string {
 
 /** Medians and ratios of a scenario's rounds. */
 export function summarise(scenario: Scenario, rounds: readonly Round[]): ScenarioResult {
-  const ratios = ratiosOf(rounds, scenario.reference);
+  const ratios = ratiosOf(rounds, 'tapline', scenario.reference);
   const ratio = ratios.length === 0 ? null : median(ratios);
   return {
     scenario,
@@ -150,14 +163,15 @@ export function summarise(scenario: Scenario, rounds: readonly Round[]): Scenari
     switchCpuPercent: mediansOf(rounds, (figure) => figure.switchCpuPercent),
     ratios,
     ratio,
+    guardRatios: ratiosOf(rounds, 'tapline-guarded', 'tapline-open'),
     verdict: ratio === null ? null : verdictOf(scenario, ratio),
   };
 }
 
-function ratiosOf(rounds: readonly Round[], reference: PeerName): number[] {
+function ratiosOf(rounds: readonly Round[], peer: PeerName, reference: PeerName): number[] {
   const ratios: number[] = [];
   for (const round of rounds) {
-    const [own, other] = [round.tapline, round[reference]];
+    const [own, other] = [round[peer], round[reference]];
     if (own !== undefined && other !== undefined) ratios.push(own.value / other.value);
   }
   return ratios;

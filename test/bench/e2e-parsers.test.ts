@@ -81,6 +81,7 @@ test('command line: defaults, order of peers, mistakes', (t) => {
   t.like(defaults, { rounds: 5, seconds: 3, engine: undefined, endpoints: 500, json: false });
   t.deepEqual(defaults?.peers, ['kernel', 'c-relay', 'tapline']);
   t.deepEqual(parseOptions(['l2', '--peer', 'tapline', '--peer', 'kernel'], names)?.peers, ['kernel', 'tapline']);
+  t.deepEqual(parseOptions(['l2', '--guards'], names)?.peers, ['tapline-open', 'tapline-guarded']);
   t.is(parseOptions(['--help'], names), null);
   const mistakes: [string[], RegExp][] = [
     [[], /expected the suite "l2", got none/],
@@ -89,7 +90,10 @@ test('command line: defaults, order of peers, mistakes', (t) => {
     [['l2', '--seconds', '1.5'], /--seconds: expected a whole number/],
     [['l2', '--engine', 'dpdk'], /--engine: expected one of uring, epoll; got "dpdk"/],
     [['l2', '--only', 'udp'], /--only: expected one of tcp-1, ping; got "udp"/],
-    [['l2', '--peer', 'ovs'], /--peer: expected one of kernel, c-relay, tapline; got "ovs"/],
+    [
+      ['l2', '--peer', 'ovs'],
+      /--peer: expected one of kernel, c-relay, tapline, tapline-open, tapline-guarded; got "ovs"/,
+    ],
     [['l2', '--fast'], /--fast/],
   ];
   for (const [argv, message] of mistakes) {
