@@ -54,9 +54,9 @@ function traffic(before: Reading, now: Reading, width: number): string[] {
     ...row,
     addresses: addresses.get(row.port) ?? '-',
   }));
-  const { received, copies, delivered, drops } = now.drops;
+  const { received, originated, copies, delivered, drops } = now.drops;
   const dropped = drops.reduce((total, { rx, tx }) => total + rx + tx, 0);
-  const totals = `${received} frames received, ${copies} copied, ${delivered} delivered, ${dropped} dropped`;
+  const totals = `${received} frames received, ${originated} made here, ${copies} copied, ${delivered} delivered, ${dropped} dropped`;
   return [
     ...fitTable(COLUMNS, rows, width),
     '',

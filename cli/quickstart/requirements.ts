@@ -7,6 +7,7 @@ import { TaplineError } from '../../control/errors.js';
 /** Bits of CapEff (linux/capability.h). */
 const CAPABILITIES: readonly (readonly [string, number])[] = [
   ['CAP_NET_ADMIN', 12],
+  ['CAP_NET_RAW', 13],
   ['CAP_SYS_ADMIN', 21],
 ];
 

@@ -11,6 +11,7 @@ import { PcapngWriter } from '../../io/pcapng.js';
 
 const ABLE: Machine = { uid: 0, capabilities: (1n << 41n) - 1n, hasTun: true, hasProgram: () => true };
 const NET_ADMIN = 1n << 12n;
+const NET_RAW = 1n << 13n;
 const SYS_ADMIN = 1n << 21n;
 
 test('a machine that has all of it lacks nothing', (t) => {
@@ -20,7 +21,8 @@ test('a machine that has all of it lacks nothing', (t) => {
 const LACKS: readonly (readonly [string, Partial<Machine>, RegExp])[] = [
   ['root', { uid: 1000, capabilities: 0n }, /needs root; run it with sudo/],
   ['CAP_NET_ADMIN', { capabilities: SYS_ADMIN }, /needs CAP_NET_ADMIN; .*--privileged/],
-  ['CAP_SYS_ADMIN', { capabilities: NET_ADMIN }, /needs CAP_SYS_ADMIN; .*--privileged/],
+  ['CAP_NET_RAW', { capabilities: NET_ADMIN | SYS_ADMIN }, /needs CAP_NET_RAW; .*--privileged/],
+  ['CAP_SYS_ADMIN', { capabilities: NET_ADMIN | NET_RAW }, /needs CAP_SYS_ADMIN; .*--privileged/],
   ['/dev/net/tun', { hasTun: false }, /^no \/dev\/net\/tun: load the tun module \(modprobe tun\)/],
   ['ping', { hasProgram: (name) => name !== 'ping' }, /^no program ping; install iputils-ping$/],
   ['setpriv', { hasProgram: (name) => name !== 'setpriv' }, /^no program setpriv; install util-linux$/],

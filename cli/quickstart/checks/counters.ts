@@ -1,5 +1,5 @@
 /**
- * The counters' invariant: received + copied by flooding = delivered + dropped, exactly. It holds whenever no frame is on
+ * The counters' invariant: received + made here + copied by flooding = delivered + dropped, exactly. It holds whenever no frame is on
  * its way through the switch, so the containers are stopped (SIGSTOP) until two readings are the same.
  */
 
@@ -38,9 +38,10 @@ export async function counters(lab: Lab): Promise<string> {
   } finally {
     signalHosts(lab, 'SIGCONT');
   }
-  const { received, copies, delivered } = view;
+  const { received, originated, copies, delivered } = view;
   const dropped = sum(view);
-  const line = `${received} received + ${copies} copied`;
-  if (received + copies !== delivered + dropped) throw new Error(`${line} is not ${delivered} + ${dropped} dropped`);
+  const line = `${received} received + ${originated} made here + ${copies} copied`;
+  const isEqual = received + originated + copies === delivered + dropped;
+  if (!isEqual) throw new Error(`${line} is not ${delivered} delivered + ${dropped} dropped`);
   return `${line} = ${delivered} delivered + ${dropped} dropped`;
 }

@@ -2,6 +2,7 @@
 
 import { arp } from './arp.js';
 import { attached } from './attached.js';
+import { attack } from './attack.js';
 import { broadcast } from './broadcast.js';
 import { capture } from './capture.js';
 import type { Check } from './check.js';
@@ -21,6 +22,7 @@ export const CHECKS: readonly Check[] = [
   { name: 'MAC learning', run: learning },
   { name: 'HTTP fetch', run: http },
   { name: 'capture', run: capture },
+  { name: 'attack stopped', run: attack },
   { name: 'TCP transfer', run: transfer, information: true },
   { name: 'counters', run: counters },
   // From here on things are taken down: what needs traffic comes before.

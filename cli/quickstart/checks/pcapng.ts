@@ -23,8 +23,11 @@ function blockLength(bytes: DataView, at: number): number {
   return length;
 }
 
-/** @throws Error that says where the file is broken */
-export function readPcapng(file: Uint8Array): PcapngSummary {
+/**
+ * @param onFrame gets the captured bytes of each frame, a view
+ * @throws Error that says where the file is broken
+ */
+export function readPcapng(file: Uint8Array, onFrame: (frame: Uint8Array) => void = () => {}): PcapngSummary {
   const bytes = new DataView(file.buffer, file.byteOffset, file.byteLength);
   if (bytes.byteLength < MINIMUM_BLOCK || bytes.getUint32(0, true) !== SECTION_HEADER) {
     throw new Error('pcapng: no section header');
@@ -41,6 +44,8 @@ export function readPcapng(file: Uint8Array): PcapngSummary {
       if (short || bytes.getUint32(at + CAPTURED_LENGTH, true) > length - PACKET_HEADER - 4) {
         throw new Error(`pcapng: frame at byte ${at} contradicts its block`);
       }
+      const start = at + PACKET_HEADER;
+      onFrame(file.subarray(start, start + bytes.getUint32(at + CAPTURED_LENGTH, true)));
       frames++;
     }
     at += length;
