@@ -179,7 +179,8 @@ class WorkerDataplane implements Dataplane {
   private nextMirror = 1;
   private statics: readonly WorkerStatic[] = [];
   private readonly eventCallbacks: ((event: DataplaneEvent) => void)[] = [];
-  private quarantined: ReadonlySet<number> = new Set();
+  /** Port numbers, as the events tell. */
+  private readonly quarantined = new Set<number>();
   private readonly livePorts = new Map<number, LivePort>();
   private readonly removals = new Map<number, Promise<void>>();
   private readonly watches = new Map<number, Watch>();
@@ -265,8 +266,18 @@ class WorkerDataplane implements Dataplane {
     // The kernel takes a dead ring apart in the background; until then it may still fill slots.
     await new Promise((resolve) => setTimeout(resolve, RESTART_PAUSE));
     if (this.stopping) return;
+    this.releaseQuarantined();
     await this.start();
     this.logger.warn(`dataplane worker restarted with its tables and ${this.livePorts.size} ports`);
+  }
+
+  /** Quarantines end with the worker that imposed them: its successor starts with all ports forwarding, and finds a loop again. */
+  private releaseQuarantined(): void {
+    const time = Date.now();
+    for (const port of this.quarantined) {
+      const network = this.livePorts.get(port)?.network ?? 0;
+      this.emit({ time, kind: 'port-released', network, vlan: 0, port, fromPort: 0, mac: '', count: 0 });
+    }
   }
 
   async stop(): Promise<void> {
@@ -419,6 +430,7 @@ class WorkerDataplane implements Dataplane {
   private async removeLivePort(id: number): Promise<void> {
     await this.request({ op: 'removePort', id });
     this.livePorts.delete(id);
+    this.quarantined.delete(id);
     this.statics = this.statics.filter((entry) => entry.port !== id);
     this.forgetMirrors((mirror) => mirror.to === id || mirror.fromPort === id);
   }
@@ -504,8 +516,9 @@ class WorkerDataplane implements Dataplane {
     const owner = [...this.livePorts.values()].find((port) => port.network === network && owns(port, words));
     if (owner !== undefined)
       throw new Error(`${mac} is the MAC of ${owner.name}, which keeps it as long as it is connected`);
+    const removed = await this.request({ op: 'removeEntry', network, vlan, mac: words });
     this.forgetStatic({ network, vlan, mac: words });
-    return (await this.request({ op: 'removeEntry', network, vlan, mac: words })) === true;
+    return removed === true;
   }
 
   private forgetStatic({ network, vlan, mac }: Omit<WorkerStatic, 'port'>): void {
@@ -554,10 +567,9 @@ class WorkerDataplane implements Dataplane {
   }
 
   private emit(event: DataplaneEvent): void {
-    const quarantined = new Set(this.quarantined);
-    if (event.kind === 'port-quarantined') quarantined.add(event.port);
-    if (event.kind === 'port-released') quarantined.delete(event.port);
-    this.quarantined = quarantined;
+    // An event may come after its port has gone, whose number another will have.
+    if (event.kind === 'port-quarantined' && this.livePorts.has(event.port)) this.quarantined.add(event.port);
+    if (event.kind === 'port-released') this.quarantined.delete(event.port);
     for (const callback of this.eventCallbacks) callback(event);
   }
 

@@ -194,6 +194,8 @@ export const sourceField = textField(SOURCE, (text) => {
   const subnet = subnetOf(cidr.address, cidr.prefix);
   if (subnet.base !== cidr.address.value) return { expected: `${formatSubnet(subnet)}, the prefix without host bits` };
   if (isMulticast(subnet)) return { expected: `${SOURCE}, no multicast` };
+  if (subnet.base === 0n && subnet.prefix === addressBits(subnet.family))
+    return { expected: `${SOURCE}, not the unspecified address (DHCP and address probes may use it anyway)` };
   return { value: subnet.prefix === addressBits(subnet.family) ? formatAddress(cidr.address) : formatSubnet(subnet) };
 });
 

@@ -545,6 +545,26 @@ endpoints: { a: { network: blue, netns: /a, trunk: { allowed: [4] } } }`,
     'endpoints.a.allowed_addresses[0]: expected an address or a prefix such as 10.8.0.0/24, no multicast, got "ff02::/16"',
   ],
   [
+    'allowed 0.0.0.0',
+    endpoint('allowed_addresses: ["0.0.0.0"]'),
+    'endpoints.a.allowed_addresses[0]: expected an address or a prefix such as 10.8.0.0/24, not the unspecified address (DHCP and address probes may use it anyway), got "0.0.0.0"',
+  ],
+  [
+    'allowed 0.0.0.0/32',
+    endpoint('allowed_addresses: ["0.0.0.0/32"]'),
+    'endpoints.a.allowed_addresses[0]: expected an address or a prefix such as 10.8.0.0/24, not the unspecified address (DHCP and address probes may use it anyway), got "0.0.0.0/32"',
+  ],
+  [
+    'allowed ::',
+    endpoint('allowed_addresses: ["::"]'),
+    'endpoints.a.allowed_addresses[0]: expected an address or a prefix such as 10.8.0.0/24, not the unspecified address (DHCP and address probes may use it anyway), got "::"',
+  ],
+  [
+    'allowed ::/128',
+    endpoint('allowed_addresses: ["::/128"]'),
+    'endpoints.a.allowed_addresses[0]: expected an address or a prefix such as 10.8.0.0/24, not the unspecified address (DHCP and address probes may use it anyway), got "::/128"',
+  ],
+  [
     'allowed in words',
     endpoint('allowed_addresses: [any]'),
     'endpoints.a.allowed_addresses[0]: expected an address or a prefix such as 10.8.0.0/24, got "any"',
