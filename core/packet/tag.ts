@@ -42,7 +42,8 @@ export function setTag(arena: Arena, packet: Packet, tci: number): void {
 function shiftOffsets(view: DataView, packet: Packet, by: number): void {
   const header = packet.start - VNET_HEADER_LENGTH;
   if ((view.getUint8(header) & VNET_F_NEEDS_CSUM) !== 0) {
-    packet.checksumStart = view.getUint16(header + 6, true) + by;
+    // Beyond 65,535 it would come out at the other end, in front of all that was checked.
+    packet.checksumStart = Math.min(view.getUint16(header + 6, true) + by, 0xffff);
     view.setUint16(header + 6, packet.checksumStart, true);
   }
   const headerLength = view.getUint16(header + 2, true);

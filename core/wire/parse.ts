@@ -22,7 +22,7 @@ import {
   PACKET_LATER_FRAGMENT,
   type Packet,
 } from '../packet/packet.js';
-import { isVnetHeaderValid, readVnetHeader } from '../packet/vnet.js';
+import { isVnetHeaderValid, readVnetHeader, VNET_F_NEEDS_CSUM } from '../packet/vnet.js';
 import {
   ARP_HARDWARE_ETHERNET,
   ARP_HARDWARE_IEEE802,
@@ -89,8 +89,7 @@ export function parse(arena: Arena, packet: Packet): number {
   if (packet.length < ETHERNET_HEADER_LENGTH) return unparsed(packet, DROP_RUNT);
   if (packet.length > MAX_FRAME_LENGTH) return unparsed(packet, DROP_OVERSIZED);
   if (!isVnetHeaderValid(packet)) return unparsed(packet, DROP_VNET_HEADER);
-  parseEthernet(arena.view, packet);
-  return DROP_NONE;
+  return parseEthernet(arena.view, packet);
 }
 
 /** Nothing of the frame is trusted, its addresses neither. */
@@ -107,7 +106,7 @@ function unparsed(packet: Packet, reason: number): number {
   return reason;
 }
 
-function parseEthernet(view: DataView, packet: Packet): void {
+function parseEthernet(view: DataView, packet: Packet): number {
   const start = packet.start;
   const first = view.getInt32(start); // destination, octets 0 to 3
   const second = view.getInt32(start + 4); // destination, 4 and 5; source, 0 and 1
@@ -120,34 +119,47 @@ function parseEthernet(view: DataView, packet: Packet): void {
   packet.innerVlan = -1;
   const etherType = view.getUint16(start + ETHERNET_TYPE);
   const end = start + packet.length;
-  if (etherType === VLAN_TPID_CUSTOMER || etherType === VLAN_TPID_SERVICE) parseVlan(view, packet, etherType, end);
-  else parseNetwork(view, packet, etherType, start + ETHERNET_HEADER_LENGTH, end);
+  if (etherType === VLAN_TPID_CUSTOMER || etherType === VLAN_TPID_SERVICE) {
+    const behind = parseVlan(view, packet, etherType, end);
+    return isChecksumBehind(packet, behind) ? DROP_NONE : unparsed(packet, DROP_VNET_HEADER);
+  }
+  parseNetwork(view, packet, etherType, start + ETHERNET_HEADER_LENGTH, end);
+  return DROP_NONE;
+}
+
+/** A checksum written into a tag would choose the VLAN after all checks; or the source MAC, once the tag is out. */
+function isChecksumBehind(packet: Packet, at: number): boolean {
+  return (packet.vnetFlags & VNET_F_NEEDS_CSUM) === 0 || packet.start + packet.checksumStart >= at;
 }
 
 /**
  * Two tags are read. With a third one `etherType` is that tag's TPID and there is no l3: the frame is switched by its outer
  * tags like any frame whose payload is not IP. A tag that the frame's end cuts leaves `etherType` at -1.
+ *
+ * @returns where the tags end that were read
  */
-function parseVlan(view: DataView, packet: Packet, outerType: number, end: number): void {
+function parseVlan(view: DataView, packet: Packet, outerType: number, end: number): number {
   const outer = packet.start + ETHERNET_HEADER_LENGTH;
   const inner = outer + VLAN_TAG_LENGTH;
   if (inner > end) {
     cutTag(packet);
-    return;
+    return outer;
   }
   packet.vlan = view.getUint16(outer);
   packet.vlanType = outerType;
   const etherType = view.getUint16(outer + VLAN_NEXT_TYPE);
   if (!isVlanType(etherType)) {
     parseNetwork(view, packet, etherType, inner, end);
-    return;
+    return inner;
   }
-  if (inner + VLAN_TAG_LENGTH > end) {
+  const behind = inner + VLAN_TAG_LENGTH;
+  if (behind > end) {
     cutTag(packet);
-    return;
+    return inner;
   }
   packet.innerVlan = view.getUint16(inner);
-  parseNetwork(view, packet, view.getUint16(inner + VLAN_NEXT_TYPE), inner + VLAN_TAG_LENGTH, end);
+  parseNetwork(view, packet, view.getUint16(inner + VLAN_NEXT_TYPE), behind, end);
+  return behind;
 }
 
 function cutTag(packet: Packet): void {

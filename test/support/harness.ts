@@ -5,15 +5,19 @@ import {
   COUNTER_COPIES,
   COUNTER_ORIGINATED,
   COUNTER_RX_DROPS,
+  COUNTER_RX_PACKETS,
+  COUNTER_TX_BYTES,
   COUNTER_TX_DROPS,
+  COUNTER_TX_PACKETS,
 } from '../../core/counters.js';
 import { Dataplane, type Transmitter } from '../../core/dataplane.js';
 import { DROP_REASONS } from '../../core/drop.js';
+import { EVENT_RECORD } from '../../core/events.js';
 import { Arena, SLOT_STRIDE, VNET_HEADER_LENGTH } from '../../core/packet/arena.js';
 import { clearVnetHeader, writeVnetHeader } from '../../core/packet/vnet.js';
 import { MAX_PORTS } from '../../core/ports.js';
 import { fdbWords, GENERATION_WORDS } from '../../core/switch/fdb.js';
-import type { Topology } from '../../core/topology.js';
+import type { NetworkOptions, PortOptions, Topology } from '../../core/topology.js';
 
 export interface SentFrame {
   readonly port: number;
@@ -30,15 +34,28 @@ class Recorder implements Transmitter {
   arena: Arena | null = null;
   /** False: count only, for long runs. */
   keep = true;
+  /** True: as an engine that writes at the end of a batch. Frames are read, and slots given back, by `flush`. */
+  deferred = false;
   count = 0;
+  private readonly queue: { readonly port: number; readonly slot: number; readonly start: number }[] = [];
 
   transmit(port: number, slot: number): void {
-    const arena = this.arena as Arena;
-    const packet = arena.packets[slot];
+    const { start } = (this.arena as Arena).packets[slot];
     this.count++;
+    if (this.deferred) this.queue.push({ port, slot, start });
+    else this.write(port, slot, start);
+  }
+
+  /** Writes what was queued. A frame that was changed after it was queued comes out changed, as it would for the kernel. */
+  flush(): void {
+    for (const { port, slot, start } of this.queue.splice(0)) this.write(port, slot, start);
+  }
+
+  private write(port: number, slot: number, start: number): void {
+    const arena = this.arena as Arena;
     if (this.keep) {
-      const frame = arena.bytes.slice(packet.start, packet.start + packet.length);
-      const vnet = arena.bytes.slice(packet.start - VNET_HEADER_LENGTH, packet.start);
+      const frame = arena.bytes.slice(start, start + arena.packets[slot].length);
+      const vnet = arena.bytes.slice(start - VNET_HEADER_LENGTH, start);
       this.sent.push({ port, frame, slot, vnet });
     }
     arena.release(slot);
@@ -54,6 +71,30 @@ export interface VnetFields {
   readonly checksumOffset?: number;
 }
 
+export interface HarnessOptions {
+  readonly slots?: number;
+  readonly fdbCapacity?: number;
+  readonly fdbReserve?: number;
+  readonly ageing?: number;
+  readonly fdbLimit?: number;
+  readonly network?: NetworkOptions;
+  /** Frames leave, and slots come back, only after each `receive`. */
+  readonly deferred?: boolean;
+}
+
+/** What changed in one port's counters; names of drop reasons with "drop " or, on the way out, "lost " before them. */
+export type Changes = Record<string, number>;
+
+export interface SeenEvent {
+  readonly kind: number;
+  readonly domain: number;
+  readonly port: number;
+  readonly before: number;
+  readonly high: number;
+  readonly low: number;
+  readonly number: number;
+}
+
 export class Harness {
   readonly arena: Arena;
   readonly dataplane: Dataplane;
@@ -65,22 +106,37 @@ export class Harness {
   }
 
   /** Network 1 with ports 1..ports, unless `ports` is 0. */
-  constructor(ports = 0, options: { slots?: number; fdbCapacity?: number; ageing?: number; fdbLimit?: number } = {}) {
+  constructor(ports = 0, options: HarnessOptions = {}) {
     const capacity = options.fdbCapacity ?? 1024;
     this.arena = new Arena(new ArrayBuffer((options.slots ?? 32) * SLOT_STRIDE));
     this.recorder.arena = this.arena;
+    this.recorder.deferred = options.deferred ?? false;
     this.dataplane = new Dataplane({
       arena: this.arena,
       transmitter: this.recorder,
       counters: this.counters,
       fdbWords: new Int32Array(fdbWords(capacity)),
       fdbCapacity: capacity,
+      fdbReserve: options.fdbReserve ?? 0,
       generations: new Int32Array(GENERATION_WORDS),
       seed: 12345,
     });
     if (ports === 0) return;
-    this.topology.addNetwork(1, options.ageing ?? 300, options.fdbLimit ?? capacity);
+    this.topology.addNetwork(1, options.ageing ?? 300, options.fdbLimit ?? capacity, options.network);
     for (let port = 1; port <= ports; port++) this.topology.addPort(port, 1);
+  }
+
+  /** Adds ports 1, 2, ... to network 1, one for each of the options. */
+  addPorts(...ports: readonly PortOptions[]): void {
+    ports.forEach((options, i) => {
+      this.topology.addPort(i + 1, 1, options);
+    });
+  }
+
+  /** Network 1 with VLANs, each of which has its VID + 1000 as number. */
+  addVlanNetwork(vids: readonly number[], protocol = 0x8100, options: NetworkOptions = {}): void {
+    this.topology.addNetwork(1, 300, 1024, { ...options, vlanProtocol: protocol });
+    for (const vid of vids) this.topology.addVlan(1, vid, vid + 1000);
   }
 
   /** Puts a frame into a slot as if `port` had received it, without processing it. */
@@ -107,9 +163,26 @@ export class Harness {
 
   /** Receives a frame on a port; returns what left because of it. */
   receive(port: number, frame: Uint8Array, vnet: VnetFields | null = null): SentFrame[] {
+    return this.sentBy(() => this.dataplane.process(this.load(port, frame, vnet)));
+  }
+
+  /** What leaves because of whatever `run` does. */
+  sentBy(run: () => void): SentFrame[] {
     this.recorder.sent.length = 0;
-    this.dataplane.process(this.load(port, frame, vnet));
+    run();
+    this.recorder.flush();
     return [...this.recorder.sent];
+  }
+
+  /** The ticks of the seconds up to `now`, each as the worker does it. */
+  passTo(now: number): void {
+    while (this.dataplane.now < now) {
+      this.dataplane.now++;
+      this.dataplane.milliseconds = (this.dataplane.milliseconds + 1000) | 0;
+      this.dataplane.fdb.sweep(this.dataplane.fdb.table.places, this.dataplane.now);
+      this.topology.tick();
+      this.recorder.flush();
+    }
   }
 
   /** Ports a frame left by, ascending. */
@@ -138,6 +211,59 @@ export class Harness {
       if (count !== 0) found[reason.name] = count;
     });
     return found;
+  }
+
+  /**
+   * Counter changes by port, of those ports where something changed. Bytes are not among them: they are compared with the frames.
+   * @throws where a port's bytes are not those of the frames it sent
+   */
+  changes(run: () => void): Record<number, Changes> {
+    const before = this.counters.slice();
+    const sent = this.sentBy(run);
+    const changes: Record<number, Changes> = {};
+    for (let port = 0; port < MAX_PORTS; port++) {
+      const found = this.portChanges(before, port);
+      if (Object.keys(found).length > 0) changes[port] = found;
+      const at = port * COUNTER_BLOCK + COUNTER_TX_BYTES;
+      const bytes = sent.reduce((sum, copy) => sum + (copy.port === port ? copy.frame.length : 0), 0);
+      if (this.counters[at] - before[at] !== bytes)
+        throw new Error(`port ${port} did not count the ${bytes} bytes it sent`);
+    }
+    return changes;
+  }
+
+  private portChanges(before: Float64Array, port: number): Changes {
+    const changes: Changes = {};
+    const note = (name: string, index: number): void => {
+      const change = this.counter(port, index) - before[port * COUNTER_BLOCK + index];
+      if (change !== 0) changes[name] = change;
+    };
+    note('rx', COUNTER_RX_PACKETS);
+    note('tx', COUNTER_TX_PACKETS);
+    note('copies', COUNTER_COPIES);
+    note('originated', COUNTER_ORIGINATED);
+    DROP_REASONS.forEach(({ name }, code) => {
+      note(`drop ${name}`, COUNTER_RX_DROPS + code);
+      note(`lost ${name}`, COUNTER_TX_DROPS + code);
+    });
+    return changes;
+  }
+
+  /** The events since the last call. */
+  events(): SeenEvent[] {
+    const { events } = this.dataplane;
+    const seen: SeenEvent[] = [];
+    for (let i = 0; i < events.count; i++) {
+      const [kind, domain, port, before, high, low, number] = events.words.subarray(i * EVENT_RECORD);
+      seen.push({ kind, domain, port, before, high, low, number });
+    }
+    events.clear();
+    return seen;
+  }
+
+  /** Nothing is lost: every frame is accounted for and every slot is back. */
+  get isWhole(): boolean {
+    return this.imbalance() === 0 && this.arena.available === this.arena.slotCount;
   }
 
   /** received + originated + copies - delivered - drops over all ports: 0, always, once nothing is in flight. */
@@ -173,4 +299,10 @@ export function frame(to: number[], from: number[], payload: number[] = [], ethe
   bytes[13] = etherType & 255;
   bytes.set(payload, 14);
   return bytes;
+}
+
+/** The frame with a tag behind its addresses, in front of those it has. */
+export function tagged(frame: Uint8Array, vid: number, priority = 0, protocol = 0x8100): Uint8Array {
+  const tag = [protocol >> 8, protocol & 255, (priority << 5) | (vid >> 8), vid & 255];
+  return Uint8Array.from([...frame.subarray(0, 12), ...tag, ...frame.subarray(12)]);
 }

@@ -2,6 +2,7 @@
 
 import test from 'ava';
 import fc from 'fast-check';
+import { DROP_NONE, DROP_VNET_HEADER } from '../../../core/drop.js';
 import { Arena, SLOT_STRIDE, VNET_HEADER_LENGTH } from '../../../core/packet/arena.js';
 import type { Packet } from '../../../core/packet/packet.js';
 import {
@@ -18,6 +19,7 @@ import {
   VNET_GSO_UDP_L4,
   writeVnetHeader,
 } from '../../../core/packet/vnet.js';
+import { parse } from '../../../core/wire/parse.js';
 
 function make(): { arena: Arena; packet: Packet; header: () => Uint8Array } {
   const arena = new Arena(new ArrayBuffer(SLOT_STRIDE));
@@ -81,6 +83,38 @@ test('a checksum field must lie inside the frame, where there is one to complete
   t.false(valid({ vnetFlags, checksumStart: 83, checksumOffset: 16 }));
   t.false(valid({ vnetFlags, checksumStart: 65_535, checksumOffset: 65_535 }));
   t.true(valid({ vnetFlags: VNET_F_DATA_VALID, checksumStart: 65_535, checksumOffset: 65_535 }), 'not looked at');
+});
+
+test('a checksum field must not begin inside the Ethernet header, which has been looked at when it is written', (t) => {
+  const vnetFlags = VNET_F_NEEDS_CSUM;
+  for (let checksumStart = 0; checksumStart < 14; checksumStart++) {
+    for (const checksumOffset of [0, 6, 16, 60]) t.false(valid({ vnetFlags, checksumStart, checksumOffset }));
+    t.true(valid({ vnetFlags: VNET_F_DATA_VALID, checksumStart, checksumOffset: 16 }), 'nothing to complete');
+  }
+  t.true(valid({ vnetFlags, checksumStart: 14, checksumOffset: 0 }));
+});
+
+/** Parse's verdict on a frame of 100 bytes with these tags (TPIDs) and a checksum to complete. */
+function verdictBehind(tpids: readonly number[], checksumStart: number): number {
+  const { arena, packet } = make();
+  arena.bytes.fill(0, packet.start, packet.start + packet.length);
+  tpids.forEach((tpid, i) => {
+    arena.view.setUint16(packet.start + 12 + 4 * i, tpid);
+  });
+  clearVnetHeader(arena, packet);
+  Object.assign(packet, { vnetFlags: VNET_F_NEEDS_CSUM, checksumStart, checksumOffset: 0 });
+  writeVnetHeader(arena, packet);
+  return parse(arena, packet);
+}
+
+test('nor inside a VLAN tag: it would choose the VLAN, or once the tag is out, the source MAC', (t) => {
+  for (const outer of [0x8100, 0x88a8]) {
+    for (let start = 0; start < 18; start++) t.is(verdictBehind([outer], start), DROP_VNET_HEADER, `${start}`);
+    t.is(verdictBehind([outer], 18), DROP_NONE);
+    for (let start = 0; start < 22; start++) t.is(verdictBehind([outer, 0x8100], start), DROP_VNET_HEADER, `${start}`);
+    t.is(verdictBehind([outer, 0x8100], 22), DROP_NONE);
+  }
+  t.is(verdictBehind([], 14), DROP_NONE);
 });
 
 test('a segmentation type must be one we know and have a size and a header inside the frame', (t) => {
