@@ -15,9 +15,13 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { ApiClient } from '../../cli/client.js';
+import { type AttackedLab, attack } from '../../cli/quickstart/checks/attack.js';
 import { CHECKS } from '../../cli/quickstart/checks/list.js';
+import { addressOf, CLIENT, PINGER, SERVER } from '../../cli/quickstart/hosts.js';
+import type { EndpointView } from '../../control/views.js';
 import { type Result, run, start } from './support/process.js';
-import { ENGINES, PROGRAM } from './support/tapline.js';
+import { ENGINES, PROGRAM, startTapline, type Tapline } from './support/tapline.js';
 import { eventually } from './support/wait.js';
 
 const QUICKSTART = [process.execPath, PROGRAM, 'quickstart'];
@@ -123,6 +127,52 @@ for (const engine of ENGINES) {
   });
 }
 
+/** A container that the attack is about, running `argv`. */
+async function attach(
+  t: ExecutionContext,
+  tapline: Tapline,
+  name: string,
+  security: string,
+  argv: readonly string[],
+): Promise<EndpointView> {
+  start(t, tapline.argv('run', '--network', 'blue', '--name', name, '--security', security, '--', ...argv));
+  let found: EndpointView | undefined;
+  await eventually(`the endpoint ${name}`, async () => {
+    found = (await tapline.endpoints()).find((endpoint) => endpoint.name === name && endpoint.state === 'up');
+    return found !== undefined;
+  });
+  return found as EndpointView;
+}
+
+/** The three containers of the quickstart, with an attacker of whom so much is checked. */
+async function attackedLab(t: ExecutionContext, security: string): Promise<AttackedLab> {
+  const tapline = await startTapline(t, readFileSync('examples/quickstart.yaml', 'utf8'));
+  const server = await attach(t, tapline, SERVER, 'strict', ['sleep', '600']);
+  const client = await attach(t, tapline, CLIENT, 'strict', ['ping', '-q', '-i', '0.05', addressOf(server, 4)]);
+  const pinger = await attach(t, tapline, PINGER, security, ['sleep', '600']);
+  const endpoints = [server, client, pinger];
+  await eventually('the first pings', async () => (await tapline.port(SERVER)).txPackets > 5);
+  return {
+    client: new ApiClient(tapline.socket),
+    socket: tapline.socket,
+    signal: new AbortController().signal,
+    endpoint: (wanted) => endpoints.find(({ name }) => name === wanted) as EndpointView,
+  };
+}
+
+test.serial('the attack is stopped, and none is stopped where nothing is checked: the check says so', async (t) => {
+  const stopped = await attack(await attackedLab(t, 'strict'));
+  t.regex(
+    stopped,
+    /^50 forged ARP replies sent, 0 delivered, 50 counted as arp_sender; client still has 172\.30\.0\.2 at /,
+  );
+  const open = await attackedLab(t, 'off');
+  const { mac } = open.endpoint(PINGER);
+  await t.throwsAsync(attack(open), {
+    message: `50 forged ARP replies sent, 50 delivered, 0 counted as arp_sender; client has 172.30.0.2 at ${mac}`,
+  });
+});
+
 test.serial('without a terminal it runs the checks; --json prints them for machines', async (t) => {
   const result = await quickstart(t, ['--json']);
   t.is(result.code, 0, result.stderr);
@@ -131,21 +181,25 @@ test.serial('without a terminal it runs the checks; --json prints them for machi
   t.true(rows.every(({ detail }) => detail !== ''));
 });
 
-/** A `ping` that does what `script` says; `$real` is the real one. */
-function fakePing(t: ExecutionContext, script: string): Record<string, string> {
+/** A program that does what `script` says; `$real` is the real one. */
+function fakeProgram(t: ExecutionContext, name: string, script: string): Record<string, string> {
   const directory = temporary(t);
   const real = (process.env.PATH ?? '')
     .split(':')
-    .map((folder) => join(folder, 'ping'))
+    .map((folder) => join(folder, name))
     .find((path) => existsSync(path));
-  writeFileSync(join(directory, 'ping'), `#!/bin/sh\nreal=${real}\n${script}\n`);
-  chmodSync(join(directory, 'ping'), 0o755);
+  writeFileSync(join(directory, name), `#!/bin/sh\nreal=${real}\n${script}\n`);
+  chmodSync(join(directory, name), 0o755);
   return { PATH: `${directory}:${process.env.PATH}` };
 }
 
 test.serial('a check that fails is named, the others run, and the exit code is 1', async (t) => {
   const directory = temporary(t);
-  const env = fakePing(t, 'case " $* " in *" -q "*) exec "$real" "$@" ;; esac; echo "no luck today" >&2; exit 1');
+  const env = fakeProgram(
+    t,
+    'ping',
+    'case " $* " in *" -q "*) exec "$real" "$@" ;; esac; echo "no luck today" >&2; exit 1',
+  );
   const result = await quickstart(t, ['--once'], { ...env, TMPDIR: directory });
   t.deepEqual(results(result.stdout), expected(['ping IPv4', 'ping IPv6', 'ARP']));
   t.regex(result.stdout, /ping IPv4 +FAILED +no luck today\n/);
@@ -156,8 +210,9 @@ test.serial('a check that fails is named, the others run, and the exit code is 1
 
 test.serial('a start that fails halfway says why and leaves nothing', async (t) => {
   const directory = temporary(t);
-  const result = await quickstart(t, ['--once'], { ...fakePing(t, 'exit 3'), TMPDIR: directory });
-  t.regex(result.stderr, /^tapline: the container pinger ended .*\n$/);
+  const env = fakeProgram(t, 'unshare', 'case "$*" in *inside/client.js*) exit 3 ;; esac; exec "$real" "$@"');
+  const result = await quickstart(t, ['--once'], { ...env, TMPDIR: directory });
+  t.regex(result.stderr, /^tapline: the container client ended \(exit code 1\): .*\n$/);
   t.is(result.code, 1);
   t.deepEqual(readdirSync(directory), []);
 });
