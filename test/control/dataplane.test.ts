@@ -3,77 +3,13 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import type { Worker } from 'node:worker_threads';
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import { startDataplane } from '../../control/dataplane.js';
-import type { CapturedFrame, Dataplane, NetworkSpec } from '../../control/types.js';
+import type { CapturedFrame } from '../../control/types.js';
 import { withNamespace } from '../../io/netns.js';
 import { closeFd, openPidfd } from '../../io/pidfd.js';
-import { attachTap, type Tap } from '../../io/tap.js';
 import { openUplink } from '../../io/uplink.js';
-
-const PLAIN_NETWORK: NetworkSpec = {
-  name: '',
-  ageingSeconds: 300,
-  fdbLimit: 1000,
-  fdbFull: 'flood',
-  vlanProtocol: 0,
-  multicast: { snooping: false, querier: false, unregistered: 'flood' },
-  loop: { moves: 0, quarantine: 0 },
-};
-
-const silent = { info: () => {}, warn: () => {}, error: () => {} };
-let made = 0;
-
-interface Lab {
-  readonly dataplane: Dataplane;
-  readonly names: string[];
-  readonly taps: Tap[];
-  readonly network: number;
-  readonly ports: number[];
-}
-
-/** Two namespaces 172.30.0.2 and .3 on one switch. */
-async function makeLab(t: ExecutionContext, engine: 'uring' | 'epoll'): Promise<Lab> {
-  const names = [`tl-dp-${process.pid}-${++made}`, `tl-dp-${process.pid}-${++made}`];
-  t.teardown(() => {
-    for (const name of names) spawnSync('ip', ['netns', 'del', name]);
-  });
-  const dataplane = await startDataplane({ engine, logger: silent });
-  t.teardown(() => dataplane.stop());
-  const network = await dataplane.addNetwork({ ...PLAIN_NETWORK, name: 'blue' });
-  const taps: Tap[] = [];
-  const ports: number[] = [];
-  for (const [at, name] of names.entries()) {
-    execFileSync('ip', ['netns', 'add', name]);
-    const tap = await attachTap({
-      netns: `/run/netns/${name}`,
-      interface: 'eth0',
-      mac: `02:42:ac:1e:00:0${at + 2}`,
-      mtu: 1500,
-      addresses: [`172.30.0.${at + 2}/24`],
-      alias: `tapline:${name}`,
-    });
-    t.teardown(() => tap.detach());
-    taps.push(tap);
-    ports.push(await dataplane.addPort({ kind: 'tap', name, network, fd: tap.fd }));
-  }
-  return { dataplane, names, taps, network, ports };
-}
-
-function ping(lab: Lab): boolean {
-  return (
-    spawnSync('ip', ['netns', 'exec', lab.names[0], 'ping', '-q', '-c', '3', '-i', '0.05', '-W', '1', '172.30.0.3'])
-      .status === 0
-  );
-}
-
-async function until(condition: () => boolean | Promise<boolean>): Promise<boolean> {
-  for (const end = Date.now() + 20_000; Date.now() < end; ) {
-    if (await condition()) return true;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  return false;
-}
+import { kill, makeLab, ping, restarted, silent, until } from './support/worker-lab.js';
 
 for (const engine of ['uring', 'epoll'] as const) {
   test.serial(
@@ -82,9 +18,8 @@ for (const engine of ['uring', 'epoll'] as const) {
       const lab = await makeLab(t, engine);
       t.true(ping(lab));
       const before = lab.dataplane.totals();
-      const { worker } = lab.dataplane as unknown as { worker: Worker };
-      await worker.terminate();
-      t.true(await until(async () => (await lab.dataplane.status().catch(() => null))?.workerRestarts === 1));
+      await kill(lab.dataplane);
+      t.true(await restarted(lab.dataplane, 1));
       t.is((await lab.dataplane.fdb()).length, 2, 'what was learned is still there');
       t.true(lab.dataplane.totals().rxPackets >= before.rxPackets);
       t.true(await until(() => ping(lab)));
@@ -163,12 +98,6 @@ for (const engine of ['uring', 'epoll'] as const) {
   });
 }
 
-/** Ends the worker as a crash would; resolves when the supervisor has noticed, and not yet replaced it. */
-async function kill(dataplane: Dataplane): Promise<void> {
-  const { worker } = dataplane as unknown as { worker: Worker };
-  await worker.terminate();
-}
-
 for (const engine of ['uring', 'epoll'] as const) {
   test.serial(`${engine}: stopped while the worker is being replaced`, async (t) => {
     const lab = await makeLab(t, engine);
@@ -189,7 +118,7 @@ for (const engine of ['uring', 'epoll'] as const) {
     await lab.dataplane.removePort(lab.ports[1]);
     t.deepEqual(lab.dataplane.ports(), []);
     t.true(lab.dataplane.totals().rxPackets >= rxPackets, 'its counts are in the totals');
-    t.true(await until(async () => (await lab.dataplane.status().catch(() => null))?.workerRestarts === 1));
+    t.true(await restarted(lab.dataplane, 1));
     t.deepEqual(await lab.dataplane.fdb(), [], 'what it learned is void');
     for (const tap of lab.taps) await tap.detach();
   });
