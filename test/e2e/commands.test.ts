@@ -24,18 +24,18 @@ test.serial('show ports, fdb, drops, endpoints and status: the same in JSON and 
     [b.mac, 'blue', 'b'],
   ]);
   const table = await tapline.ok('show', 'fdb');
-  t.regex(table, new RegExp(`^MAC .*\\n(?:.*\\n)*${b.mac} +blue +b +\\d+ s\\n`));
+  t.regex(table, new RegExp(`^MAC .*\\n(?:.*\\n)*${b.mac} +blue +- +b +static\\n`));
 
   const ports = (await json(tapline, 'show', 'ports')) as { name: string; rxPackets: number }[];
   t.deepEqual(
     ports.map(({ name }) => name),
     ['a', 'b'],
   );
-  t.regex(await tapline.ok('show', 'ports'), /^PORT +KIND +NETWORK .*\na +tap +blue +\d+/);
+  t.regex(await tapline.ok('show', 'ports'), /^PORT +KIND +NETWORK .*\na +tap +blue +forwarding +- +strict +\d+/);
 
   const drops = (await json(tapline, 'show', 'drops')) as { received: number; delivered: number };
   t.true(drops.received > 0 && drops.delivered > 0);
-  t.regex(await tapline.ok('show', 'drops'), /^received \d+, copied by flooding \d+, delivered \d+\n/);
+  t.regex(await tapline.ok('show', 'drops'), /^received \d+, made here \d+, copied by flooding \d+, delivered \d+\n/);
 
   const endpoints = (await json(tapline, 'show', 'endpoints')) as { addresses: string[] }[];
   t.deepEqual(endpoints[0]?.addresses, [`${a.ip}/24`, `${a.ip6}/64`]);
