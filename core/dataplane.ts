@@ -35,7 +35,7 @@ import { FlapDetector } from './switch/flaps.js';
 import { forward } from './switch/forward.js';
 import { ISOLATION_OPEN, mayReach } from './switch/isolation.js';
 import { inspect, type PortSecurity, SECURITY_STRICT } from './switch/port-security.js';
-import { classify, egressVid, presentVid, setVid } from './switch/vlan.js';
+import { classify, egressVid, isStacked, presentVid, setVid } from './switch/vlan.js';
 import { HashTable } from './tables/hash.js';
 import { Topology } from './topology.js';
 import { CONTINUE, DROP, FLOOD, TO_GROUP, TO_PORT } from './verdict.js';
@@ -313,17 +313,18 @@ export class Dataplane {
    * change once it is on its way; then for each other form in place if nobody holds it, else in a copy.
    */
   private deliverTagged(packet: Packet, domain: Domain, count: number): void {
-    let at = this.partition(domain, 0, count, presentVid(packet));
+    const stacked = isStacked(this.arena.view, packet);
+    let at = this.partition(domain, 0, count, presentVid(packet), stacked);
     this.deliverSame(packet, 0, at, at);
     while (at < count) {
-      const { vlan } = this.ports[this.targets[at]];
-      const vid = egressVid(vlan, domain.vid);
-      const end = this.partition(domain, at, count, vid);
+      const vid = this.nextVid(domain, at, count, stacked);
+      const end = this.partition(domain, at, count, vid, stacked);
       const isOurs = this.arena.referenceCount(packet.slot) === 1;
       const frame = isOurs ? packet : copyPacket(this.arena, packet);
       if (frame === null) {
         for (let i = at; i < end; i++) this.counters.dropTransmit(this.targets[i], DROP_NO_SLOT);
       } else {
+        const { vlan } = this.ports[this.targets[at]];
         setVid(this.arena, frame, vlan === null ? 0 : vlan.protocol, vid);
         this.deliverSame(frame, at, end, isOurs ? end - at : end - at - 1);
       }
@@ -332,13 +333,22 @@ export class Dataplane {
     this.arena.release(packet.slot);
   }
 
+  /** A tag that one of targets[from..to) wants, or 0: those without come last, since a tag's priority goes with it. */
+  private nextVid(domain: Domain, from: number, to: number, stacked: boolean): number {
+    for (let i = from; i < to; i++) {
+      const vid = egressVid(this.ports[this.targets[i]].vlan, domain.vid, stacked);
+      if (vid !== 0) return vid;
+    }
+    return 0;
+  }
+
   /** Puts those of targets[from..to) that want the tag `vid` first. Returns where they end. */
-  private partition(domain: Domain, from: number, to: number, vid: number): number {
+  private partition(domain: Domain, from: number, to: number, vid: number, stacked: boolean): number {
     const { targets } = this;
     let end = from;
     for (let i = from; i < to; i++) {
       const target = targets[i];
-      if (egressVid(this.ports[target].vlan, domain.vid) !== vid) continue;
+      if (egressVid(this.ports[target].vlan, domain.vid, stacked) !== vid) continue;
       targets[i] = targets[end];
       targets[end++] = target;
     }

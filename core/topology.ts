@@ -386,6 +386,7 @@ function portVlan(network: Network, options: PortVlanOptions): PortVlan {
   for (const vid of options.tagged) vlan.fids[vid] = fid(vid);
   // Tagged frames of the native VLAN belong to it as well, but not on an access port, which takes no tags.
   if (options.native !== 0 && options.tagged.length > 0) vlan.fids[options.native] = vlan.nativeFid;
+  vlan.isTrunk = options.tagged.length > 0;
   if (!isFiltering) vlan.wireVid = options.tagged[0] ?? 0;
   return vlan;
 }
