@@ -203,7 +203,9 @@ export class Fdb {
     const wasVoid = this.isVoid(place);
     const before = words[place + VALUE] & PORT_MASK;
     if (words[place + STAMP] === STATIC && !wasVoid) return before === port.id ? LEARN_KNOWN : LEARN_BOUND;
-    if (port.macCount >= port.macLimit) {
+    // A void entry may still be in the port's count, and then takes no further place there.
+    const isCounted = before === port.id && this.isCounted(place);
+    if (!isCounted && port.macCount >= port.macLimit) {
       this.fullCount++;
       return LEARN_LIMIT;
     }
@@ -251,10 +253,13 @@ export class Fdb {
     this.bump(LIVES + port.id, PORT_GENERATION_MASK);
   }
 
-  /** Once in 512 or 1,024 times the number is one that was there before: then nothing of that time may be left. */
+  /**
+   * Once in 512 or 1,024 times the numbers begin again: then nothing of that time may be left. What has the highest number is not
+   * void yet when they do, and is reclaimed one step later.
+   */
   private bump(at: number, mask: number): void {
     const next = (this.generations[at] + 1) & mask;
-    if (next === 0) this.reclaim();
+    if (next <= 1) this.reclaim();
     this.generations[at] = next;
     this.nextEpoch();
   }
