@@ -49,7 +49,7 @@ function settledPort(tapline: Tapline, name: string): Promise<Pick<PortView, 'rx
       const { rxPackets, rxDrops } = await tapline.port(name);
       return { rxPackets, rxDrops };
     },
-    50,
+    20,
   );
 }
 
