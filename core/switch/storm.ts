@@ -8,6 +8,7 @@
 
 import { DROP_NONE, DROP_STORM_BROADCAST, DROP_STORM_MULTICAST, DROP_STORM_UNKNOWN_UNICAST } from '../drop.js';
 import type { Packet } from '../packet/packet.js';
+import { ETHERNET_HEADER_LENGTH } from '../wire/ethernet.js';
 import { isBroadcast, isGroupDestination } from './admit.js';
 
 /** Frames a second; the highest keeps a second's tokens inside an int32. */
@@ -17,6 +18,8 @@ const MINIMUM_BURST = 32;
 const FRAME = 1000;
 /** Milliseconds after which every bucket is full. */
 const FULL_AFTER = 1000;
+/** A data offset of 15 words (RFC 9293, 3.1). */
+const TCP_HEADER_LENGTH_MAXIMUM = 60;
 
 /** Places of the buckets. */
 const BROADCAST = 0;
@@ -64,8 +67,13 @@ export class StormControl {
   }
 }
 
-/** Frames on a wire that a packet stands for. */
+/**
+ * Frames on a wire that a packet stands for. The length of the headers is the sender's word: it counts as far as a transport header
+ * can reach.
+ */
 function framesOf(packet: Packet): number {
   if (packet.gsoSize === 0) return 1;
-  return Math.max(1, Math.ceil((packet.length - packet.headerLength) / packet.gsoSize));
+  const longest = packet.l4 === -1 ? ETHERNET_HEADER_LENGTH : packet.l4 - packet.start + TCP_HEADER_LENGTH_MAXIMUM;
+  const headers = Math.min(packet.headerLength, longest);
+  return Math.max(1, Math.ceil((packet.length - headers) / packet.gsoSize));
 }
