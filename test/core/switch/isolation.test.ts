@@ -2,8 +2,9 @@
 
 import test from 'ava';
 import { ISOLATION_ALONE, ISOLATION_OPEN, mayReach } from '../../../core/switch/isolation.js';
+import { LEARNING_TIME } from '../../../core/switch/snooping.js';
 import { BROADCAST, frame, Harness, mac, numberedMac } from '../../support/harness.js';
-import { igmp } from './multicast.js';
+import { igmp, v4 } from './multicast.js';
 
 const CLASSES = [ISOLATION_OPEN, ISOLATION_ALONE, 2, 3] as const;
 /** Who reaches whom, written out. */
@@ -19,15 +20,15 @@ test('the rule is the table, and the same in both directions', (t) => {
   }
 });
 
-const GROUP = mac('01:00:5e:01:01:01');
 /** Ports 1 and 2 of these classes; each knows the other's MAC, and port 2 is in 239.1.1.1. */
 function pair(from: number, to: number, dropUnregistered: boolean): Harness {
   const h = new Harness();
-  const multicast = { querier: false, dropUnregistered };
+  const multicast = { querier: true, dropUnregistered };
   h.topology.addNetwork(1, 300, 100, { multicast });
   h.addPorts({ isolation: from }, { isolation: to });
   // What was learned stays when a port is isolated afterwards: the check is not in the learning.
   h.topology.addStatic(1, 0, 0x0200, 2, 2);
+  h.passTo(LEARNING_TIME + 1);
   h.receive(2, igmp('239.1.1.1', [0x16, 0, 0, 0, 239, 1, 1, 1]));
   h.recorder.sent.length = 0;
   return h;
@@ -38,7 +39,7 @@ const KINDS: readonly (readonly [what: string, frame: Uint8Array])[] = [
   ['unknown unicast', frame(numberedMac(77), numberedMac(1))],
   ['broadcast', frame(BROADCAST, numberedMac(1))],
   ['unregistered multicast', frame(mac('01:00:5e:07:07:07'), numberedMac(1))],
-  ['registered multicast', frame(GROUP, numberedMac(1), [0x45], 0x0800)],
+  ['registered multicast', v4({ to: '239.1.1.1', protocol: 17, options: [] }, new Array(16).fill(1))],
   ['ARP', frame(BROADCAST, numberedMac(1), [], 0x0806)],
   ['an unknown EtherType', frame(numberedMac(2), numberedMac(1), [], 0x1234)],
   ['802.3 LLC', frame(numberedMac(2), numberedMac(1), [0xe0, 0xe0, 3], 46)],
