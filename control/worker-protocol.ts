@@ -68,6 +68,7 @@ export interface WorkerSecurity {
   /** As in PortSecurity. */
   readonly prefixes4: Int32Array;
   readonly prefixes6: Int32Array;
+  readonly further: Int32Array;
 }
 
 export interface AnnouncedAddresses {

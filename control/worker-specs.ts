@@ -47,7 +47,7 @@ export function workerPort(id: number, kind: number, spec: PortSpec): WorkerPort
     network: spec.network,
     fd: spec.fd,
     kind,
-    security: security === undefined || security.level === 'off' ? null : workerSecurity(security, isTrunk(spec)),
+    security: security === undefined || security.level === 'off' ? null : workerSecurity(security),
     macs: boundMacs(spec),
     macLimit: learnable(spec),
     isolation: spec.isolation ?? 0,
@@ -84,8 +84,7 @@ function learnable(spec: PortSpec): number {
   return isTrunk(spec) ? limit * vlanCount(spec) : limit - boundMacs(spec).length;
 }
 
-/** @param trunk its MACs are not bound, but learned; elsewhere the limit leaves out the further MACs that are bound */
-function workerSecurity({ level, mac, macs, macLimit, prefixes }: SecuritySpec, trunk: boolean): WorkerSecurity {
+function workerSecurity({ level, mac, macs, macLimit, prefixes }: SecuritySpec): WorkerSecurity {
   const prefixes4: number[] = [];
   const prefixes6: number[] = [];
   for (const text of prefixes) {
@@ -98,9 +97,10 @@ function workerSecurity({ level, mac, macs, macLimit, prefixes }: SecuritySpec, 
   return {
     level: level === 'strict' ? SECURITY_STRICT : SECURITY_MAC,
     mac: macWords(mac),
-    macLimit: trunk ? macLimit : macLimit - macs.length,
+    macLimit: macLimit - macs.length,
     prefixes4: Int32Array.from(prefixes4),
     prefixes6: Int32Array.from(prefixes6),
+    further: Int32Array.from(macs.flatMap(macWords)),
   };
 }
 

@@ -393,8 +393,8 @@ class Worker {
   }
 }
 
-function portSecurity({ level, mac, macLimit, prefixes4, prefixes6 }: WorkerSecurity): PortSecurity {
-  return new PortSecurity(level, mac[0], mac[1], macLimit, prefixes4, prefixes6);
+function portSecurity({ level, mac, macLimit, prefixes4, prefixes6, further }: WorkerSecurity): PortSecurity {
+  return new PortSecurity(level, mac[0], mac[1], macLimit, prefixes4, prefixes6, further);
 }
 
 /** The multicast groups of a domain, each with its ports. */

@@ -201,7 +201,7 @@ export class Dataplane {
 
   /** A MAC that is not the port's first one: known to be there, or there is room to learn it. */
   private mayUseSource(packet: Packet, port: Port, security: PortSecurity): boolean {
-    if (security.macLimit > 1) return true;
+    if (security.macLimit > 1 || security.hasFurther(packet.srcHigh, packet.srcLow)) return true;
     return this.fdb.search((packet.domain << 16) | packet.srcHigh, packet.srcLow) === port.id;
   }
 

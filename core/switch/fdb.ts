@@ -10,7 +10,7 @@
  * instead: it survives every flush and ends with the port.
  */
 
-import { type Domain, MAX_NETWORKS, MAX_PORTS, type Port } from '../ports.js';
+import { type Domain, MAX_NETWORKS, MAX_PORTS, type Network, type Port } from '../ports.js';
 import { type HashTable, hashTableWords, KEY_HIGH, KEY_LOW, STAMP, VALUE } from '../tables/hash.js';
 
 /** Stamp of an entry that neither ages nor moves. */
@@ -65,6 +65,8 @@ export class Fdb {
   /** Places that learning leaves to static entries. */
   private readonly reserve: number;
   private sweepAt = 0;
+  /** Void entries may still stand in the table, and in counts: something was flushed since they were last reclaimed. */
+  private hasVoid = false;
   /** Changes whenever an entry that was found before may be found no more, or elsewhere. */
   private epoch = 0;
 
@@ -179,13 +181,14 @@ export class Fdb {
   }
 
   private add(domain: Domain, macHigh: number, macLow: number, port: Port, now: number): number {
+    const { network } = domain;
+    // What was flushed must not keep out what comes next; this passes the table at most once a flush.
+    if (this.hasVoid && !(this.hasRoom(network) && port.macCount < port.macLimit)) this.reclaim();
     if (port.macCount >= port.macLimit) {
       this.fullCount++;
       return LEARN_LIMIT;
     }
-    const { network } = domain;
-    const hasRoom = network.fdbCount < network.fdbLimit && this.table.count < this.table.capacity - this.reserve;
-    const place = hasRoom ? this.table.insert(macLow, (domain.fid << 16) | macHigh) : -1;
+    const place = this.hasRoom(network) ? this.table.insert(macLow, (domain.fid << 16) | macHigh) : -1;
     if (place < 0) {
       this.fullCount++;
       return LEARN_FULL;
@@ -195,6 +198,10 @@ export class Fdb {
     this.table.words[place + VALUE] = this.learnedValue(port.id, domain.fid);
     this.table.words[place + STAMP] = now;
     return LEARN_NEW;
+  }
+
+  private hasRoom(network: Network): boolean {
+    return network.fdbCount < network.fdbLimit && this.table.count < this.table.capacity - this.reserve;
   }
 
   /** The entry is static, or stands for another port, or is void. */
@@ -261,11 +268,13 @@ export class Fdb {
     const next = (this.generations[at] + 1) & mask;
     if (next <= 1) this.reclaim();
     this.generations[at] = next;
+    this.hasVoid = true;
     this.nextEpoch();
   }
 
   /** Forgets all void entries, in time proportional to the table. */
   private reclaim(): void {
+    this.hasVoid = false;
     for (let number = 0; number < this.table.places; number++) {
       const place = this.table.placeAt(number);
       while (this.table.words[place + KEY_HIGH] !== 0 && this.isVoid(place)) this.forget(place);

@@ -111,6 +111,7 @@ export const MAX_ND_OPTIONS = 16;
 
 /** A whole address as a mask of 32 bits. */
 const WHOLE = -1;
+const WORDS_PER_MAC = 2;
 const WORDS_PER_PREFIX4 = 2;
 const WORDS_PER_PREFIX6 = 8;
 const LINK_LOCAL = 0xfe800000 | 0;
@@ -122,8 +123,10 @@ export class PortSecurity {
   /** The endpoint's own MAC: first two octets (16 bits), last four (int32). */
   readonly macHigh: number;
   readonly macLow: number;
-  /** MACs that the port may speak from, its own included; where it is more than 1, others are learned. */
+  /** MACs that the port may speak from, its own included and `further` not; where it is more than 1, others are learned. */
   readonly macLimit: number;
+  /** Further MACs that it may speak from: pairs like the two above. */
+  readonly further: Int32Array;
 
   /** The first whole IPv4 address, or 0 where there is none. */
   readonly first4: number;
@@ -141,6 +144,7 @@ export class PortSecurity {
   /**
    * @param prefixes4 address and mask, int32, for each prefix
    * @param prefixes6 four words of address and four of mask, int32, for each prefix; without the link-local address
+   * @param further first two octets and last four of each further MAC
    * @throws RangeError where a list's length is not a multiple of 2 or 8
    */
   constructor(
@@ -150,6 +154,7 @@ export class PortSecurity {
     macLimit: number,
     prefixes4: Int32Array,
     prefixes6: Int32Array,
+    further: Int32Array = new Int32Array(0),
   ) {
     if (prefixes4.length % WORDS_PER_PREFIX4 !== 0) throw new RangeError('port security: cut list of IPv4 prefixes');
     if (prefixes6.length % WORDS_PER_PREFIX6 !== 0) throw new RangeError('port security: cut list of IPv6 prefixes');
@@ -157,6 +162,7 @@ export class PortSecurity {
     this.macHigh = high;
     this.macLow = low;
     this.macLimit = macLimit;
+    this.further = further;
     this.prefixes4 = withoutHostBits(prefixes4, 1);
     this.prefixes6 = withoutHostBits(withLinkLocal(prefixes6, high, low), 4);
     this.first4 = firstWhole4(this.prefixes4);
@@ -165,6 +171,14 @@ export class PortSecurity {
     this.first6b = this.prefixes6[at + 1];
     this.first6c = this.prefixes6[at + 2];
     this.first6d = this.prefixes6[at + 3];
+  }
+
+  /** Whether a MAC is one of the further ones that the port may speak from. */
+  hasFurther(high: number, low: number): boolean {
+    for (let at = 0; at < this.further.length; at += WORDS_PER_MAC) {
+      if (this.further[at] === high && this.further[at + 1] === low) return true;
+    }
+    return false;
   }
 }
 

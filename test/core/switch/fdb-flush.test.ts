@@ -21,7 +21,9 @@ function sweep(h: Harness): void {
 /** Entries that a listing shows. */
 function listed(h: Harness): number {
   let count = 0;
-  h.dataplane.fdb.forEach(() => count++, h.dataplane.now);
+  h.dataplane.fdb.forEach(() => {
+    count++;
+  }, h.dataplane.now);
   return count;
 }
 
@@ -355,4 +357,16 @@ test('events that nobody fetches are counted, not kept', (t) => {
   t.is(h.dataplane.events.lost, 72);
   h.dataplane.events.clear();
   t.is(h.dataplane.events.lost, 0);
+});
+
+test('what was flushed keeps nobody out: in a full network the next ones are learned at once', (t) => {
+  const h = new Harness(3, { fdbLimit: 10 });
+  for (let round = 0; round < 3; round++) {
+    for (let i = 0; i < 10; i++) h.receive(1, frame(BROADCAST, numberedMac(100 * round + i)));
+    t.is(listed(h), 10);
+    t.is(h.dataplane.fdb.fullCount, 0);
+    h.topology.flush(1, -1, 0);
+  }
+  h.topology.flush(0, -1, 1);
+  t.is(listed(h), 0);
 });

@@ -144,3 +144,19 @@ test('a frame that strict security refuses teaches nothing', (t) => {
   t.deepEqual(h.rxDrops(1), { source_address: 1 });
   t.is(h.dataplane.fdb.search((1 << 16) | HIGH, 5), 0);
 });
+
+test('a trunk with a further MAC speaks from that and its own in every VLAN, and from no other', (t) => {
+  const h = new Harness();
+  h.addVlanNetwork([10, 20]);
+  const security = new PortSecurity(SECURITY_MAC, HIGH, 0x0a, 1, NONE, NONE, Int32Array.of(HIGH, 0x0b));
+  const vlan = { native: 0, tagged: [10, 20] };
+  h.addPorts({ security, macs: [[HIGH, 0x0a]], macLimit: 4, vlan }, { vlan });
+  for (const vid of [10, 20]) {
+    for (const source of [A, B]) t.deepEqual(h.receivePorts(1, tagged(frame(BROADCAST, source), vid)), [2]);
+    t.deepEqual(
+      h.changes(() => h.receive(1, tagged(frame(BROADCAST, C), vid))),
+      { 1: { rx: 1, 'drop source_mac': 1 } },
+    );
+  }
+  t.true(h.isWhole);
+});
