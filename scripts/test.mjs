@@ -1,6 +1,6 @@
 /**
  * `node scripts/test.mjs [--unit] [--e2e] [--idle=SECONDS] [FILE...]`: lint, types, unit suites two at a time, then the end-to-end suites
- * one at a time, since those measure time and count processes. FILE is a test or a folder of tests, as source or compiled;
+ * one at a time, since those measure time and count processes; but for those that mostly wait, which run two at a time. FILE is a test or a folder of tests, as source or compiled;
  * with FILEs only these run. The last line is `N passed, N failed`, with `, N skipped` where something was skipped; the
  * exit code is 0 where nothing failed. With CI=true in the environment a skipped test is a failed one.
  */
@@ -17,6 +17,11 @@ import { findSuites, parseArguments, UsageError } from './test/select.mjs';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 const UNIT_CONCURRENCY = 2;
+/** End-to-end suites that wait for tools and timers most of their time, and measure nothing that another would disturb. */
+const WAITING = new Set(
+  ['attacks', 'announce', 'fdb', 'isolation', 'mirror', 'multicast', 'vlan'].map((name) => `e2e/${name}`),
+);
+const WAITING_CONCURRENCY = 2;
 
 function lint(report) {
   const biome = join(root, 'node_modules/.bin/biome');
@@ -48,6 +53,13 @@ async function runAll(suites, concurrency, report, idleSeconds) {
   await Promise.all(Array.from({ length: concurrency }, worker));
 }
 
+async function runEndToEnd(suites, report, idleSeconds) {
+  const waiting = suites.filter(({ name }) => WAITING.has(name));
+  const others = suites.filter(({ name }) => !WAITING.has(name));
+  await runAll(waiting, WAITING_CONCURRENCY, report, idleSeconds);
+  await runAll(others, 1, report, idleSeconds);
+}
+
 async function main() {
   const wanted = parseArguments(process.argv.slice(2));
   const report = new Report({ skipsFail: process.env.CI === 'true' });
@@ -55,7 +67,7 @@ async function main() {
   if (build(report)) {
     const { unit, e2e } = findSuites(root, wanted);
     await runAll(unit, UNIT_CONCURRENCY, report, wanted.idleSeconds);
-    if (process.getuid() === 0) await runAll(e2e, 1, report, wanted.idleSeconds);
+    if (process.getuid() === 0) await runEndToEnd(e2e, report, wanted.idleSeconds);
     else for (const suite of e2e) report.skipped(suite.name, 'network namespaces need root');
   }
   return report.finish();
