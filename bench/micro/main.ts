@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { applyV8Flags } from '../../control/v8-flags.js';
-import { type HeapResult, heapGrowth } from './heap.js';
+import { HEAP_RUNS, type HeapResult, heapGrowth } from './heap.js';
 import { type Case, fastest, type Result, runCase } from './suite.js';
 import { GUARDED, switchCases, UNGUARDED } from './switch.js';
 import { wireCases } from './wire.js';
@@ -30,8 +30,9 @@ function main(): void {
     process.stdout.write(JSON.stringify(fastest(GROUPS[words[fast + 1]]()[Number(words[fast + 2])])));
     return;
   }
-  if (words.includes('--heap')) {
-    process.stdout.write(JSON.stringify(heapGrowth()));
+  const heap = words.indexOf('--heap');
+  if (heap >= 0) {
+    process.stdout.write(JSON.stringify(heapGrowth(Number(words[heap + 1]))));
     return;
   }
   report(only, json);
@@ -52,24 +53,29 @@ function report(only: string | undefined, json: boolean): void {
       if (!json) print(result);
     });
   }
-  const heap = only === undefined || 'heap'.includes(only) ? child<HeapResult>(['--heap']) : null;
+  const heap = only === undefined || 'heap'.includes(only) ? heapResults() : [];
   const guards = only === undefined || 'switch guards'.includes(only) ? guardCosts() : [];
   const missed =
     results.filter((result) => result.bar !== null && result.perSecond < result.bar).length +
     guards.filter((cost) => cost.bar !== null && cost.ratio > cost.bar).length +
-    (heap?.ok === false ? 1 : 0);
-  if (results.length + guards.length === 0 && heap === null) throw new Error(`no benchmark matches ${only}`);
+    heap.filter((result) => !result.ok).length;
+  if (results.length + guards.length + heap.length === 0) throw new Error(`no benchmark matches ${only}`);
   process.exitCode = missed > 0 ? 1 : 0;
   if (json)
     console.log(JSON.stringify({ node: process.version, cpu: cpus()[0]?.model, results, guards, heap }, null, 2));
   else printSummary(guards, heap);
 }
 
-function printSummary(guards: readonly Cost[], heap: HeapResult | null): void {
+function heapResults(): HeapResult[] {
+  return Array.from({ length: HEAP_RUNS }, (_, run) => child<HeapResult>(['--heap', String(run)]));
+}
+
+function printSummary(guards: readonly Cost[], heap: readonly HeapResult[]): void {
   for (const cost of guards) printCost(cost);
-  if (heap === null) return;
-  const verdict = heap.ok ? 'ok (none but the measuring)' : 'MISSED';
-  console.log(`heap growth over ${heap.packets} packets: ${heap.bytes} bytes  ${verdict}`);
+  for (const { name, packets, bytes, ok } of heap) {
+    const verdict = ok ? 'ok (none but the measuring)' : 'MISSED';
+    console.log(`heap growth over ${packets} packets, ${name}: ${bytes} bytes  ${verdict}`);
+  }
 }
 
 interface Cost {
