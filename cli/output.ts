@@ -8,10 +8,15 @@ export interface Column<T> {
   readonly value: (row: T) => string | number;
 }
 
+/** Not Math.max with a spread: an FDB has more rows than a call may have arguments. */
+function widest(title: string, cells: readonly (readonly (string | number)[])[], column: number): number {
+  return cells.reduce((width, line) => Math.max(width, String(line[column]).length), title.length);
+}
+
 /** Columns two spaces apart, no trailing spaces, one line a row, titles first. */
 export function formatTable<T>(columns: readonly Column<T>[], rows: readonly T[]): string {
   const cells = rows.map((row) => columns.map(({ value }) => value(row)));
-  const widths = columns.map(({ title }, i) => Math.max(title.length, ...cells.map((line) => String(line[i]).length)));
+  const widths = columns.map(({ title }, i) => widest(title, cells, i));
   const right = columns.map((_, i) => cells.length > 0 && cells.every((line) => typeof line[i] === 'number'));
   const format = (line: readonly (string | number)[]): string =>
     line

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { formatTable } from '../../cli/output.js';
 import { resolvConf } from '../../cli/run.js';
 import { eventually } from '../control/support/fixture.js';
 import { cli, makeLab } from './support/lab.js';
@@ -351,4 +352,10 @@ test("resolv.conf of a run: the servers asked for, else the host's without loopb
     '# Made by tapline run.\nnameserver 9.9.9.9\nsearch example.org\noptions edns0\n',
   );
   t.is(resolvConf('', []), '# Made by tapline run.\n');
+});
+
+test('a table may have as many rows as the FDB', (t) => {
+  const columns = [{ title: 'MAC', value: (row: number) => `mac-${row}` }];
+  const rows = Array.from({ length: 131_072 }, (_, row) => row);
+  t.is(formatTable(columns, rows).length, 'MAC\n'.length + rows.reduce((sum, row) => sum + `mac-${row}\n`.length, 0));
 });
