@@ -21,6 +21,7 @@ import {
   fdbViews,
   mdbViews,
   networkView,
+  portName,
   portViews,
   securityViews,
   vlanViews,
@@ -210,9 +211,8 @@ function eventRoutes(app: FastifyInstance, daemon: Daemon): void {
 }
 
 function quarantined(daemon: Daemon, ports: readonly number[]): QuarantineView[] {
-  const names = new Map(daemon.dataplane.ports().map(({ id, name }) => [id, name]));
   return ports.map((number) => {
-    const port = names.get(number) ?? `port ${number}`;
+    const port = portName(daemon, number);
     const event = daemon.eventLog.last((candidate) => candidate.kind === 'port-quarantined' && candidate.port === port);
     return { port, text: event?.text ?? '' };
   });

@@ -93,7 +93,7 @@ export class Daemon {
     this.#system = options.system ?? realSystem;
     this.events.setMaxListeners(0);
     this.eventLog = new EventLog(this.#logger, {
-      port: (number) => this.dataplane.ports().find(({ id }) => id === number)?.name ?? null,
+      port: (number) => this.dataplane.portName(number),
       network: (number) => this.#networkNumbered(number)?.name ?? null,
     });
     this.mirrors = this.#makeMirrors();
@@ -292,6 +292,7 @@ export class Daemon {
     if (network.phase !== 'up') {
       throw new TaplineError('conflict', `network ${config.network} is ${network.phase}; try again`, 'network');
     }
+    this.#refuseHostMac(config);
     network.ipam.reserve(name, config);
     const undo = new UndoStack();
     undo.push('releasing the addresses', () => network.ipam.release(name));
@@ -308,6 +309,20 @@ export class Daemon {
     };
     this.endpoints.set(name, endpoint);
     return endpoint;
+  }
+
+  /** Else what the wire sends to the host would go to the endpoint. */
+  #refuseHostMac({ network, mac, macs }: EndpointConfig): void {
+    const uplink = this.#uplink;
+    const refuse = (one: string | undefined, key: string): void => {
+      if (uplink === null || one === undefined || !uplink.isHostMac(network, one)) return;
+      const what = `${one} is the MAC of the host's ${uplink.device}`;
+      throw new TaplineError('conflict', `${what}; choose another`, key);
+    };
+    refuse(mac, 'mac');
+    macs.forEach((one, index) => {
+      refuse(one, `macs[${index}]`);
+    });
   }
 
   /** Lets IPAM fill in what the user left open. */

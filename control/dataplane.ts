@@ -384,12 +384,14 @@ class WorkerDataplane implements Dataplane {
     const network = this.networks.get(spec.network);
     if (network === undefined || network.vlanProtocol === 0 || spec.vlan === undefined) return [];
     const fresh: [number, number][] = [];
-    for (const vid of [spec.vlan.native, ...spec.vlan.tagged]) {
+    for (const vid of new Set([spec.vlan.native, ...spec.vlan.tagged])) {
       if (vid === 0 || network.vlans.has(vid)) continue;
-      const fid = firstFree(this.domains, MAX_NETWORKS, 'networks and VLANs', fresh.at(-1)?.[1]);
+      fresh.push([vid, firstFree(this.domains, MAX_NETWORKS, 'networks and VLANs', fresh.at(-1)?.[1])]);
+    }
+    // Only now that there are numbers for all: the worker hears of none where there are too few.
+    for (const [vid, fid] of fresh) {
       this.domains.add(fid);
       network.vlans.set(vid, fid);
-      fresh.push([vid, fid]);
     }
     return fresh;
   }
@@ -443,6 +445,10 @@ class WorkerDataplane implements Dataplane {
 
   ports(): PortCounters[] {
     return [...this.livePorts.values()].map((port) => this.portCounters(port));
+  }
+
+  portName(id: number): string | null {
+    return this.livePorts.get(id)?.name ?? null;
   }
 
   private portCounters(port: LivePort): PortCounters {

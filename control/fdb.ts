@@ -68,9 +68,9 @@ function vlanFor(port: NamedPort, vlan: number | undefined): number {
 }
 
 /** The host's own MAC behind the uplink has its entry already. */
-function refuseHostMac(daemon: Daemon, mac: string): void {
+function refuseHostMac(daemon: Daemon, network: NetworkState, mac: string): void {
   const { uplink } = daemon;
-  if (uplink?.mac === mac)
+  if (uplink?.isHostMac(network.name, mac))
     throw new TaplineError('conflict', `${mac} is the MAC of the host's ${uplink.device}`, 'mac');
 }
 
@@ -80,7 +80,7 @@ export async function addStatic(daemon: Daemon, request: StaticRequest): Promise
   const network = daemon.network(request.network);
   const port = portIn(daemon, request.port, network);
   const vlan = vlanFor(port, request.vlan);
-  refuseHostMac(daemon, mac);
+  refuseHostMac(daemon, network, mac);
   const isNew = network.ipam.reserveStatic(port.name, mac);
   try {
     await daemon.dataplane.addStaticEntry({ network: network.id, vlan, mac }, port.number);
@@ -118,7 +118,7 @@ export async function removeEntry(daemon: Daemon, request: RemovalRequest): Prom
   const entry = entries.find((candidate) => candidate.vlan === vlan);
   if (entry === undefined) throw noEntry(mac, network, vlan);
   const owner = network.ipam.macOwner(mac);
-  if (entry.static) refuseHostMac(daemon, mac);
+  if (entry.static) refuseHostMac(daemon, network, mac);
   if (entry.static && owner !== undefined && owner.by !== 'static entry') {
     throw new TaplineError('conflict', `${mac} belongs to endpoint ${owner.owner} and stays as long as that`, 'mac');
   }

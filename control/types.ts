@@ -248,6 +248,8 @@ export interface Dataplane {
   removePort(port: number): Promise<void>;
   /** Reads shared memory; costs the worker nothing. */
   ports(): PortCounters[];
+  /** Name of a live port; null where there is none. Cheap, where `ports` reads all counters. */
+  portName(port: number): string | null;
   totals(): Totals;
   fdb(): Promise<FdbEntry[]>;
   /** Binds a MAC to a port until the port goes. @throws Error, one line: no room, no such VLAN on the port */

@@ -56,6 +56,11 @@ export class UplinkPort {
     return this.#socket?.mac ?? '';
   }
 
+  /** Whether a MAC of a network is that of the host's device, whose traffic it would take. */
+  isHostMac(network: string, mac: string): boolean {
+    return network === this.network && mac === this.mac;
+  }
+
   /** @throws TaplineError `missing` with key `device` when there is no such device; `failure` */
   async open(): Promise<void> {
     const socket = this.#openSocket();

@@ -227,24 +227,22 @@ function portFacts(daemon: Daemon, port: PortCounters): Omit<PortView, keyof Omi
   };
 }
 
-/** Names by the dataplane's numbers, as they are now. */
-function portNames(daemon: Daemon): (port: number) => string {
-  const names = new Map(daemon.dataplane.ports().map(({ id, name }) => [id, name]));
-  return (port) => names.get(port) ?? `port ${port}`;
+/** Name of a port by the dataplane's number, as it is now. */
+export function portName(daemon: Daemon, port: number): string {
+  return daemon.dataplane.portName(port) ?? `port ${port}`;
 }
 
 /** @param network only this network's entries; null for all */
 export async function mdbViews(daemon: Daemon, network: string | null): Promise<MdbView[]> {
   const id = network === null ? null : daemon.network(network).id;
   const entries = await daemon.dataplane.mdb();
-  const portName = portNames(daemon);
   return entries
     .filter((entry) => id === null || entry.network === id)
     .map((entry) => ({
       network: networkName(daemon, entry.network),
       vlan: entry.vlan === 0 ? null : entry.vlan,
       group: entry.group,
-      ports: entry.ports.map(({ port, expires }: MdbPort) => ({ port: portName(port), expires })),
+      ports: entry.ports.map(({ port, expires }: MdbPort) => ({ port: portName(daemon, port), expires })),
     }));
 }
 
@@ -345,14 +343,13 @@ export function securityViews(daemon: Daemon, network: string | null): SecurityV
 export async function fdbViews(daemon: Daemon, network: string | null): Promise<FdbView[]> {
   const id = network === null ? null : daemon.network(network).id;
   const entries = await daemon.dataplane.fdb();
-  const portName = portNames(daemon);
   return entries
     .filter((entry) => id === null || entry.network === id)
     .map((entry) => ({
       mac: entry.mac,
       network: networkName(daemon, entry.network),
       vlan: entry.vlan === 0 ? null : entry.vlan,
-      port: portName(entry.port),
+      port: portName(daemon, entry.port),
       ageSeconds: entry.ageSeconds,
       static: entry.static,
     }));

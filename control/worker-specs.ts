@@ -139,22 +139,33 @@ const EVENT_KINDS: Readonly<Record<number, DataplaneEvent['kind']>> = {
 /** @param networks to find out which network and VLAN a domain is */
 export function readEvents({ words: list, lost }: WorkerEvents, networks: Iterable<WorkerNetwork>): DataplaneEvent[] {
   const time = Date.now();
-  const known = [...networks];
+  const places = placesOf(list, networks);
   const events: DataplaneEvent[] = [];
   for (let at = 0; at < list.length; at += EVENT_RECORD) {
     const [kind, domain, port, fromPort, high, low, count] = list.subarray(at, at + EVENT_RECORD);
     const mac = high === 0 && low === 0 ? '' : formatMac(high, low);
-    events.push({ time, kind: EVENT_KINDS[kind], ...placeOf(domain, known), port, fromPort, mac, count });
+    events.push({ time, kind: EVENT_KINDS[kind], ...(places.get(domain) ?? NOWHERE), port, fromPort, mac, count });
   }
   if (lost > 0)
     events.push({ time, kind: 'events-lost', network: 0, vlan: 0, port: 0, fromPort: 0, mac: '', count: lost });
   return events;
 }
 
-function placeOf(domain: number, networks: readonly WorkerNetwork[]): { network: number; vlan: number } {
+interface Place {
+  readonly network: number;
+  readonly vlan: number;
+}
+
+const NOWHERE: Place = { network: 0, vlan: 0 };
+
+/** The domains that events name, in one pass over all VLANs: of those there can be thousands, and of events too. */
+function placesOf(list: Int32Array, networks: Iterable<WorkerNetwork>): Map<number, Place> {
+  const wanted = new Set<number>();
+  for (let at = 0; at < list.length; at += EVENT_RECORD) wanted.add(list[at + 1]);
+  const places = new Map<number, Place>();
   for (const { id, vlans } of networks) {
-    if (id === domain) return { network: id, vlan: 0 };
-    for (const [vid, fid] of vlans) if (fid === domain) return { network: id, vlan: vid };
+    if (wanted.has(id)) places.set(id, { network: id, vlan: 0 });
+    for (const [vid, fid] of vlans) if (wanted.has(fid)) places.set(fid, { network: id, vlan: vid });
   }
-  return { network: 0, vlan: 0 };
+  return places;
 }

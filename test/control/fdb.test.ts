@@ -108,7 +108,10 @@ test('what cannot be: unknown names, ports of other networks, VLANs where there 
     [{ vlan: 4 }, 'invalid vlan: network blue tells no VLANs apart; leave it out'],
     [{ mac: '02:42:ac:1e:00:03' }, 'conflict mac: 02:42:ac:1e:00:03 is already the MAC of endpoint b'],
     [{ mac: '02:42:ac:1e:00:02' }, 'conflict mac: 02:42:ac:1e:00:02 is already the MAC of endpoint a'],
-    [{ mac: '02:00:00:00:00:01' }, "conflict mac: 02:00:00:00:00:01 is the MAC of the host's up0"],
+    [
+      { mac: '02:00:00:00:00:01', network: 'lan', port: 'v' },
+      "conflict mac: 02:00:00:00:00:01 is the MAC of the host's up0",
+    ],
   ];
   for (const [part, line] of cases) t.is(await refused(addStatic(daemon, { ...entry, ...part })), line);
   t.deepEqual(dataplane.fdbEntries, []);

@@ -13,6 +13,7 @@ import type {
   PortSpec,
   SecuritySpec,
 } from '../../control/types.js';
+import { MAX_NETWORKS } from '../../core/ports.js';
 import { withNamespace } from '../../io/netns.js';
 import { addressOf, kill, type Lab, macOf, makeLab, ping, restarted, until } from './support/worker-lab.js';
 
@@ -20,6 +21,7 @@ const ENGINES = ['uring', 'epoll'] as const;
 const STRANGER = '02:00:00:00:00:99';
 const BROADCAST = 'ff:ff:ff:ff:ff:ff';
 const VLAN = 10;
+const VLANS = { native: VLAN, tagged: [] };
 const SNOOPING: Pick<NetworkSpec, 'multicast'> = {
   multicast: { snooping: true, querier: true, unregistered: 'flood' },
 };
@@ -325,3 +327,22 @@ for (const engine of ENGINES) {
     t.true(await balances(dataplane));
   });
 }
+
+test.serial('a port for whose VLANs there are too few numbers leaves none of them half-made', async (t) => {
+  const lab = await makeLab(t, 'epoll', { hosts: 2, network: { vlanProtocol: 0x8100 }, port: () => ({ vlan: VLANS }) });
+  const { dataplane, network, ports, taps, names } = lab;
+  await dataplane.removePort(ports[1]);
+  const { domains } = dataplane as unknown as { domains: Set<number> };
+  const before = new Set(domains);
+  // All numbers but one.
+  for (let id = 1; id < MAX_NETWORKS - 1; id++) domains.add(id);
+  const spec = { kind: 'tap', name: names[1], network, fd: taps[1].fd } as const;
+  const more = { ...spec, vlan: { native: VLAN, tagged: [20, 21] } };
+  await t.throwsAsync(dataplane.addPort(more), { message: /^no more than 65535 networks and VLANs$/ });
+  t.false(domains.has(MAX_NETWORKS - 1));
+  for (const id of domains) if (!before.has(id)) domains.delete(id);
+  const port = await dataplane.addPort(more);
+  await dataplane.addStaticEntry({ network, vlan: 20, mac: STRANGER }, port);
+  t.true((await dataplane.fdb()).some(({ vlan, mac }) => vlan === 20 && mac === STRANGER));
+  t.true(ping(lab));
+});

@@ -79,6 +79,7 @@ export class DataplaneDouble implements Dataplane {
     if ([...this.livePorts.values()].some((port) => port.network === network))
       throw new Error(`EBUSY network ${network}`);
     this.networks.delete(network);
+    for (const [id, { fromNetwork }] of this.mirrors) if (fromNetwork === network) this.mirrors.delete(id);
   }
 
   async addPort(spec: PortSpec): Promise<number> {
@@ -123,6 +124,10 @@ export class DataplaneDouble implements Dataplane {
     }));
   }
 
+  portName(port: number): string | null {
+    return this.livePorts.get(port)?.name ?? null;
+  }
+
   totals(): Totals {
     return { rxPackets: 20, originated: 1, copies: 3, txPackets: 17, rxDrops: this.rxDrops, txDrops: this.txDrops };
   }
@@ -134,6 +139,7 @@ export class DataplaneDouble implements Dataplane {
   async addStaticEntry(entry: StaticEntry, port: number): Promise<void> {
     this.#mayFail('addStaticEntry');
     if (!this.livePorts.has(port)) throw new Error(`ENOENT port ${port}`);
+    this.#forget(({ network, vlan, mac }) => network === entry.network && vlan === entry.vlan && mac === entry.mac);
     this.fdbEntries.push({ ...entry, port, ageSeconds: 0, static: true });
   }
 
