@@ -262,11 +262,11 @@ export class Fdb {
 
   /**
    * Once in 512 or 1,024 times the numbers begin again: then nothing of that time may be left. What has the highest number is not
-   * void yet when they do, and is reclaimed one step later.
+   * void yet when they do, and is reclaimed half way.
    */
   private bump(at: number, mask: number): void {
     const next = (this.generations[at] + 1) & mask;
-    if (next <= 1) this.reclaim();
+    if ((next & (mask >> 1)) === 0) this.reclaim();
     this.generations[at] = next;
     this.hasVoid = true;
     this.nextEpoch();

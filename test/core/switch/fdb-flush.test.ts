@@ -234,6 +234,21 @@ test('what a port remembers of its last conversation is flushed as well', (t) =>
   t.deepEqual(h.receivePorts(2, frame(A, B)), [1], 'and that frame was learned from');
 });
 
+test('a flush of a full network makes room at once', (t) => {
+  for (const flush of [
+    (h: Harness) => h.topology.flush(0, -1, 1),
+    (h: Harness) => h.topology.flush(1, -1, 0),
+    (h: Harness) => h.topology.flush(0, -1, 0),
+  ]) {
+    const h = new Harness(2, { fdbLimit: 3, network: { dropWhenFull: true } });
+    for (let i = 1; i <= 4; i++) h.receive(1, frame(BROADCAST, numberedMac(i)));
+    t.deepEqual(h.rxDrops(1), { fdb_full: 1 });
+    flush(h);
+    for (let i = 5; i <= 7; i++) t.deepEqual(h.receivePorts(1, frame(BROADCAST, numberedMac(i))), [2]);
+    t.is(h.topology.network(1).fdbCount, 3);
+  }
+});
+
 /** Learned before, then flushed `times` times, with entries of a few generations left in the table. */
 function flushOften(flush: (h: Harness) => void, times: number): { old: number; wrong: number; h: Harness } {
   const h = new Harness(2, { fdbCapacity: 4096 });
