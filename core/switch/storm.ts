@@ -16,8 +16,6 @@ export const MAX_STORM_RATE = 1_000_000;
 const MINIMUM_BURST = 32;
 /** Tokens a frame, so that a millisecond's share of a low rate is a whole number. */
 const FRAME = 1000;
-/** Milliseconds after which every bucket is full. */
-const FULL_AFTER = 1000;
 /** A data offset of 15 words (RFC 9293, 3.1). */
 const TCP_HEADER_LENGTH_MAXIMUM = 60;
 
@@ -62,7 +60,8 @@ export class StormControl {
     const passed = (milliseconds - this.filledAt[kind]) | 0;
     if (passed === 0) return;
     this.filledAt[kind] = milliseconds;
-    if (passed < 0 || passed >= FULL_AFTER) this.tokens[kind] = this.bursts[kind];
+    // Negative after 25 days, longer than any debt lasts. Whoever is in debt pays all of it: waiting forgives nothing.
+    if (passed < 0) this.tokens[kind] = this.bursts[kind];
     else this.tokens[kind] = Math.min(this.tokens[kind] + this.rates[kind] * passed, this.bursts[kind]);
   }
 }
