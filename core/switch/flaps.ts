@@ -3,10 +3,11 @@
  * a table of fixed size counts them by MAC.
  *
  * The port to stop is not the one on which the MAC was before it began to move, but the one on which it showed up later: the owner
- * keeps its place, be that the older port or not.
+ * keeps its place, be that the older port or not. A place is where the MAC stayed for FLAP_WINDOW: who takes it shortly before the count
+ * begins again does not become its owner.
  */
 
-/** Seconds within which moves are counted. */
+/** Seconds within which moves are counted, and after which a MAC that did not move has its place. */
 export const FLAP_WINDOW = 10;
 /** MACs watched at once, a power of two; one that falls on the same place takes the other's. */
 const PLACES = 1024;
@@ -18,6 +19,7 @@ export class FlapDetector {
   private readonly highs = new Int32Array(PLACES);
   private readonly homes = new Int32Array(PLACES);
   private readonly since = new Int32Array(PLACES);
+  private readonly lastAt = new Int32Array(PLACES);
   private readonly counts = new Int32Array(PLACES);
 
   /**
@@ -29,14 +31,17 @@ export class FlapDetector {
    */
   note(high: number, low: number, from: number, to: number, limit: number, now: number): number {
     const at = (Math.imul(low ^ high, 0x9e3779b1 | 0) >>> 22) & (PLACES - 1);
-    const isSame = this.lows[at] === low && this.highs[at] === high;
-    if (!isSame || this.counts[at] === 0 || now - this.since[at] >= FLAP_WINDOW) {
+    const isKnown = this.lows[at] === low && this.highs[at] === high && now - this.lastAt[at] < FLAP_WINDOW;
+    if (!isKnown) {
       this.lows[at] = low;
       this.highs[at] = high;
       this.homes[at] = from;
+    }
+    if (!isKnown || this.counts[at] === 0 || now - this.since[at] >= FLAP_WINDOW) {
       this.since[at] = now;
       this.counts[at] = 0;
     }
+    this.lastAt[at] = now;
     this.counts[at]++;
     if (this.counts[at] < limit) return 0;
     this.moves = this.counts[at];
