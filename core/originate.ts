@@ -40,8 +40,14 @@ export class DomainOriginator implements Originator {
   /** An announcement goes to everybody; a query not to where a multicast router is said to be, which asks for itself. */
   toAll(packet: Packet): void {
     const domain = this.domain as Domain;
-    if (this.port !== 0) this.dataplane.originate(packet, domain, domain.members, domain.memberCount);
-    else this.dataplane.originate(packet, domain, this.targets, this.listAsked(domain));
+    if (this.port !== 0) {
+      this.dataplane.originate(packet, domain, domain.members, domain.memberCount);
+      return;
+    }
+    const asked = this.listAsked(domain);
+    // Nobody is there to be asked: that is no drop to be told of, once for each VLAN of a trunk.
+    if (asked === 0) this.dataplane.arena.release(packet.slot);
+    else this.dataplane.originate(packet, domain, this.targets, asked);
   }
 
   private listAsked(domain: Domain): number {
