@@ -8,7 +8,8 @@ import { EVENT_QUARANTINED, EVENT_RELEASED } from './events.js';
 import { DomainOriginator } from './originate.js';
 import { Domain, MAX_NETWORKS, MAX_PORTS, Network, NO_MAC_LIMIT, type Port } from './ports.js';
 import { writeArpAnnouncement, writeNeighborAdvertisement } from './switch/announce.js';
-import { ROUTER_AUTO } from './switch/membership.js';
+import { ISOLATION_OPEN } from './switch/isolation.js';
+import { ROUTER_AUTO, ROUTER_NEVER } from './switch/membership.js';
 import { assignMirrors, type Mirror } from './switch/mirror.js';
 import type { PortSecurity } from './switch/port-security.js';
 import { Snooping } from './switch/snooping.js';
@@ -178,8 +179,8 @@ export class Topology {
     port.domain = networkId;
     port.security = options.security ?? null;
     port.storm = options.storm ?? null;
-    port.isolation = options.isolation ?? 0;
-    port.router = options.router ?? ROUTER_AUTO;
+    port.isolation = options.isolation ?? ISOLATION_OPEN;
+    port.router = routerOf(options);
     port.fastLeave = options.fastLeave ?? false;
     port.macLimit = options.macLimit ?? NO_MAC_LIMIT;
     port.live = true;
@@ -371,6 +372,14 @@ export class Topology {
     this.originator.speakFor(domain, 0);
     domain.snooping.tick(now, this.originator, this.dataplane.arena.view);
   }
+}
+
+/**
+ * No router is looked for behind an isolated port: not all members of a group hear what is asked there, and those who do not would
+ * lose their memberships. Where there is one, configuration says so.
+ */
+function routerOf({ router = ROUTER_AUTO, isolation = ISOLATION_OPEN }: PortOptions): number {
+  return router === ROUTER_AUTO && isolation !== ISOLATION_OPEN ? ROUTER_NEVER : router;
 }
 
 /** @throws RangeError where a VLAN is not there */

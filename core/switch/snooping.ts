@@ -10,7 +10,8 @@
  *   to 224.0.0.0/24, ff02::/16, ff01::  every port (2.1.2, 2): nobody reports, or not reliably
  *   not IP, not to its group's MAC      every port
  *   reports and leaves                  router ports, and ports with another switch that asks; none: dropped (2.1.1, 1)
- *   queries, unknown types              every port (2.1.1, 5)
+ *   queries, unknown types              every port (2.1.1, 5); a query from a ROUTER_NEVER port changes nothing here: who asks there
+ *                                       does not ask for us, and may not even be heard by all
  *   messages with a wrong checksum or length, or (MLD) without what every sender must put in: as reports, and counted as malformed;
  *     "the switch should not flood such packets" (2.1.1, 4)
  *
@@ -85,7 +86,7 @@ import { PROTOCOL_IGMP, PROTOCOL_PIM } from '../wire/multicast-router.js';
 import { isPimHello } from '../wire/pim.js';
 import { Asker, type Originator } from './asker.js';
 import { doubled, type Group, groupText, IPV4_THIRD_WORD, type Mdb } from './mdb.js';
-import { Membership, ROUTER_ALWAYS, type SnoopingPort } from './membership.js';
+import { Membership, ROUTER_ALWAYS, ROUTER_NEVER, type SnoopingPort } from './membership.js';
 import { igmpQuerier, mldQuerier, OTHER_QUERIER_PRESENT, type Querier } from './querier.js';
 import { IPV4_GROUP_MAC_HIGH, IPV6_GROUP_MAC_HIGH, ipv4GroupMacLow } from './query-frame.js';
 
@@ -310,6 +311,7 @@ export class Snooping {
     const length = packet.l3End - at;
     if (!isIgmpQueryValid(view, at, length)) return this.toToldMalformed(packet);
     this.queries++;
+    if (port.router === ROUTER_NEVER) return FLOOD;
     const response = Math.ceil(igmpMaxResponse(view, at, length) / 10);
     const group = igmpGroup(view, at);
     const isV3 = length > IGMP_LENGTH;
@@ -373,6 +375,7 @@ export class Snooping {
     const length = packet.l3End - at;
     if (!isMldQueryValid(view, at, length)) return this.toToldMalformed(packet);
     this.queries++;
+    if (port.router === ROUTER_NEVER) return FLOOD;
     const response = Math.ceil(mldMaxResponse(view, at, length) / 1000);
     const isGeneral = view.getUint8(at + MLD_GROUP) === 0;
     const isV2 = length > MLD_LENGTH;
