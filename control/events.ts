@@ -6,8 +6,10 @@ import type { DataplaneEvent } from './types.js';
 
 /** Events that are kept. */
 export const EVENT_RING = 1000;
-/** One line of a MAC that moves in this time, in milliseconds of the events' own clock. */
-const MOVE_LOG_INTERVAL_MS = 1000;
+/** In this time, in milliseconds of the events' own clock, a MAC that moves is logged once, */
+const LOG_INTERVAL_MS = 1000;
+/** and no more MACs than these: whoever may speak from thousands of them must not fill the log. */
+const MOVES_LOGGED = 20;
 
 export interface EventView {
   /** Counts up from 1; a gap is events that were forgotten before they were read. */
@@ -83,8 +85,11 @@ export class EventLog {
   readonly #names: Names;
   readonly #kept: EventView[] = [];
   readonly #followers = new Set<Follower>();
-  /** MACs to the time when a move of theirs was last logged, oldest first. */
-  readonly #movesLogged = new Map<string, number>();
+  /** What was logged since `#logInterval` began: MACs with their places, and the kinds of events that have none. */
+  readonly #logged = new Set<string>();
+  #logInterval = 0;
+  /** Moves that were one too many for the log. */
+  #unlogged = 0;
   #nextId = 1;
 
   constructor(logger: Logger, names: Names) {
@@ -116,17 +121,26 @@ export class EventLog {
     return { ...unsaid, text: SENTENCES[event.kind](unsaid) };
   }
 
-  /** A MAC that moves all the time is logged once a second. */
+  /** Moves and losses come by the thousand: the log has the first of each second. */
   #isWorthALine({ kind, mac, network, vlan, time }: DataplaneEvent): boolean {
-    if (kind !== 'mac-moved') return true;
-    for (const [key, logged] of this.#movesLogged) {
-      if (time - logged < MOVE_LOG_INTERVAL_MS) break;
-      this.#movesLogged.delete(key);
+    if (kind !== 'mac-moved' && kind !== 'events-lost') return true;
+    // The wall clock may have been set back.
+    if (Math.abs(time - this.#logInterval) >= LOG_INTERVAL_MS) this.#beginLogInterval(time);
+    const key = kind === 'events-lost' ? kind : `${network} ${vlan} ${mac}`;
+    if (this.#logged.has(key)) return false;
+    if (kind === 'mac-moved' && this.#logged.size >= MOVES_LOGGED) {
+      this.#unlogged++;
+      return false;
     }
-    const key = `${network} ${vlan} ${mac}`;
-    if (this.#movesLogged.has(key)) return false;
-    this.#movesLogged.set(key, time);
+    this.#logged.add(key);
     return true;
+  }
+
+  #beginLogInterval(time: number): void {
+    if (this.#unlogged > 0) this.#logger.warn(`${this.#unlogged} more moves of MACs were not logged`);
+    this.#unlogged = 0;
+    this.#logged.clear();
+    this.#logInterval = time;
   }
 
   /** Oldest first. */

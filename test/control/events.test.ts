@@ -64,6 +64,24 @@ test('the moves of one MAC are logged once a second, and all of them kept', (t) 
   t.is(log.list().length, 26);
 });
 
+test('many MACs that move do not fill the log: the first are said, the others counted', (t) => {
+  const { log, lines, add } = makeLog();
+  for (let i = 0; i < 3000; i++) {
+    add({ mac: `M${i}`, time: START + Math.floor(i / 3) });
+    if (i % 100 === 99) add({ kind: 'events-lost', time: START + Math.floor(i / 3), mac: '', count: 50 });
+  }
+  t.is(lines.filter((line) => line.includes('moved')).length, 20);
+  t.is(lines.filter((line) => line.includes('lost')).length, 1);
+  add({ mac: 'N', time: START + 1000 });
+  t.deepEqual(lines.slice(-2), [
+    'warn 2980 more moves of MACs were not logged',
+    'info MAC N moved from port a to port b in network blue',
+  ]);
+  add({ mac: 'N', time: START - 5000 });
+  t.is(lines.length, 24, 'a clock that was set back silences nothing');
+  t.is(log.list().length, EVENT_RING);
+});
+
 test('the last thousand are kept, and the newest of a kind is found', (t) => {
   const { log, add } = makeLog();
   for (let i = 0; i < EVENT_RING + 5; i++) add({ kind: 'fdb-full', count: i });
