@@ -203,7 +203,8 @@ function checkVlans(name: string, endpoint: EndpointConfig, network: NetworkConf
       problems.push(invalid(['endpoints', name, key], needsFiltering(endpoint.network)));
   }
   if (endpoint.trunk !== undefined && isIsolated(endpoint, network)) {
-    const remedy = 'give it a vlan, or set isolated: false';
+    const other = endpoint.isolation_group === undefined ? 'set isolated: false' : 'leave out isolation_group';
+    const remedy = `give it a vlan, or ${other}`;
     problems.push(invalid(['endpoints', name, 'trunk'], `an isolated endpoint cannot have a trunk; ${remedy}`));
   }
   return problems;

@@ -515,11 +515,16 @@ const BAD: readonly (readonly [string, string, string])[] = [
     network('subnets: [10.0.0.0/24], vlan_filtering: true, vlan_protocol: isl'),
     'networks.blue.vlan_protocol: expected one of 802.1q, 802.1ad, got "isl"',
   ],
-  ...['isolated: true', 'isolation_group: g'].map((key): [string, string, string] => [
-    `trunk, ${key}`,
-    vlanEndpoint(`trunk: { allowed: [4] }, ${key}`),
+  [
+    'trunk, isolated',
+    vlanEndpoint('trunk: { allowed: [4] }, isolated: true'),
     'endpoints.a.trunk: an isolated endpoint cannot have a trunk; give it a vlan, or set isolated: false',
-  ]),
+  ],
+  [
+    'trunk in an isolation group',
+    vlanEndpoint('trunk: { allowed: [4] }, isolation_group: g'),
+    'endpoints.a.trunk: an isolated endpoint cannot have a trunk; give it a vlan, or leave out isolation_group',
+  ],
   [
     'trunk in an isolated network',
     `version: 1
