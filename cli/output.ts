@@ -60,6 +60,11 @@ export async function removeEach(
   }
 }
 
+/** All counts of a record, such as drops by reason. */
+export function sum(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((total, count) => total + count, 0);
+}
+
 export function yesNo(value: boolean): string {
   return value ? 'yes' : 'no';
 }

@@ -2,23 +2,11 @@
 
 import type { Command } from 'commander';
 import type { MirrorView } from '../control/mirrors.js';
-import type {
-  DropsView,
-  DropView,
-  EndpointView,
-  FdbView,
-  MdbView,
-  PortView,
-  SecurityView,
-  VlanView,
-} from '../control/views.js';
+import type { DropsView, DropView, EndpointView, FdbView, MdbView, PortView, SecurityView } from '../control/views.js';
+import type { VlanView } from '../control/vlan-views.js';
 import { type Context, clientOf, wantsJson, withJson, withSocket } from './context.js';
 import { MIRRORS } from './mirror.js';
-import { type Column, formatTable, list, printJson } from './output.js';
-
-function sum(counts: Readonly<Record<string, number>>): number {
-  return Object.values(counts).reduce((total, count) => total + count, 0);
-}
+import { type Column, formatTable, list, printJson, sum } from './output.js';
 
 const PORTS: readonly Column<PortView>[] = [
   { title: 'PORT', value: ({ name }) => name },

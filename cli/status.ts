@@ -3,11 +3,7 @@
 import type { Command } from 'commander';
 import type { StatusView } from '../control/api.js';
 import { type Context, clientOf, wantsJson, withJson, withSocket } from './context.js';
-import { formatRecord, printJson } from './output.js';
-
-function sum(counts: Readonly<Record<string, number>>): number {
-  return Object.values(counts).reduce((total, count) => total + count, 0);
-}
+import { formatRecord, printJson, sum } from './output.js';
 
 export function formatStatus(status: StatusView): string {
   const { uplink, totals } = status;

@@ -24,8 +24,8 @@ import {
   portName,
   portViews,
   securityViews,
-  vlanViews,
 } from './views.js';
+import { vlanViews } from './vlan-views.js';
 
 export interface StatusView extends Omit<DataplaneStatus, 'quarantined'> {
   readonly version: string;

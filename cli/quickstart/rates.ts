@@ -1,6 +1,7 @@
 /** Rates out of two readings of the counters, and how people read them. */
 
 import type { PortView } from '../../control/views.js';
+import { sum } from '../output.js';
 
 export interface Traffic {
   readonly port: string;
@@ -12,10 +13,6 @@ export interface Traffic {
   readonly txBits: number;
   /** Frames dropped since the port exists. */
   readonly drops: number;
-}
-
-function sum(counts: Readonly<Record<string, number>>): number {
-  return Object.values(counts).reduce((total, count) => total + count, 0);
 }
 
 /** @param seconds between the readings. A port that is new has no rates yet. */

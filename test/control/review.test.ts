@@ -4,7 +4,8 @@ import test from 'ava';
 import { endpointSchema, mirrorSchema, networkSchema } from '../../control/config/schema.js';
 import { TaplineError } from '../../control/errors.js';
 import { addStatic, flushFdb, removeEntry } from '../../control/fdb.js';
-import { fdbViews, mdbViews, portViews, securityViews, vlanViews } from '../../control/views.js';
+import { fdbViews, mdbViews, portViews, securityViews } from '../../control/views.js';
+import { vlanViews } from '../../control/vlan-views.js';
 import type { DataplaneDouble } from './support/dataplane-double.js';
 import { config, type Fixture, leftovers, makeFixture, NETWORKS } from './support/fixture.js';
 
