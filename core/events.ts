@@ -8,7 +8,9 @@ export const EVENT_FDB_FULL = 5;
 
 /** Int32 an event: kind, domain, port, port before, MAC's first two octets, last four, number. */
 export const EVENT_RECORD = 7;
-const CAPACITY = 128;
+const CAPACITY = 160;
+/** Moves leave the rest to all else: a loop of many MACs makes thousands before one of them shows it, and that must be said. */
+const MOVES = 128;
 
 export class EventList {
   /** EVENT_RECORD words each, the first `count` are valid. */
@@ -18,7 +20,7 @@ export class EventList {
   lost = 0;
 
   add(kind: number, domain: number, port: number, before: number, high: number, low: number, number: number): void {
-    if (this.count === CAPACITY) {
+    if (this.count >= (kind === EVENT_MAC_MOVED ? MOVES : CAPACITY)) {
       this.lost++;
       return;
     }

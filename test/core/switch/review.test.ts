@@ -1,12 +1,13 @@
 /** What an attacker tries with patience: waiting out a limit, being taken for the owner, speaking where nobody hears him. */
 
 import test from 'ava';
+import { EVENT_MAC_FLAPPING, EVENT_MAC_MOVED, EVENT_QUARANTINED } from '../../../core/events.js';
 import { Packet } from '../../../core/packet/packet.js';
 import { FlapDetector } from '../../../core/switch/flaps.js';
 import { ISOLATION_ALONE } from '../../../core/switch/isolation.js';
 import { ROUTER_ALWAYS, ROUTER_NEVER } from '../../../core/switch/snooping.js';
 import { StormControl } from '../../../core/switch/storm.js';
-import { BROADCAST, frame, Harness, mac } from '../../support/harness.js';
+import { BROADCAST, frame, Harness, mac, numberedMac } from '../../support/harness.js';
 import { data, mld1Query, mld1Report, v2Query, v2Report, v3Query } from './multicast.js';
 
 const A = mac('02:00:00:00:00:0a');
@@ -106,6 +107,18 @@ test('a query from an isolated port ends no membership of those who cannot hear 
   const asked = h.sentBy(() => h.passTo(300)).filter((sent) => sent.port === 1);
   t.true(asked.length > 0, 'and ours is still the one that asks');
   t.true(h.isWhole);
+});
+
+test('a loop of many MACs: their moves leave room for the event that says which port was stopped', (t) => {
+  const h = new Harness(3, { slots: 8, network: { loopMoves: 20, quarantine: 30 } });
+  for (let move = 0; move < 21; move++) {
+    for (let i = 0; i < 50; i++) h.receive(1 + (move % 2), frame(BROADCAST, numberedMac(i)));
+  }
+  t.false(h.dataplane.ports[2].forwarding);
+  t.true(h.dataplane.events.lost > 0);
+  const kinds = h.events().map(({ kind }) => kind);
+  t.true(kinds.includes(EVENT_MAC_MOVED));
+  t.deepEqual(kinds.slice(-2), [EVENT_MAC_FLAPPING, EVENT_QUARANTINED]);
 });
 
 test('mirrors in both directions between two ports do not feed each other', (t) => {
