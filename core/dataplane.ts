@@ -222,7 +222,7 @@ export class Dataplane {
       network.fullReportedAt = this.now;
       this.events.add(EVENT_FDB_FULL, domain.fid, port.id, 0, packet.srcHigh, packet.srcLow, network.fdbCount);
     }
-    return network.dropWhenFull ? DROP_FDB_FULL : DROP_NONE;
+    return network.dropWhenFull || !isCountless(packet, port) ? DROP_FDB_FULL : DROP_NONE;
   }
 
   private moved(packet: Packet, port: Port, domain: Domain): number {
@@ -409,6 +409,15 @@ export class Dataplane {
     packet.reason = DROP_NONE;
     this.counters.originated(packet.port);
   }
+}
+
+/**
+ * Whether the source may be used without a place in the FDB: any where there is no security, and what configuration names. Others are
+ * held to a limit by counting what was learned, which a full FDB must not lift.
+ */
+function isCountless({ srcHigh, srcLow }: Packet, { security }: Port): boolean {
+  if (security === null || (srcHigh === security.macHigh && srcLow === security.macLow)) return true;
+  return security.hasFurther(srcHigh, srcLow);
 }
 
 function refuse(packet: Packet, reason: number): number {

@@ -199,7 +199,10 @@ export class ReferenceBridge {
     const learned = [...this.table.values()].filter((other) => other.port === id && !other.isStatic).length;
     if (learned >= port.macLimit) return port.level !== 'off' || dropWhenFull ? 'mac_limit' : null;
     const inNetwork = [...this.table.values()].filter((other) => other.network === port.network).length;
-    if (entry === undefined && inNetwork >= limit) return dropWhenFull ? 'fdb_full' : null;
+    if (entry === undefined && inNetwork >= limit) {
+      const isCounted = port.level !== 'off' && !port.macs.includes(mac);
+      return dropWhenFull || isCounted ? 'fdb_full' : null;
+    }
     this.table.set(key, { network: port.network, vid, port: id, isStatic: false, seen: this.now });
     return null;
   }

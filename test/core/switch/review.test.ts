@@ -5,9 +5,10 @@ import { EVENT_MAC_FLAPPING, EVENT_MAC_MOVED, EVENT_QUARANTINED } from '../../..
 import { Packet } from '../../../core/packet/packet.js';
 import { FlapDetector } from '../../../core/switch/flaps.js';
 import { ISOLATION_ALONE } from '../../../core/switch/isolation.js';
+import { PortSecurity, SECURITY_MAC } from '../../../core/switch/port-security.js';
 import { ROUTER_ALWAYS, ROUTER_NEVER } from '../../../core/switch/snooping.js';
 import { StormControl } from '../../../core/switch/storm.js';
-import { BROADCAST, frame, Harness, mac, numberedMac } from '../../support/harness.js';
+import { BROADCAST, frame, Harness, mac, numberedMac, tagged } from '../../support/harness.js';
 import { data, mld1Query, mld1Report, v2Query, v2Report, v3Query } from './multicast.js';
 
 const A = mac('02:00:00:00:00:0a');
@@ -129,4 +130,28 @@ test('mirrors in both directions between two ports do not feed each other', (t) 
   h.topology.addMirror({ id: 3, fromPort: 3, to: 1, ...both });
   t.deepEqual(h.receivePorts(3, frame(BROADCAST, A)), [1, 1, 2, 2, 1, 4].sort());
   t.true(h.isWhole);
+});
+
+test('a full FDB lifts no limit: a port that may learn two MACs speaks from no more', (t) => {
+  const h = new Harness();
+  h.topology.addNetwork(1, 300, 6);
+  const none = new Int32Array(0);
+  const security = new PortSecurity(SECURITY_MAC, 0x0200, 0x0a, 3, none, none);
+  const trunk = { native: 0, tagged: [10, 20] };
+  h.addPorts({ security, macs: [[0x0200, 0x0a]], macLimit: 2 }, {}, {});
+  t.deepEqual(h.receivePorts(1, frame(BROADCAST, numberedMac(1))), [2, 3]);
+  for (let i = 0; i < 10; i++) h.receive(2, frame(BROADCAST, numberedMac(100 + i)));
+  t.deepEqual(
+    h.changes(() => h.receive(1, frame(BROADCAST, numberedMac(2)))),
+    { 1: { rx: 1, 'drop fdb_full': 1 } },
+  );
+  t.deepEqual(h.receivePorts(1, frame(BROADCAST, A)), [2, 3], 'its own');
+  t.deepEqual(h.receivePorts(1, frame(BROADCAST, numberedMac(1))), [2, 3], 'and one that is known');
+  const v = new Harness();
+  v.topology.addNetwork(1, 300, 3, { vlanProtocol: 0x8100 });
+  for (const vid of trunk.tagged) v.topology.addVlan(1, vid, vid + 1000);
+  v.addPorts({ security: new PortSecurity(SECURITY_MAC, 0x0200, 0x0a, 1, none, none), vlan: trunk }, { vlan: trunk });
+  for (let i = 0; i < 10; i++) v.receive(2, tagged(frame(BROADCAST, numberedMac(100 + i)), 10));
+  t.deepEqual(v.receivePorts(1, tagged(frame(BROADCAST, A), 10)), [2], 'a trunk’s own MAC needs no room');
+  t.true(h.isWhole && v.isWhole);
 });
