@@ -1,7 +1,7 @@
 /** A finished run as tables for the terminal, or as one JSON object. */
 
 import { cpus, loadavg, release } from 'node:os';
-import { GUARD_PEERS, type Options, PEER_NAMES, type PeerName } from './context.js';
+import { DEFAULT_PEERS, GUARD_PEERS, type Options, PEER_NAMES, type PeerName } from './context.js';
 import type { ScenarioResult, Verdict } from './runner.js';
 import { ENDPOINT_BARS, type EndpointsResult } from './scenarios/endpoints.js';
 import { median } from './statistics.js';
@@ -63,9 +63,15 @@ function environmentLine({ environment, engine }: Report): string {
   return `${cpus} × ${cpuModel}, Linux ${kernel}, Node ${node}, ${runsOn}, load before ${loadBefore.toFixed(2)}`;
 }
 
+/** The usual peers, whether they took part or not; or those chosen, where the guards are measured. */
+function columnsOf({ peers }: Options): readonly PeerName[] {
+  return peers.some((peer) => GUARD_PEERS.includes(peer)) ? peers : DEFAULT_PEERS;
+}
+
 function figureRows({ scenarios, options }: Report): string[][] {
-  const header = ['what', ...options.peers, 'unit', 'ratio', 'of rounds', 'bar', 'aim', 'verdict'];
-  return [header, ...scenarios.map((result) => figureRow(result, options.peers))];
+  const columns = columnsOf(options);
+  const header = ['what', ...columns, 'unit', 'ratio', 'of rounds', 'bar', 'aim', 'verdict'];
+  return [header, ...scenarios.map((result) => figureRow(result, columns))];
 }
 
 /** What the guards may cost of any figure: not measurable, with a margin for a machine that is shared. */

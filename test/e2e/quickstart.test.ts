@@ -19,10 +19,11 @@ import { ApiClient } from '../../cli/client.js';
 import { type AttackedLab, attack } from '../../cli/quickstart/checks/attack.js';
 import { CHECKS } from '../../cli/quickstart/checks/list.js';
 import { addressOf, CLIENT, PINGER, SERVER } from '../../cli/quickstart/hosts.js';
+import { runIn } from '../../cli/quickstart/nsenter.js';
 import type { EndpointView } from '../../control/views.js';
 import { type Result, run, start } from './support/process.js';
 import { ENGINES, PROGRAM, startTapline, type Tapline } from './support/tapline.js';
-import { eventually } from './support/wait.js';
+import { eventually, sleep } from './support/wait.js';
 
 const QUICKSTART = [process.execPath, PROGRAM, 'quickstart'];
 /** Daemon, three times `tapline run` and its command. */
@@ -152,6 +153,11 @@ async function attackedLab(t: ExecutionContext, security: string): Promise<Attac
   const pinger = await attach(t, tapline, PINGER, security, ['sleep', '600']);
   const endpoints = [server, client, pinger];
   await eventually('the first pings', async () => (await tapline.port(SERVER)).txPackets > 5);
+  // What would put right again what an attack has changed: the server asking the client whether it is still there, and our announcing
+  // the server once more, a second after it came.
+  const known = ['neigh', 'replace', addressOf(client, 4), 'lladdr', client.mac, 'dev', server.interface];
+  await runIn(server, ['ip', ...known, 'nud', 'permanent'], new AbortController().signal);
+  await sleep(2500);
   return {
     client: new ApiClient(tapline.socket),
     socket: tapline.socket,
