@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { applyV8Flags } from '../../control/v8-flags.js';
+import { fibCases } from './fib.js';
 import { HEAP_RUNS, type HeapResult, heapGrowth } from './heap.js';
 import { type Case, fastest, type Result, runCase } from './suite.js';
 import { GUARDED, switchCases, UNGUARDED } from './switch.js';
@@ -13,7 +14,7 @@ import { wireCases } from './wire.js';
 const GUARD_ROUNDS = 9;
 
 /** One group a process: V8 specialises the hot path for the kinds of objects it has met, and groups would spoil each other's. */
-const GROUPS: Record<string, () => Case[]> = { wire: wireCases, switch: switchCases };
+const GROUPS: Record<string, () => Case[]> = { wire: wireCases, switch: switchCases, fib: fibCases };
 
 function main(): void {
   const words = process.argv.slice(2);
@@ -135,7 +136,7 @@ function print(result: Result): void {
       : `${(result.perSecond / 1e6).toFixed(1)} M ${result.unit}/s`;
   const cost = result.unit === 'bytes' ? '' : `${result.nanoseconds.toFixed(1)} ns`;
   console.log(
-    `${result.name.padEnd(46)} ${rate.padStart(20)} ${cost.padStart(10)}  ±${result.margin.toFixed(1)} %  ${verdict(result)}`,
+    `${result.name.padEnd(46)} ${rate.padStart(20)} ${cost.padStart(10)}  ±${result.margin.toFixed(1)} %  ${[verdict(result), result.note].filter((part) => part !== '').join('; ')}`,
   );
 }
 

@@ -10,9 +10,13 @@ export interface Case {
   /** Units a second that must be reached, and that we want. */
   readonly bar?: number;
   readonly aim?: number;
+  /** Before the first run: what takes too long, or too much memory, to be made when cases are listed. */
+  prepare?(): void;
   run(): void;
   /** After the runs: whether the work was really done. */
   check(): boolean;
+  /** After the runs: a further figure. */
+  note?(): string;
 }
 
 export interface Result {
@@ -24,6 +28,7 @@ export interface Result {
   readonly margin: number;
   readonly bar: number | null;
   readonly aim: number | null;
+  readonly note: string;
 }
 
 /** Seconds that `fastest` warms up, and measures. */
@@ -36,6 +41,7 @@ const MEASURE = 1;
  * @throws Error where the case did not do its work
  */
 export function fastest(item: Case): number {
+  item.prepare?.();
   let best = Number.POSITIVE_INFINITY;
   const start = performance.now();
   for (;;) {
@@ -50,6 +56,7 @@ export function fastest(item: Case): number {
 
 /** @throws Error where a case did not do its work */
 export function runCase(item: Case): Result {
+  item.prepare?.();
   const benchmark = new Benchmark(item.name, () => item.run(), { maxTime: 1 });
   benchmark.run({ async: false });
   const failure = (benchmark as unknown as { error?: Error }).error;
@@ -64,5 +71,6 @@ export function runCase(item: Case): Result {
     margin: benchmark.stats.rme,
     bar: item.bar ?? null,
     aim: item.aim ?? null,
+    note: item.note?.() ?? '',
   };
 }
