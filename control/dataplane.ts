@@ -63,9 +63,10 @@ import { readEvents, workerNetwork, workerPort } from './worker-specs.js';
 
 /** Packet slots: 136 MiB of address space, of which a steady load touches a few MiB. */
 const SLOTS = 2048;
-const FDB_CAPACITY = 131072;
-/** Of these, what only static entries may take: two for each port there can be. */
-const FDB_RESERVE = 2 * MAX_PORTS;
+/** 2 MiB of entries. */
+const FDB_CAPACITY = 114_688;
+/** Of these, what only static entries may take: one for each port there can be. More than 100,000 are left to learning. */
+const FDB_RESERVE = MAX_PORTS;
 /** Bytes of frames that a capture's reader may lag behind. */
 const CAPTURE_RING = 16 << 20;
 /** Captured frames handed on before the rest of the main thread gets its turn: about a millisecond. */

@@ -30,8 +30,11 @@ export interface Bench {
   readonly dataplane: Dataplane;
 }
 
+/** As the worker has it. */
+const FDB_CAPACITY = 114_688;
+
 /** Network 1 with ports 1..ports. */
-export function makeBench(ports: number, fdbCapacity = 131072, slots = 64): Bench {
+export function makeBench(ports: number, fdbCapacity = FDB_CAPACITY, slots = 64): Bench {
   const arena = new Arena(new ArrayBuffer(slots * SLOT_STRIDE));
   const sink = new Sink(arena);
   const dataplane = new Dataplane({
@@ -58,7 +61,7 @@ export function makeGuarded(ports: number, macLimit: number): Bench {
   const { topology } = bench.dataplane;
   const multicast = { querier: true, dropUnregistered: false };
   const options = { vlanProtocol: 0x8100, multicast, loopMoves: 20, quarantine: 30 };
-  topology.addNetwork(2, 300, 131072, options);
+  topology.addNetwork(2, 300, FDB_CAPACITY, options);
   topology.addVlan(2, 10, 3);
   for (let port = 1; port <= ports + 2; port++) {
     const addresses = Int32Array.of(hostAddress(port) | 0, -1);

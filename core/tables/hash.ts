@@ -3,9 +3,11 @@
  *
  *   entry (16 bytes)   word 0 key low · word 1 key high, never 0 (0 marks an empty place) · word 2 value · word 3 stamp
  *
- * Linear probing from a seeded hash, at most half full, so a search touches one cache line or two. Removal shifts the followers
- * back instead of leaving a mark, so searches do not slow down with age. The words may lie in any memory, shared or mapped from a
- * file: the table keeps nothing elsewhere, and a second instance on the same words goes on where the first stopped.
+ * Linear probing from a seeded hash, at most seven eighths full, so a search touches one cache line or two. Half as full would save
+ * comparisons but not misses, and twice the memory is what counts: 100,000 MACs at random took 178 ns a packet in 4 MB and 134 in 2
+ * MB (medians while others used the machine's caches). Removal shifts the followers back instead of leaving a mark, so searches do
+ * not slow down with age. The words may lie in any memory, shared or mapped from a file: the table keeps nothing elsewhere, and a
+ * second instance on the same words goes on where the first stopped.
  *
  * A "place" is the index of an entry's first word. It is good until the next insert or remove.
  */
@@ -20,14 +22,14 @@ const HEADER_WORDS = 4;
 const HEADER_SEED = 0;
 const HEADER_COUNT = 1;
 
-/** Words that a table for `capacity` entries needs; capacity is rounded up to a power of two. */
+/** Words that a table for `capacity` entries needs: best seven eighths of a power of two, to which its places are rounded up. */
 export function hashTableWords(capacity: number): number {
   return HEADER_WORDS + placesFor(capacity) * ENTRY_WORDS;
 }
 
 function placesFor(capacity: number): number {
   let places = 16;
-  while (places < capacity * 2) places *= 2;
+  while (places * 7 < capacity * 8) places *= 2;
   return places;
 }
 
