@@ -59,7 +59,7 @@ import type {
   WorkerStatus,
   WorkerWatch,
 } from './worker-protocol.js';
-import { readEvents, workerNetwork, workerPort } from './worker-specs.js';
+import { readEvents, readFdb, workerNetwork, workerPort } from './worker-specs.js';
 
 /** Packet slots: 136 MiB of address space, of which a steady load touches a few MiB. */
 const SLOTS = 2048;
@@ -506,7 +506,7 @@ class WorkerDataplane implements Dataplane {
   }
 
   async fdb(): Promise<FdbEntry[]> {
-    return (await this.request({ op: 'fdb' })) as FdbEntry[];
+    return readFdb((await this.request({ op: 'fdb' })) as Int32Array, this.networks.values());
   }
 
   async addStaticEntry({ network, vlan, mac }: StaticEntry, port: number): Promise<void> {

@@ -4,7 +4,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Mirror } from '../core/switch/mirror.js';
 import type { MulticastOptions } from '../core/topology.js';
 import type { EngineResources } from '../io/engine.js';
-import type { EngineName, FdbEntry, MdbEntry, PortVlanSpec, StormSpec } from './types.js';
+import type { EngineName, MdbEntry, PortVlanSpec, StormSpec } from './types.js';
 
 /** Handed to the worker at its start. Memory is given by address, so that a new worker goes on with the tables of a dead one. */
 export interface WorkerSetup {
@@ -144,8 +144,11 @@ export interface WorkerStatus {
   readonly quarantined: readonly number[];
 }
 
-/** What a worker answers a request with. */
-export type Answer = FdbEntry[] | MdbEntry[] | WorkerStatus | boolean | null;
+/** Int32 an FDB entry in a listing: domain, MAC's first two octets, last four, port, age in seconds, 1 where it is static. */
+export const FDB_RECORD = 6;
+
+/** What a worker answers a request with; an Int32Array is an FDB listing. */
+export type Answer = Int32Array | MdbEntry[] | WorkerStatus | boolean | null;
 
 /** Events as the dataplane lists them: EVENT_RECORD words each (core/events.ts), and how many found no room. */
 export interface WorkerEvents {

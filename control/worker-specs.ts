@@ -13,7 +13,7 @@ import { ROUTER_ALWAYS, ROUTER_AUTO, ROUTER_NEVER } from '../core/switch/members
 import { SECURITY_MAC, SECURITY_STRICT } from '../core/switch/port-security.js';
 import { parseAddress, parseCidr } from './config/address.js';
 import { formatMac, macWords } from './mac.js';
-import type { DataplaneEvent, NetworkSpec, PortSpec, SecuritySpec } from './types.js';
+import type { DataplaneEvent, FdbEntry, NetworkSpec, PortSpec, SecuritySpec } from './types.js';
 import type {
   AnnouncedAddresses,
   MacWords,
@@ -22,6 +22,7 @@ import type {
   WorkerPort,
   WorkerSecurity,
 } from './worker-protocol.js';
+import { FDB_RECORD } from './worker-protocol.js';
 
 const ROUTERS = { auto: ROUTER_AUTO, always: ROUTER_ALWAYS, never: ROUTER_NEVER };
 
@@ -139,7 +140,7 @@ const EVENT_KINDS: Readonly<Record<number, DataplaneEvent['kind']>> = {
 /** @param networks to find out which network and VLAN a domain is */
 export function readEvents({ words: list, lost }: WorkerEvents, networks: Iterable<WorkerNetwork>): DataplaneEvent[] {
   const time = Date.now();
-  const places = placesOf(list, networks);
+  const places = placesOf(list, EVENT_RECORD, 1, networks);
   const events: DataplaneEvent[] = [];
   for (let at = 0; at < list.length; at += EVENT_RECORD) {
     const [kind, domain, port, fromPort, high, low, count] = list.subarray(at, at + EVENT_RECORD);
@@ -158,10 +159,30 @@ interface Place {
 
 const NOWHERE: Place = { network: 0, vlan: 0 };
 
-/** The domains that events name, in one pass over all VLANs: of those there can be thousands, and of events too. */
-function placesOf(list: Int32Array, networks: Iterable<WorkerNetwork>): Map<number, Place> {
+/** An FDB listing in words again. @param networks as for events */
+export function readFdb(list: Int32Array, networks: Iterable<WorkerNetwork>): FdbEntry[] {
+  const places = placesOf(list, FDB_RECORD, 0, networks);
+  const entries: FdbEntry[] = [];
+  for (let at = 0; at < list.length; at += FDB_RECORD) {
+    const [domain, high, low, port, ageSeconds, isStatic] = list.subarray(at, at + FDB_RECORD);
+    const place = places.get(domain) ?? NOWHERE;
+    entries.push({ mac: formatMac(high, low), ...place, port, ageSeconds, static: isStatic === 1 });
+  }
+  return entries;
+}
+
+/**
+ * The domains that a list's records name in their word `first`, in one pass over all VLANs: of those there can be thousands, and of
+ * records too.
+ */
+function placesOf(
+  list: Int32Array,
+  record: number,
+  first: number,
+  networks: Iterable<WorkerNetwork>,
+): Map<number, Place> {
   const wanted = new Set<number>();
-  for (let at = 0; at < list.length; at += EVENT_RECORD) wanted.add(list[at + 1]);
+  for (let at = first; at < list.length; at += record) wanted.add(list[at]);
   const places = new Map<number, Place>();
   for (const { id, vlans } of networks) {
     if (wanted.has(id)) places.set(id, { network: id, vlan: 0 });
