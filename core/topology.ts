@@ -174,7 +174,7 @@ export class Topology {
     const network = this.network(networkId);
     if (id < 1 || id >= MAX_PORTS || port.live) throw new RangeError(`port number ${id} is out of range or taken`);
     port.vlan = options.vlan == null ? null : portVlan(network, options.vlan);
-    port.untagged = port.vlan === null || (port.vlan.wireVid === 0 && !port.vlan.fids.some((fid) => fid !== 0));
+    port.untagged = port.vlan === null || !port.vlan.isTrunk;
     port.network = networkId;
     port.domain = networkId;
     port.security = options.security ?? null;

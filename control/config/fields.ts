@@ -4,6 +4,7 @@
  */
 
 import { z } from 'zod';
+import { MAX_STORM_RATE } from '../../core/switch/storm.js';
 import {
   addressBits,
   canonicalAddress,
@@ -224,12 +225,12 @@ export const vlanRangeField = z
     if (mistake !== null) context.addIssue({ code: 'custom', message: mistake, continue: false });
   });
 
-const RATE = 'expected off or an integer from 1 to 1000000';
+const RATE = `expected off or an integer from 1 to ${MAX_STORM_RATE}`;
 
 /** Frames a second. */
 export const rateField = z
   .union([z.literal('off'), z.number()], { error: RATE })
-  .refine((rate) => rate === 'off' || (Number.isInteger(rate) && rate >= 1 && rate <= 1_000_000), { error: RATE });
+  .refine((rate) => rate === 'off' || (Number.isInteger(rate) && rate >= 1 && rate <= MAX_STORM_RATE), { error: RATE });
 
 /** A port number in text, or null. */
 export function parsePort(text: string): number | null {

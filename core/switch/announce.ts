@@ -18,13 +18,11 @@ import {
   ARP_TARGET_MAC,
 } from '../wire/arp.js';
 import {
-  ETHERNET_DESTINATION,
   ETHERNET_HEADER_LENGTH,
-  ETHERNET_SOURCE,
-  ETHERNET_TYPE,
   ETHERTYPE_ARP,
   ETHERTYPE_IPV4,
   ETHERTYPE_IPV6,
+  setEthernetHeader,
   setMac,
 } from '../wire/ethernet.js';
 import {
@@ -43,6 +41,7 @@ import {
   IPV6_PAYLOAD_LENGTH,
   IPV6_SOURCE,
   IPV6_VERSION,
+  setIpv6Address,
 } from '../wire/ipv6.js';
 
 /** Shortest frame without FCS (IEEE 802.3-2022, 3.2.8). */
@@ -64,7 +63,7 @@ const ALL_NODES_FIRST = 0xff020000 | 0;
 /** Writes the announcement of an IPv4 address at `packet.start` and sets the length. */
 export function writeArpAnnouncement(view: DataView, packet: Packet, high: number, low: number, address: number): void {
   const at = packet.start;
-  writeEthernet(view, at, 0xffff, -1, high, low, ETHERTYPE_ARP);
+  setEthernetHeader(view, at, 0xffff, -1, high, low, ETHERTYPE_ARP);
   const arp = at + ETHERNET_HEADER_LENGTH;
   view.setUint16(arp + ARP_HARDWARE_TYPE, ARP_HARDWARE_ETHERNET);
   view.setUint16(arp + ARP_PROTOCOL_TYPE, ETHERTYPE_IPV4);
@@ -88,43 +87,22 @@ export function writeNeighborAdvertisement(
   from: number,
 ): void {
   const at = packet.start;
-  writeEthernet(view, at, ALL_NODES_HIGH, ALL_NODES_LOW, high, low, ETHERTYPE_IPV6);
+  setEthernetHeader(view, at, ALL_NODES_HIGH, ALL_NODES_LOW, high, low, ETHERTYPE_IPV6);
   const ip = at + ETHERNET_HEADER_LENGTH;
   const length = ND_NEIGHBOR_LENGTH + OPTION_LENGTH;
   view.setInt32(ip + IPV6_VERSION, 0x60000000);
   view.setUint16(ip + IPV6_PAYLOAD_LENGTH, length);
   view.setUint8(ip + IPV6_NEXT_HEADER, PROTOCOL_ICMPV6);
   view.setUint8(ip + IPV6_HOP_LIMIT, 255);
-  writeAddress(view, ip + IPV6_SOURCE, words, from);
-  view.setInt32(ip + IPV6_DESTINATION, ALL_NODES_FIRST);
-  view.setInt32(ip + IPV6_DESTINATION + 4, 0);
-  view.setInt32(ip + IPV6_DESTINATION + 8, 0);
-  view.setInt32(ip + IPV6_DESTINATION + 12, 1);
+  setIpv6Address(view, ip + IPV6_SOURCE, words[from], words[from + 1], words[from + 2], words[from + 3]);
+  setIpv6Address(view, ip + IPV6_DESTINATION, ALL_NODES_FIRST, 0, 0, 1);
   const icmp = ip + IPV6_HEADER_LENGTH;
   view.setInt32(icmp + ICMPV6_TYPE, ND_NEIGHBOR_ADVERTISEMENT << 24);
   view.setInt32(icmp + ND_FLAGS, ND_OVERRIDE);
-  writeAddress(view, icmp + ND_TARGET, words, from);
+  setIpv6Address(view, icmp + ND_TARGET, words[from], words[from + 1], words[from + 2], words[from + 3]);
   view.setUint16(icmp + ND_NEIGHBOR_LENGTH, OPTION_TARGET_MAC);
   setMac(view, icmp + ND_NEIGHBOR_LENGTH + 2, high, low);
   const sum = sumBytes(view, icmp, length) + pseudoHeaderSum6(view, ip, PROTOCOL_ICMPV6, length);
   view.setUint16(icmp + ICMPV6_CHECKSUM, finishChecksum(sum));
   packet.length = ETHERNET_HEADER_LENGTH + IPV6_HEADER_LENGTH + length;
-}
-
-function writeEthernet(
-  view: DataView,
-  at: number,
-  toHigh: number,
-  toLow: number,
-  high: number,
-  low: number,
-  type: number,
-): void {
-  setMac(view, at + ETHERNET_DESTINATION, toHigh, toLow);
-  setMac(view, at + ETHERNET_SOURCE, high, low);
-  view.setUint16(at + ETHERNET_TYPE, type);
-}
-
-function writeAddress(view: DataView, at: number, words: Int32Array, from: number): void {
-  for (let i = 0; i < 4; i++) view.setInt32(at + i * 4, words[from + i]);
 }

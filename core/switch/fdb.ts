@@ -114,13 +114,6 @@ export class Fdb {
     return place < 0 || this.isVoid(place) ? 0 : this.table.words[place + VALUE] & PORT_MASK;
   }
 
-  /** Port that a static entry binds the MAC to, or 0. */
-  boundTo(high: number, macLow: number): number {
-    const place = this.table.find(macLow, high);
-    if (place < 0 || this.table.words[place + STAMP] !== STATIC || this.isVoid(place)) return 0;
-    return this.table.words[place + VALUE] & PORT_MASK;
-  }
-
   /**
    * Notes that a MAC was seen as source on a port. The fast path refreshes what is there already; the same source again in
    * the same second needs no search.

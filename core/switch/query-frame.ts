@@ -5,15 +5,7 @@
 
 import { sumBytes } from '../packet/checksum.js';
 import type { Packet } from '../packet/packet.js';
-import {
-  ETHERNET_DESTINATION,
-  ETHERNET_HEADER_LENGTH,
-  ETHERNET_SOURCE,
-  ETHERNET_TYPE,
-  ETHERTYPE_IPV4,
-  ETHERTYPE_IPV6,
-  setMac,
-} from '../wire/ethernet.js';
+import { ETHERNET_HEADER_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, setEthernetHeader } from '../wire/ethernet.js';
 import { IGMP_V3_QUERY_LENGTH, type QueryFields, writeIgmpQuery } from '../wire/igmp.js';
 import {
   IPV4_CHECKSUM,
@@ -36,6 +28,7 @@ import {
   IPV6_PAYLOAD_LENGTH,
   IPV6_SOURCE,
   IPV6_VERSION,
+  setIpv6Address,
 } from '../wire/ipv6.js';
 import { MLD_GROUP, MLD_HOP_BY_HOP_LENGTH, MLD_V2_QUERY_LENGTH, writeMldHopByHop, writeMldQuery } from '../wire/mld.js';
 import { PROTOCOL_IGMP } from '../wire/multicast-router.js';
@@ -91,7 +84,7 @@ export function writeIgmpQueryFrame(
 ): void {
   const to = group === 0 ? IPV4_ALL_HOSTS : group;
   const start = packet.start;
-  writeEthernet(view, start, IPV4_GROUP_MAC_HIGH, ipv4GroupMacLow(to), high, low, ETHERTYPE_IPV4);
+  setEthernetHeader(view, start, IPV4_GROUP_MAC_HIGH, ipv4GroupMacLow(to), high, low, ETHERTYPE_IPV4);
   const l3 = start + ETHERNET_HEADER_LENGTH;
   view.setUint16(l3 + IPV4_VERSION_IHL, IGMP_IPV4_FIRST);
   view.setUint16(l3 + IPV4_TOTAL_LENGTH, IGMP_IPV4_HEADER_LENGTH + IGMP_V3_QUERY_LENGTH);
@@ -128,37 +121,16 @@ export function writeMldQueryFrame(
   const start = packet.start;
   const l3 = start + ETHERNET_HEADER_LENGTH;
   const l4 = l3 + IPV6_HEADER_LENGTH + MLD_HOP_BY_HOP_LENGTH;
-  writeEthernet(view, start, IPV6_GROUP_MAC_HIGH, a === 0 ? 1 : d, high, low, ETHERTYPE_IPV6);
+  setEthernetHeader(view, start, IPV6_GROUP_MAC_HIGH, a === 0 ? 1 : d, high, low, ETHERTYPE_IPV6);
   view.setInt32(l3 + IPV6_VERSION, IPV6_FIRST);
   view.setUint16(l3 + IPV6_PAYLOAD_LENGTH, MLD_HOP_BY_HOP_LENGTH + MLD_V2_QUERY_LENGTH);
   view.setUint8(l3 + IPV6_NEXT_HEADER, IPV6_HOP_BY_HOP);
   view.setUint8(l3 + IPV6_HOP_LIMIT, 1);
-  writeAddress(view, l3 + IPV6_SOURCE, LINK_LOCAL, 0, OWN_IDENTIFIER | high, low);
-  if (a === 0) writeAddress(view, l3 + IPV6_DESTINATION, IPV6_ALL_NODES_FIRST, 0, 0, 1);
-  else writeAddress(view, l3 + IPV6_DESTINATION, a, b, c, d);
+  setIpv6Address(view, l3 + IPV6_SOURCE, LINK_LOCAL, 0, OWN_IDENTIFIER | high, low);
+  if (a === 0) setIpv6Address(view, l3 + IPV6_DESTINATION, IPV6_ALL_NODES_FIRST, 0, 0, 1);
+  else setIpv6Address(view, l3 + IPV6_DESTINATION, a, b, c, d);
   writeMldHopByHop(view, l3 + IPV6_HEADER_LENGTH);
-  writeAddress(view, l4 + MLD_GROUP, a, b, c, d);
+  setIpv6Address(view, l4 + MLD_GROUP, a, b, c, d);
   writeMldQuery(view, l3, l4, fields);
   packet.length = l4 + MLD_V2_QUERY_LENGTH - start;
-}
-
-function writeAddress(view: DataView, at: number, a: number, b: number, c: number, d: number): void {
-  view.setInt32(at, a);
-  view.setInt32(at + 4, b);
-  view.setInt32(at + 8, c);
-  view.setInt32(at + 12, d);
-}
-
-function writeEthernet(
-  view: DataView,
-  at: number,
-  toHigh: number,
-  toLow: number,
-  high: number,
-  low: number,
-  etherType: number,
-): void {
-  setMac(view, at + ETHERNET_DESTINATION, toHigh, toLow);
-  setMac(view, at + ETHERNET_SOURCE, high, low);
-  view.setUint16(at + ETHERNET_TYPE, etherType);
 }

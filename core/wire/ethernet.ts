@@ -43,6 +43,21 @@ export function macLow(view: DataView, at: number): number {
   return view.getInt32(at + MAC_LOW);
 }
 
+/** Writes an Ethernet header at `at`: destination, source, EtherType. */
+export function setEthernetHeader(
+  view: DataView,
+  at: number,
+  toHigh: number,
+  toLow: number,
+  fromHigh: number,
+  fromLow: number,
+  etherType: number,
+): void {
+  setMac(view, at + ETHERNET_DESTINATION, toHigh, toLow);
+  setMac(view, at + ETHERNET_SOURCE, fromHigh, fromLow);
+  view.setUint16(at + ETHERNET_TYPE, etherType);
+}
+
 /** Writes a MAC address at `at`. */
 export function setMac(view: DataView, at: number, high: number, low: number): void {
   view.setUint16(at, high);

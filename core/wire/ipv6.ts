@@ -68,3 +68,11 @@ export function ipv6ExtensionLength(view: DataView, at: number, kind: number): n
 export function ipv6FragmentField(view: DataView, at: number): number {
   return view.getUint16(at + IPV6_FRAGMENT_FIELD);
 }
+
+/** Writes an address at `at`, as four int32 words. */
+export function setIpv6Address(view: DataView, at: number, a: number, b: number, c: number, d: number): void {
+  view.setInt32(at, a);
+  view.setInt32(at + 4, b);
+  view.setInt32(at + 8, c);
+  view.setInt32(at + 12, d);
+}
