@@ -72,8 +72,8 @@ export interface PortMulticastSpec {
 export type IsolationClass = number;
 
 export interface PortSpec {
-  readonly kind: 'tap' | 'uplink';
-  /** Unique among live ports: the endpoint's name, or `uplink`. */
+  readonly kind: 'tap' | 'uplink' | 'host';
+  /** Unique among live ports: the endpoint's name, `uplink` or `host`. */
   readonly name: string;
   /** Number that addNetwork gave. */
   readonly network: number;
@@ -93,6 +93,8 @@ export interface PortSpec {
   readonly vlan?: PortVlanSpec;
   readonly storm?: StormSpec;
   readonly multicast?: PortMulticastSpec;
+  /** The router's alone: no bridge, no learning. An interface must name it, else nothing that comes in is taken. */
+  readonly routed?: boolean;
   /** Addresses told to the others by gratuitous ARP and unsolicited neighbor advertisements as soon as the port is there. */
   readonly announce?: readonly string[];
 }
@@ -138,7 +140,7 @@ export interface MdbPort {
 export interface DataplaneEvent {
   /** Milliseconds since the epoch. */
   readonly time: number;
-  readonly kind: 'mac-moved' | 'mac-flapping' | 'port-quarantined' | 'port-released' | 'fdb-full' | 'events-lost';
+  readonly kind: 'mac-moved' | 'mac-flapping' | 'port-quarantined' | 'port-released' | 'fdb-full' | 'address-conflict' | 'neighbors-full' | 'events-lost';
   readonly network: number;
   readonly vlan: number;
   /** The port it happened on; 0 where there is none. */
@@ -149,12 +151,119 @@ export interface DataplaneEvent {
   readonly mac: string;
   /** Seconds of quarantine; moves of a flapping MAC; events that were lost. */
   readonly count: number;
+  /** address-conflict: the address of the router that another uses. Empty else. */
+  readonly address: string;
+}
+
+/** Networks that share a VRF share its routes. */
+export interface VrfSpec {
+  readonly name: string;
+  /** Its networks reach each other. */
+  readonly interconnect: boolean;
+  /** IPv4 options that are processed in transit instead of the packet being dropped (RFC 7126). */
+  readonly recordRoute: boolean;
+  readonly timestamp: boolean;
+}
+
+export interface AdvertisementSpec {
+  /** Seconds. */
+  readonly interval: number;
+  readonly lifetime: number;
+  readonly autonomous: boolean;
+  readonly managed: boolean;
+  readonly other: boolean;
+}
+
+/** An interface of the router. */
+export interface InterfaceSpec {
+  readonly kind: 'network' | 'uplink' | 'host';
+  /** Number that addVrf gave. */
+  readonly vrf: number;
+  /** Number that addNetwork gave. */
+  readonly network: number;
+  /** VLAN of the network that it is in; 0 in a network without VLAN filtering. */
+  readonly vlan: number;
+  /** The one port behind it, added with `routed`; null: the network's bridge. */
+  readonly port: number | null;
+  readonly mac: string;
+  /** Bytes of IP packet. */
+  readonly mtu: number;
+  /** CIDR. */
+  readonly addresses: readonly string[];
+  /** IPv6 address to use in place of the one that follows from the MAC. */
+  readonly linkLocal?: string;
+  readonly up: boolean;
+  readonly internal: boolean;
+  readonly hostAccess: boolean;
+  /** MAC and addresses are the host's: its stack answers for them. */
+  readonly shared: boolean;
+  readonly validateSource: boolean;
+  /** Prefixes for which it answers ARP and neighbor discovery in place of their owners. */
+  readonly proxies: readonly string[];
+  readonly advertisement: AdvertisementSpec | null;
+}
+
+export interface HopSpec {
+  readonly interface: number;
+  /** Null: destinations are on the link. */
+  readonly via: string | null;
+  /** The lowest among hops that work is taken; among equals the flow decides. */
+  readonly metric: number;
+}
+
+export interface RouteSpec {
+  readonly vrf: number;
+  /** CIDR, host bits zero. */
+  readonly prefix: string;
+  readonly kind: 'unicast' | 'blackhole' | 'unreachable' | 'prohibit';
+  /** Empty unless unicast. */
+  readonly hops: readonly HopSpec[];
+}
+
+/** What stands in the FIB; those of kind connected, local and broadcast follow from the interfaces. */
+export interface FibEntry {
+  readonly vrf: number;
+  readonly prefix: string;
+  readonly kind: RouteSpec['kind'] | 'connected' | 'local' | 'broadcast';
+  readonly hops: readonly HopSpec[];
+}
+
+export type NeighborState = 'incomplete' | 'reachable' | 'stale' | 'delay' | 'probe' | 'failed' | 'permanent';
+
+export interface NeighborEntry {
+  readonly interface: number;
+  readonly address: string;
+  /** Null while it is not known. */
+  readonly mac: string | null;
+  readonly state: NeighborState;
+  /** Seconds in this state. */
+  readonly ageSeconds: number;
+  /** Says of itself that it routes (RFC 4861, 4.4). */
+  readonly router: boolean;
+  /** Packets that wait for its MAC. */
+  readonly waiting: number;
+}
+
+/** Counts of the router that are no packet's end. */
+export interface RouterStatus {
+  readonly neighbors: number;
+  readonly neighborsMax: number;
+  /** Entries that were put out to make room. */
+  readonly neighborsEvicted: number;
+  readonly fibPrefixes: number;
+  readonly icmpErrors: number;
+  /** ICMP errors not sent since their receiver had got too many. */
+  readonly icmpSuppressed: number;
+  readonly fragmented: number;
+  readonly reassembled: number;
+  /** Packets that wait for a neighbor, and fragments that wait for the rest. */
+  readonly held: number;
 }
 
 export interface PortCounters {
   readonly id: number;
   readonly name: string;
-  readonly kind: 'tap' | 'uplink';
+  readonly kind: 'tap' | 'uplink' | 'host';
   readonly network: number;
   readonly rxPackets: number;
   readonly rxBytes: number;
@@ -170,13 +279,15 @@ export interface PortCounters {
   readonly state: 'forwarding' | 'quarantined';
 }
 
-/** Sums over all ports that ever were: rxPackets + originated + copies = txPackets + every drop, once nothing is in flight. */
+/** Sums over all ports that ever were: rxPackets + originated + copies = txPackets + local + every drop, once nothing is in flight. */
 export interface Totals {
   readonly rxPackets: number;
   /** Frames that the dataplane itself made. */
   readonly originated: number;
   /** Extra copies that flooding made. */
   readonly copies: number;
+  /** Frames that were for the dataplane itself: its router, its multicast snooping. */
+  readonly local: number;
   readonly txPackets: number;
   readonly rxDrops: Readonly<Record<string, number>>;
   readonly txDrops: Readonly<Record<string, number>>;
@@ -262,6 +373,27 @@ export interface Dataplane {
   /** @returns its number; it ends with the port that it sends to, and when what it copies goes */
   addMirror(spec: MirrorSpec): Promise<number>;
   removeMirror(mirror: number): Promise<void>;
+  addVrf(spec: VrfSpec): Promise<number>;
+  /** What it says anew replaces what it said. */
+  setVrf(vrf: number, spec: VrfSpec): Promise<void>;
+  /** No interface may be left in it. Its routes go with it. */
+  removeVrf(vrf: number): Promise<void>;
+  /** Connected prefixes and local addresses enter the FIB with it. @throws Error where network, VLAN or port are not there */
+  addInterface(spec: InterfaceSpec): Promise<number>;
+  /** Replaces an interface as a whole, without a packet seeing it away: addresses, MTU, MAC, up or down. Routes over it stay. */
+  setInterface(iface: number, spec: InterfaceSpec): Promise<void>;
+  /** Hops over it are taken out of the routes; routes without any left go. */
+  removeInterface(iface: number): Promise<void>;
+  /** Adds or replaces the route of a prefix. @throws Error where the FIB is full, or the prefix is an interface's own */
+  setRoute(spec: RouteSpec): Promise<void>;
+  /** @returns false where there is none */
+  removeRoute(vrf: number, prefix: string): Promise<boolean>;
+  /** Reads the FIB back. */
+  fib(): Promise<FibEntry[]>;
+  neighbors(): Promise<NeighborEntry[]>;
+  /** Forgets what was resolved on an interface. */
+  flushNeighbors(iface: number): Promise<void>;
+  routerStatus(): Promise<RouterStatus>;
   onEvent(callback: (event: DataplaneEvent) => void): void;
   status(): Promise<DataplaneStatus>;
   capture(filter: CaptureFilter): Promise<Capture>;

@@ -2,7 +2,8 @@
  * Counters: one block of float64 a port, in memory that other threads read while the dataplane writes. Float64 counts exactly to
  * 2^53, is updated without allocation, and an aligned 8-byte store is seen whole.
  *
- * Once nothing is in flight, over all ports: rxPackets + originated + copies = txPackets + all rx drops + all tx drops.
+ * Once nothing is in flight, over all ports: rxPackets + originated + copies = txPackets + local + all rx drops + all
+ * tx drops.
  */
 
 import { DROP_REASON_SLOTS } from './drop.js';
@@ -17,6 +18,8 @@ export const COUNTER_COPIES = 4;
 export const COUNTER_ORIGINATED = 5;
 /** No counter but a gauge: MACs learned on this port, as of the last tick. */
 export const COUNTER_MACS = 6;
+/** Frames received here that were for the dataplane itself: its router, its multicast snooping. */
+export const COUNTER_LOCAL = 7;
 /** Frames received here and dropped, by reason. */
 export const COUNTER_RX_DROPS = 8;
 /** Frames meant to leave here and dropped, by reason. */
@@ -53,6 +56,10 @@ export class Counters {
 
   originated(port: number): void {
     this.values[port * COUNTER_BLOCK + COUNTER_ORIGINATED] += 1;
+  }
+
+  local(port: number): void {
+    this.values[port * COUNTER_BLOCK + COUNTER_LOCAL] += 1;
   }
 
   setMacs(port: number, count: number): void {

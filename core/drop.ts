@@ -51,10 +51,39 @@ export const DROP_REASONS: readonly DropReason[] = [
   { name: 'unregistered_multicast', text: 'nobody has joined the multicast group' },
   { name: 'snooped', text: 'membership message, taken in by snooping, with no multicast router to hand it on to' },
   { name: 'no_slot', text: 'no free slot for a copy of the frame' },
+  { name: 'other_host', text: 'frame on the wire of a routed uplink that is not for Tapline' },
+  { name: 'ip_malformed', text: 'IPv4 or IPv6 header that contradicts itself or its frame' },
+  { name: 'ip_checksum', text: 'wrong IPv4 header checksum' },
+  { name: 'martian_source', text: 'source address that no packet on a wire may have' },
+  { name: 'martian_destination', text: 'destination address that no router forwards to' },
+  { name: 'source_validation', text: 'the route to the source does not lead where the packet came from' },
+  { name: 'link_broadcast', text: 'unicast packet in a broadcast or multicast frame, or the reverse, which no router forwards' },
+  { name: 'directed_broadcast', text: 'broadcast to a subnet from outside it' },
+  { name: 'no_route', text: 'no route to the destination' },
+  { name: 'blackhole', text: 'route says blackhole' },
+  { name: 'unreachable', text: 'route says unreachable' },
+  { name: 'prohibited', text: 'networks that do not reach each other: their VRF does not interconnect them' },
+  { name: 'internal', text: 'network is internal: no way in or out' },
+  { name: 'host_access', text: 'network has no access to the host, or the host none to it' },
+  { name: 'ttl_exceeded', text: 'TTL or hop limit ran out' },
+  { name: 'too_big', text: 'larger than the next MTU, and not to be fragmented' },
+  { name: 'ip_options', text: 'IPv4 options or IPv6 extension headers that the router refuses' },
+  { name: 'neighbor_failed', text: 'next hop does not answer ARP or neighbor discovery' },
+  { name: 'neighbor_queue', text: 'too many packets wait for the MAC of a next hop' },
+  { name: 'neighbor_full', text: 'no room for another neighbor' },
+  { name: 'neighbor_rate', text: 'more ARP or neighbor discovery than a port may send to the router' },
+  { name: 'neighbor_invalid', text: 'ARP or neighbor discovery that the router must not believe' },
+  { name: 'fragment_invalid', text: 'fragment that overlaps others, or does not fit into a datagram' },
+  { name: 'fragment_timeout', text: 'the rest of the datagram did not arrive in time' },
+  { name: 'fragment_limit', text: 'too many datagrams wait for their rest' },
+  { name: 'icmp_invalid', text: 'ICMP to the router with a wrong checksum, or of a kind that it does not take' },
+  { name: 'not_listening', text: 'nothing at the address of the router takes this protocol or port' },
+  { name: 'interface_down', text: 'the interface to the next hop is down' },
+  { name: 'host_owned', text: 'frame on a shared uplink that belongs to the host' },
 ];
 
 /** Room for reasons in every port's counter block; larger than DROP_REASONS so that the layout outlives new ones. */
-export const DROP_REASON_SLOTS = 64;
+export const DROP_REASON_SLOTS = 128;
 
 export const DROP_NONE = 0;
 export const DROP_RUNT = 1;
@@ -96,3 +125,32 @@ export const DROP_FDB_FULL = 36;
 export const DROP_UNREGISTERED_MULTICAST = 37;
 export const DROP_SNOOPED = 38;
 export const DROP_NO_SLOT = 39;
+export const DROP_OTHER_HOST = 40;
+export const DROP_IP_MALFORMED = 41;
+export const DROP_IP_CHECKSUM = 42;
+export const DROP_MARTIAN_SOURCE = 43;
+export const DROP_MARTIAN_DESTINATION = 44;
+export const DROP_SOURCE_VALIDATION = 45;
+export const DROP_LINK_BROADCAST = 46;
+export const DROP_DIRECTED_BROADCAST = 47;
+export const DROP_NO_ROUTE = 48;
+export const DROP_BLACKHOLE = 49;
+export const DROP_UNREACHABLE = 50;
+export const DROP_PROHIBITED = 51;
+export const DROP_INTERNAL = 52;
+export const DROP_HOST_ACCESS = 53;
+export const DROP_TTL_EXCEEDED = 54;
+export const DROP_TOO_BIG = 55;
+export const DROP_IP_OPTIONS = 56;
+export const DROP_NEIGHBOR_FAILED = 57;
+export const DROP_NEIGHBOR_QUEUE = 58;
+export const DROP_NEIGHBOR_FULL = 59;
+export const DROP_NEIGHBOR_RATE = 60;
+export const DROP_NEIGHBOR_INVALID = 61;
+export const DROP_FRAGMENT_INVALID = 62;
+export const DROP_FRAGMENT_TIMEOUT = 63;
+export const DROP_FRAGMENT_LIMIT = 64;
+export const DROP_ICMP_INVALID = 65;
+export const DROP_NOT_LISTENING = 66;
+export const DROP_INTERFACE_DOWN = 67;
+export const DROP_HOST_OWNED = 68;

@@ -5,9 +5,12 @@ export const EVENT_MAC_FLAPPING = 2;
 export const EVENT_QUARANTINED = 3;
 export const EVENT_RELEASED = 4;
 export const EVENT_FDB_FULL = 5;
+/** Somebody else uses an address of the router. */
+export const EVENT_ADDRESS_CONFLICT = 6;
+export const EVENT_NEIGHBORS_FULL = 7;
 
-/** Int32 an event: kind, domain, port, port before, MAC's first two octets, last four, number. */
-export const EVENT_RECORD = 7;
+/** Int32 an event: kind, domain, port, port before, MAC's first two octets, last four, number, IP address (see `addWithAddress`). */
+export const EVENT_RECORD = 11;
 const CAPACITY = 160;
 /** Moves leave the rest to all else: a loop of many MACs makes thousands before one of them shows it, and that must be said. */
 const MOVES = 128;
@@ -33,6 +36,29 @@ export class EventList {
     words[at + 4] = high;
     words[at + 5] = low;
     words[at + 6] = number;
+    words.fill(0, at + 7, at + EVENT_RECORD);
+  }
+
+  /** With an address: four words, of which an IPv4 address takes the last, behind 0, 0 and 0xffff (RFC 4291, 2.5.5.2). */
+  addWithAddress(
+    kind: number,
+    domain: number,
+    port: number,
+    high: number,
+    low: number,
+    a: number,
+    b: number,
+    c: number,
+    d: number,
+  ): void {
+    const before = this.count;
+    this.add(kind, domain, port, 0, high, low, 0);
+    if (this.count === before) return;
+    const at = before * EVENT_RECORD + 7;
+    this.words[at] = a;
+    this.words[at + 1] = b;
+    this.words[at + 2] = c;
+    this.words[at + 3] = d;
   }
 
   clear(): void {

@@ -1,5 +1,6 @@
 /** Ports, networks and their domains as the dataplane sees them: numbers, flags and flat lists. */
 
+import type { RouterInterface } from './router/interface.js';
 import type { PortSecurity } from './switch/port-security.js';
 import type { Snooping } from './switch/snooping.js';
 import type { StormControl } from './switch/storm.js';
@@ -7,6 +8,8 @@ import type { PortVlan } from './switch/vlan.js';
 
 /** Port numbers go from 1 to MAX_PORTS - 1; 0 is nobody. They have 13 bits of an FDB entry. */
 export const MAX_PORTS = 8192;
+/** The router, in FDB entries: a frame for it is for the gateway of its domain. No port of this number is ever added. */
+export const ROUTER_PORT = MAX_PORTS - 1;
 /** Numbers of networks and domains go from 1 to MAX_NETWORKS - 1; they have 16 bits of an FDB key. */
 export const MAX_NETWORKS = 65536;
 /** More MACs than there can be. */
@@ -27,6 +30,8 @@ export class Port {
   vlan: PortVlan | null = null;
   /** Frames leave without a tag of the domain's, whichever VLAN they are in: no trunk. */
   untagged = true;
+  /** The router's interface on the other side, for a port that belongs to the router alone; null: a port of a bridge. */
+  routed: RouterInterface | null = null;
   /** Null: everybody may speak there. */
   security: PortSecurity | null = null;
   /** Null: no limits. */
@@ -82,6 +87,8 @@ export class Domain {
   taggers = 0;
   /** Null: group addresses are flooded. */
   snooping: Snooping | null = null;
+  /** The router's interface in it; null: no gateway. */
+  gateway: RouterInterface | null = null;
 
   constructor(fid: number, vid: number, network: Network) {
     this.fid = fid;

@@ -10,3 +10,11 @@ export const FLOOD = 2;
 export const DROP = 3;
 /** Send to the ports that multicast snooping has listed (`Snooping.targets`). */
 export const TO_GROUP = 4;
+/** To the router: the frame is for its MAC. */
+export const TO_ROUTER = 5;
+/** Taken in: the dataplane itself was meant. The slot is given up, the packet counted as local. */
+export const LOCAL = 6;
+/** Somebody keeps the slot and will pass it on later. */
+export const HELD = 7;
+/** Routed, and nobody knows behind which port of the next network the MAC is. */
+export const FLOOD_ROUTED = 8;
