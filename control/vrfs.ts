@@ -1,0 +1,57 @@
+/** VRFs by name: the dataplane has one as long as an interface is in it. */
+
+import type { Dataplane, VrfSpec } from './types.js';
+
+export const DEFAULT_VRF = 'default';
+
+export class Vrfs {
+  readonly #dataplane: Dataplane;
+  readonly #specOf: (name: string) => VrfSpec;
+  readonly #live = new Map<string, { readonly number: number; users: number }>();
+
+  /** @param specOf what is wanted of a VRF, also of one that nobody has configured */
+  constructor(dataplane: Dataplane, specOf: (name: string) => VrfSpec) {
+    this.#dataplane = dataplane;
+    this.#specOf = specOf;
+  }
+
+  /** The dataplane's number; null while no interface is in it. */
+  numberOf(name: string): number | null {
+    return this.#live.get(name)?.number ?? null;
+  }
+
+  /** Null where the number means nothing (any more). */
+  nameOf(number: number): string | null {
+    for (const [name, vrf] of this.#live) if (vrf.number === number) return name;
+    return null;
+  }
+
+  /** Names of those that the dataplane has. */
+  names(): string[] {
+    return [...this.#live.keys()];
+  }
+
+  specOf(name: string): VrfSpec {
+    return this.#specOf(name);
+  }
+
+  /** Counts another user, and makes the VRF for the first. One call at a time. @returns the dataplane's number */
+  async acquire(name: string): Promise<number> {
+    const known = this.#live.get(name);
+    if (known !== undefined) {
+      known.users++;
+      return known.number;
+    }
+    const number = await this.#dataplane.addVrf(this.#specOf(name));
+    this.#live.set(name, { number, users: 1 });
+    return number;
+  }
+
+  /** Counts a user less; the last one's VRF goes, and its routes with it. One call at a time. */
+  async release(name: string): Promise<void> {
+    const vrf = this.#live.get(name);
+    if (vrf === undefined || --vrf.users > 0) return;
+    this.#live.delete(name);
+    await this.#dataplane.removeVrf(vrf.number);
+  }
+}
