@@ -36,6 +36,7 @@ export interface RunningTapline {
 
 const EMPTY: Configuration = {
   uplink: null,
+  vrfs: new Map(),
   networks: new Map(),
   endpoints: new Map(),
   mirrors: new Map(),

@@ -2,8 +2,6 @@
 
 import type { Dataplane, VrfSpec } from './types.js';
 
-export const DEFAULT_VRF = 'default';
-
 export class Vrfs {
   readonly #dataplane: Dataplane;
   readonly #specOf: (name: string) => VrfSpec;

@@ -7,9 +7,13 @@ import { withNamespace } from './netns.js';
 
 const AF_INET = 2;
 const SOCK_DGRAM_CLOEXEC = 0o2000002;
+const SIOCGIFFLAGS = 0x8913;
 const SIOCGIFINDEX = 0x8933;
 const SIOCGIFMTU = 0x8921;
 const SIOCGIFHWADDR = 0x8927;
+/** net/if.h: set up by somebody; and the wire is there. */
+const IFF_UP = 0x1;
+const IFF_RUNNING = 0x40;
 const IFREQ_LENGTH = 40;
 const IFNAME_LENGTH = 16;
 
@@ -56,6 +60,27 @@ export function interfaceMac(name: string): string {
   return octets.join(':');
 }
 
+/** What of a device of the host may change while it is in use. */
+export interface LinkFacts {
+  /** A device that is deleted and made again has another. */
+  readonly index: number;
+  readonly mac: string;
+  /** Bytes of IP packet. */
+  readonly mtu: number;
+  readonly enabled: boolean;
+  /** It sees the other end of its wire. */
+  readonly carrier: boolean;
+}
+
+/** Of a device in the current namespace; null where there is none, also when it goes while it is being read. Cheap. */
+export function linkFacts(name: string): LinkFacts | null {
+  const index = interfaceIndex(name);
+  const flags = interfaceRequest(name, SIOCGIFFLAGS)?.getUint16(IFNAME_LENGTH, true) ?? -1;
+  const [mac, mtu] = [interfaceMac(name), interfaceMtu(name)];
+  if (index < 0 || flags < 0 || mac === '' || mtu < 0) return null;
+  return { index, mac, mtu, enabled: (flags & IFF_UP) !== 0, carrier: (flags & IFF_RUNNING) !== 0 };
+}
+
 /** Lets an interface have IPv6 addresses where the namespace's default forbids it (Docker's does). Current namespace. */
 export function enableIpv6(name: string): void {
   try {
@@ -68,14 +93,37 @@ export function enableIpv6(name: string): void {
 /**
  * Runs `ip` with lines for its batch mode inside a namespace. Creating the process takes the namespace along (a child inherits
  * it from the thread that forks), so only the fork happens inside.
+ * @param family of lines from which `ip` cannot tell it, such as those about rules
  * @throws Error with `ip`'s own words and the line that failed
  */
-export async function runIpBatch(netns: string, lines: readonly string[]): Promise<void> {
-  const child = withNamespace(netns, () => spawn('ip', ['-batch', '-'], { stdio: ['pipe', 'ignore', 'pipe'] }));
+export async function runIpBatch(netns: string, lines: readonly string[], family?: 4 | 6): Promise<void> {
+  const options = [...(family === undefined ? [] : [`-${family}`]), '-batch', '-'];
+  const child = withNamespace(netns, () => spawn('ip', options, { stdio: ['pipe', 'ignore', 'pipe'] }));
   child.stdin?.on('error', () => {});
   child.stdin?.end(`${lines.join('\n')}\n`);
   const { code, stderr } = await finish(child);
-  if (code !== 0) throw new Error(describeFailure(stderr, lines));
+  if (code !== 0) throw new Error(describeFailure(failedLine(stderr, lines), stderr));
+}
+
+/**
+ * What `ip -json` prints about the current namespace.
+ * @throws Error with `ip`'s own words
+ */
+export async function readIp<T>(...words: string[]): Promise<T[]> {
+  return readIpOf(spawn('ip', ['-json', ...words], { stdio: ['ignore', 'pipe', 'pipe'] }), words);
+}
+
+/** The same about another namespace. */
+export async function readIpInside<T>(netns: string, ...words: string[]): Promise<T[]> {
+  const child = withNamespace(netns, () => spawn('ip', ['-json', ...words], { stdio: ['ignore', 'pipe', 'pipe'] }));
+  return readIpOf(child, words);
+}
+
+async function readIpOf<T>(child: ChildProcess, words: readonly string[]): Promise<T[]> {
+  const { code, stdout, stderr } = await finish(child);
+  if (code !== 0) throw new Error(describeFailure(`ip ${words.join(' ')}`, stderr));
+  // A dump of nothing prints nothing with some versions, an empty list with others.
+  return stdout.trim() === '' ? [] : (JSON.parse(stdout) as T[]);
 }
 
 /** The ifalias of an interface in a namespace, or ''. */
@@ -107,9 +155,12 @@ async function finish(child: ChildProcess): Promise<{ code: number | null; stdou
   return { code, stdout, stderr };
 }
 
-function describeFailure(stderr: string, lines: readonly string[]): string {
+function failedLine(stderr: string, lines: readonly string[]): string {
   const number = /Command failed -:(\d+)/.exec(stderr)?.[1];
+  return number === undefined ? 'ip' : `ip ${lines[Number(number) - 1]}`;
+}
+
+function describeFailure(what: string, stderr: string): string {
   const words = stderr.split('\n').filter((line) => line !== '' && !line.startsWith('Command failed'));
-  const what = number === undefined ? 'ip' : `ip ${lines[Number(number) - 1]}`;
   return `${what}: ${words.join('; ') || 'failed'}`;
 }

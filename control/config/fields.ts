@@ -111,11 +111,16 @@ export const addressField = textField('an IPv4 or IPv6 address', (text) => {
   return { expected: 'an IPv4 or IPv6 address' };
 });
 
+const INTERFACE_ADDRESS = 'an address with a prefix length, such as 10.77.0.1/24';
+
 /** An address of the uplink with the prefix length of its wire. */
-export const interfaceAddressField = textField('an address with a prefix length, such as 10.77.0.1/24', (text) => {
+export const interfaceAddressField = textField(INTERFACE_ADDRESS, (text) => {
   const cidr = parseCidr(text);
-  if (cidr === null) return { expected: 'an address with a prefix length, such as 10.77.0.1/24' };
-  return { value: `${formatAddress(cidr.address)}/${cidr.prefix}` };
+  if (cidr === null) return { expected: INTERFACE_ADDRESS };
+  const { address, prefix } = cidr;
+  const reserved = reservedRange({ family: address.family, base: address.value, prefix: addressBits(address.family) });
+  if (reserved !== null) return { expected: reserved.replace('a subnet', 'an address') };
+  return { value: `${formatAddress(address)}/${prefix}` };
 });
 
 /** A prefix that policy rules match; any length, host bits zero. */
@@ -154,6 +159,55 @@ function reservedRange(subnet: Subnet): string | null {
   return null;
 }
 
+const LINK_LOCAL = 'fe80::/10';
+
+/** @param range a prefix in text */
+function isInside({ family, base, prefix }: Subnet, range: string): boolean {
+  const cidr = parseCidr(range);
+  if (cidr === null || cidr.address.family !== family || prefix < cidr.prefix) return false;
+  return subnetOf({ family, value: base }, cidr.prefix).base === cidr.address.value;
+}
+
+/** Why packets are not routed to a prefix, as the end of an error line; or null. The default route is above all ranges. */
+function unroutable(subnet: Subnet): string | null {
+  const found = RESERVED.find(([text]) => isInside(subnet, text));
+  return found === undefined ? null : `a prefix outside the ${found[1]} range ${found[0]}`;
+}
+
+/** An address stands for the prefix that has it alone. @param phrase completes "expected ..." */
+function readPrefix(text: string, phrase: string): Read<string> {
+  const address = parseAddress(text);
+  const cidr = address === null ? parseCidr(text) : { address, prefix: addressBits(address.family) };
+  if (cidr === null) return { expected: phrase };
+  const subnet = subnetOf(cidr.address, cidr.prefix);
+  if (subnet.base !== cidr.address.value) return { expected: `${formatSubnet(subnet)}, the prefix without host bits` };
+  const why = unroutable(subnet);
+  return why === null ? { value: formatSubnet(subnet) } : { expected: why };
+}
+
+const PREFIX = 'a prefix such as 10.9.0.0/16, or an address';
+
+/** Destination of a route; addresses that a gateway answers for. Always with a length. */
+export const prefixField = textField(PREFIX, (text) => readPrefix(text, PREFIX));
+
+const HOP = 'the address of a next hop';
+const HOP_WITH_LINK = `${HOP}, or a link-local one with its interface, such as fe80::1%uplink`;
+
+/** `10.77.0.254`; a link-local address says whose: `fe80::1%uplink`, `fe80::1%blue`. */
+export const hopField = textField(HOP, (text) => {
+  const [head = '', zone, ...rest] = text.split('%');
+  const address = parseAddress(head);
+  if (address === null || rest.length > 0) return { expected: HOP };
+  const host: Subnet = { family: address.family, base: address.value, prefix: addressBits(address.family) };
+  if (address.family === 6 && isInside(host, LINK_LOCAL)) {
+    if (zone === undefined || zone.length > NAME_LENGTH || !NAME.test(zone)) return { expected: HOP_WITH_LINK };
+    return { value: `${formatAddress(address)}%${zone}` };
+  }
+  if (zone !== undefined) return { expected: `${formatAddress(address)} alone: only link-local addresses need more` };
+  const why = reservedRange(host);
+  return why === null ? { value: formatAddress(address) } : { expected: `${HOP} that a host can have` };
+});
+
 function readSubnet(text: string): Read<string> {
   const cidr = parseCidr(text);
   if (cidr === null) return { expected: 'a subnet such as 172.30.0.0/24 or fd00:30::/64' };
@@ -178,13 +232,8 @@ export const macField = textField('a MAC address such as 02:42:ac:1e:00:02', (te
 const MULTICAST: Readonly<Record<Family, string>> = { 4: '224.0.0.0/4', 6: 'ff00::/8' };
 const SOURCE = 'an address or a prefix such as 10.8.0.0/24';
 
-function isMulticast({ family, base, prefix }: Subnet): boolean {
-  const range = parseCidr(MULTICAST[family]);
-  return (
-    range !== null &&
-    prefix >= range.prefix &&
-    subnetOf({ family, value: base }, range.prefix).base === range.address.value
-  );
+function isMulticast(subnet: Subnet): boolean {
+  return isInside(subnet, MULTICAST[subnet.family]);
 }
 
 /** A source that an endpoint may also use; `10.8.0.1/32` becomes the address that it is. */

@@ -73,9 +73,10 @@ function parseYaml(text: string, file: string): unknown {
 export function parseConfiguration(text: string, file: string): Configuration {
   const read = readWith(fileSchema, parseYaml(text, file));
   if ('problems' in read) return fail(file, problemLine(read.problems));
-  const { uplink, networks, endpoints, mirrors, services, policy } = read.value;
+  const { uplink, vrfs, networks, endpoints, mirrors, services, policy } = read.value;
   const config: Configuration = {
     uplink: uplink ?? null,
+    vrfs: new Map(Object.entries(vrfs)),
     networks: new Map(Object.entries(networks)),
     endpoints: new Map(Object.entries(endpoints)),
     mirrors: new Map(Object.entries(mirrors)),

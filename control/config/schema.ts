@@ -9,6 +9,7 @@ import {
   addressField,
   booleanField,
   cidrField,
+  hopField,
   integerField,
   interfaceAddressField,
   interfaceField,
@@ -22,6 +23,7 @@ import {
   oneOf,
   pathField,
   policyPortField,
+  prefixField,
   publishField,
   rateField,
   sourceField,
@@ -31,16 +33,29 @@ import {
 } from './fields.js';
 import { vlanRange } from './vlan.js';
 
+/** The VRF of whoever names none. */
+export const DEFAULT_VRF = 'default';
+
 const device = interfaceField;
 
-const ownUplink = mapping('an uplink', {
-  device,
-  mode: z.literal('own'),
+/** What an uplink of the router has where its address and MAC are its own. */
+const wireKeys = {
   addresses: nonEmptyListOf('addresses with prefix length', interfaceAddressField),
   gateway: addressField.optional(),
-});
+  /** In place of `gateway`, for both families. */
+  gateways: listOf('gateway addresses', addressField).default([]),
+  vrf: nameField.default(DEFAULT_VRF),
+  /** From the first address unless given. */
+  mac: macField.optional(),
+};
 
-const sharedUplink = mapping('an uplink', { device, mode: z.literal('shared') });
+const ownUplink = mapping('an uplink', { device, mode: z.literal('own'), ...wireKeys });
+
+const sharedUplink = mapping('an uplink', {
+  device,
+  mode: z.literal('shared'),
+  vrf: nameField.default(DEFAULT_VRF),
+});
 
 /** Reports a mistake whose message says all there is to say. */
 function refuse(context: z.RefinementCtx, path: (string | number)[], message: string): void {
@@ -93,8 +108,9 @@ const bridgedUplink = mapping('an uplink', {
 const routedUplink = mapping('an uplink', {
   device,
   mode: z.literal('routed'),
-  addresses: nonEmptyListOf('addresses with prefix length', interfaceAddressField),
-  gateway: addressField.optional(),
+  ...wireKeys,
+  /** Prefixes whose ARP and neighbor discovery are answered on the wire. */
+  proxy: listOf('prefixes', prefixField).default([]),
 });
 
 export const uplinkSchema = z.discriminatedUnion('mode', [ownUplink, sharedUplink, bridgedUplink, routedUplink], {
@@ -140,17 +156,43 @@ const loopSchema = mapping('a mapping with enabled, moves, quarantine', {
   quarantine: integerField(1, 86_400).default(30),
 });
 
+/** Seconds, as RFC 4861 section 6.2.1 bounds them. */
+const advertisementSchema = mapping('a mapping with enabled, interval, lifetime, autonomous, managed, other', {
+  enabled: booleanField.default(false),
+  interval: integerField(4, 1800).default(200),
+  lifetime: integerField(0, 9000).default(1800),
+  /** Hosts make addresses of the prefixes themselves (SLAAC). */
+  autonomous: booleanField.default(true),
+  managed: booleanField.default(false),
+  other: booleanField.default(false),
+}).superRefine(({ interval, lifetime }, context) => {
+  if (lifetime > 0 && lifetime < interval)
+    refuse(context, ['lifetime'], `expected 0 or at least the interval of ${interval}, got ${lifetime}`);
+});
+
 /** MAX_MTU of the kernel's drivers/net/tun.c (65535) less the Ethernet header. */
 const TAP_MAX_MTU = 65_521;
 
 export const networkSchema = mapping('a network: a mapping with subnets', {
   subnets: nonEmptyListOf('subnets', subnetField),
   gateways: listOf('gateway addresses', addressField).default([]),
+  /** From the gateway's address unless given. */
+  gateway_mac: macField.optional(),
+  /** Parts of the subnets that endpoints get addresses from. */
+  range: listOf('prefixes', cidrField).default([]),
+  vrf: nameField.default(DEFAULT_VRF),
   /** Bytes of IP packet; 68 is the least that RFC 791 allows. */
   mtu: integerField(68, TAP_MAX_MTU).default(1500),
   internal: booleanField.default(false),
   isolated: booleanField.default(false),
   masquerade: booleanField.default(true),
+  /** The host and its endpoints reach each other, at the gateway's address. */
+  host: booleanField.default(false),
+  /** Packets are taken only from where the route to their source leads (RFC 3704, 2.2). */
+  source_validation: booleanField.default(false),
+  /** Prefixes whose ARP and neighbor discovery the gateway answers. */
+  proxy: listOf('prefixes', prefixField).default([]),
+  router_advertisements: advertisementSchema.prefault({}),
   /** Seconds. */
   ageing: integerField(10, 1_000_000).default(DEFAULT_AGEING_SECONDS),
   fdb_limit: integerField(1, MAX_MACS).default(DEFAULT_FDB_LIMIT),
@@ -196,6 +238,8 @@ export const endpointSchema = mapping('an endpoint: a mapping with network and o
   trunk: trunkSchema.optional(),
   storm_control: portStormSchema.prefault({}),
   multicast: portMulticast('auto', true),
+  /** Of the endpoints in one namespace the highest has the default route; among equals, the first network by name. */
+  gateway_priority: integerField(-1_000_000, 1_000_000).default(0),
   publish: listOf('published ports', publishField).default([]),
 }).superRefine((endpoint, context) => {
   const given = TARGET_KEYS.filter((key) => endpoint[key] !== undefined);
@@ -212,6 +256,54 @@ export const endpointSchema = mapping('an endpoint: a mapping with network and o
   if (security !== 'off' && mac_limit !== undefined && mac_limit >= 1 && mac_limit < least) {
     refuse(context, ['mac_limit'], `expected at least ${least}, for its own MAC and those of macs, got ${mac_limit}`);
   }
+});
+
+export const ROUTE_TYPES = ['blackhole', 'unreachable', 'prohibit'] as const;
+
+/** Before the default routes of an uplink, behind what somebody says should come first. */
+export const DEFAULT_METRIC = 100;
+const MAX_METRIC = 2_147_483_647;
+
+const VIA = 'expected an address, or a list of addresses';
+const viaField = z
+  .union([hopField, nonEmptyListOf('next hops', hopField)], { error: VIA })
+  .transform((via) => (Array.isArray(via) ? via : [via]));
+
+export const metricField = integerField(0, MAX_METRIC);
+
+function familyOf(address: string): string {
+  return address.includes(':') ? 'IPv6' : 'IPv4';
+}
+
+export const routeSchema = mapping('a route: a mapping with to, and either via or type', {
+  to: prefixField,
+  /** Several: the flow decides. */
+  via: viaField.optional(),
+  type: oneOf(ROUTE_TYPES).optional(),
+  /** The lowest that works is taken. */
+  metric: metricField.default(DEFAULT_METRIC),
+}).superRefine(({ to, via, type }, context) => {
+  if ((via === undefined) === (type === undefined)) {
+    refuse(context, [], `expected exactly one of via and type, got ${via === undefined ? 'none of them' : 'both'}`);
+    return;
+  }
+  via?.forEach((hop, index) => {
+    const path = ['via', ...(via.length > 1 ? [index] : [])];
+    if (familyOf(hop) !== familyOf(to))
+      refuse(context, path, `expected an ${familyOf(to)} address, as ${to} is ${familyOf(to)}, got ${hop}`);
+    if (via.indexOf(hop) !== index) refuse(context, path, `${hop} given twice`);
+  });
+});
+
+export const vrfSchema = mapping('a VRF: a mapping with interconnect, routes, ip_options', {
+  /** Its networks reach each other. Unless given: false for the VRF `default`, true for all others. */
+  interconnect: booleanField.optional(),
+  routes: listOf('routes', routeSchema).default([]),
+  /** IPv4 options that are processed; else a packet that has them is dropped. */
+  ip_options: mapping('a mapping with record_route and timestamp', {
+    record_route: booleanField.default(false),
+    timestamp: booleanField.default(false),
+  }).prefault({}),
 });
 
 const mirrorSourceSchema = mapping('a mapping with one of network, endpoint, uplink', {
@@ -263,6 +355,7 @@ export const policyRuleSchema = mapping('a rule: a mapping with action, and from
 export const fileSchema = mapping('a mapping that begins with version: 1', {
   version: z.literal(1, { error: 'expected 1, the only version there is' }),
   uplink: uplinkSchema.optional(),
+  vrfs: mappingOf('VRFs', vrfSchema).default({}),
   networks: mappingOf('networks', networkSchema).default({}),
   endpoints: mappingOf('endpoints', endpointSchema).default({}),
   mirrors: mappingOf('mirrors', mirrorSchema).default({}),
@@ -272,6 +365,11 @@ export const fileSchema = mapping('a mapping that begins with version: 1', {
 
 export type UplinkConfig = z.output<typeof uplinkSchema>;
 export type BridgedUplinkConfig = Extract<UplinkConfig, { mode: 'bridged' }>;
+export type OwnUplinkConfig = Extract<UplinkConfig, { mode: 'own' }>;
+export type SharedUplinkConfig = Extract<UplinkConfig, { mode: 'shared' }>;
+export type RoutedUplinkConfig = Extract<UplinkConfig, { mode: 'routed' }>;
+export type VrfConfig = z.output<typeof vrfSchema>;
+export type RouteConfig = z.output<typeof routeSchema>;
 export type NetworkConfig = z.output<typeof networkSchema>;
 export type EndpointConfig = z.output<typeof endpointSchema>;
 export type MirrorConfig = z.output<typeof mirrorSchema>;
@@ -284,6 +382,7 @@ export type PolicyRule = z.output<typeof policyRuleSchema>;
 /** A whole configuration, valid object by object. Maps keep the order of the file, also for names that look like numbers. */
 export interface Configuration {
   readonly uplink: UplinkConfig | null;
+  readonly vrfs: ReadonlyMap<string, VrfConfig>;
   readonly networks: ReadonlyMap<string, NetworkConfig>;
   readonly endpoints: ReadonlyMap<string, EndpointConfig>;
   readonly mirrors: ReadonlyMap<string, MirrorConfig>;

@@ -4,14 +4,10 @@
  */
 
 import { invalid, type KeyPath, type Problem } from './problems.js';
-import type { Configuration, EndpointConfig, NetworkConfig, UplinkConfig } from './schema.js';
+import type { Configuration, EndpointConfig, NetworkConfig } from './schema.js';
 
 function unsupported(path: KeyPath, what = ''): Problem {
   return invalid(path, `${what === '' ? '' : `${what}: `}not supported in this version`);
-}
-
-export function unsupportedUplink(uplink: UplinkConfig): Problem[] {
-  return uplink.mode === 'bridged' ? [] : [unsupported(['uplink', 'mode'], uplink.mode)];
 }
 
 export function unsupportedNetwork(name: string, network: NetworkConfig): Problem[] {
@@ -23,7 +19,7 @@ export function unsupportedEndpoint(name: string, endpoint: EndpointConfig): Pro
 }
 
 export function unsupportedProblems(config: Configuration): Problem[] {
-  const problems = config.uplink === null ? [] : unsupportedUplink(config.uplink);
+  const problems: Problem[] = [];
   for (const [name, network] of config.networks) problems.push(...unsupportedNetwork(name, network));
   for (const [name, endpoint] of config.endpoints) problems.push(...unsupportedEndpoint(name, endpoint));
   for (const name of config.services.keys()) problems.push(unsupported(['services', name]));
