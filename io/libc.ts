@@ -64,6 +64,9 @@ export const getsockname: (fd: number, address: Uint8Array, length: Int32Array) 
 );
 export const setsockopt: (fd: number, level: number, option: number, value: Uint8Array, length: number) => number =
   library.func('int setsockopt(int fd, int level, int option, void *value, unsigned int length)');
+export const recv: (fd: number, buffer: Uint8Array, length: number, flags: number) => number = library.func(
+  'int64_t recv(int fd, void *buffer, size_t length, int flags)',
+);
 export const recvmsg: (fd: number, message: number, flags: number) => number = library.func(
   'int64_t recvmsg(int fd, intptr_t message, int flags)',
 );

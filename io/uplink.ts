@@ -2,11 +2,14 @@
 
 import { interfaceIndex, interfaceMac, interfaceMtu } from './interface.js';
 import { bind, check, close, errno, getsockname, SystemError, setsockopt, socket } from './libc.js';
+import { mapRegion, unmapRegion } from './memory.js';
+import { encodeFilter, type FilterProgram } from './packet-filter.js';
 
 const AF_PACKET = 17;
 const SOCK_RAW_CLOEXEC = 0o2000003;
 const ETH_P_ALL = 3;
 const SOL_SOCKET = 1;
+const SO_ATTACH_FILTER = 26;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const SOL_PACKET = 263;
@@ -20,11 +23,21 @@ const EPERM = 1;
 /** Bytes that may wait in the socket, each way: 32 MiB hold 256 super-packets with the kernel's own overhead. */
 const SOCKET_BUFFER = 32 << 20;
 
+export interface UplinkOptions {
+  readonly device: string;
+  /** Which frames are received; all unless given. */
+  readonly filter?: FilterProgram;
+}
+
 export interface Uplink {
   readonly fd: number;
   readonly device: string;
   readonly mac: string;
   readonly mtu: number;
+  /** Of the device; another that gets its name has another. */
+  readonly index: number;
+  /** Replaces the filter, between two frames. */
+  setFilter(filter: FilterProgram): void;
   close(): void;
 }
 
@@ -32,8 +45,8 @@ export interface Uplink {
  * Opens a device: promiscuous, with virtio-net headers both ways, VLAN tags reported beside the frame, own frames not echoed.
  * @throws SystemError where there is no such device or no right
  */
-export function openUplink(options: { device: string }): Uplink {
-  const { device } = options;
+export function openUplink(options: UplinkOptions): Uplink {
+  const { device, filter } = options;
   const index = interfaceIndex(device);
   if (index < 0) throw new SystemError(errno(), `opening uplink ${device}`, 'no such device in this network namespace');
   // Protocol 0 receives nothing until the bind below names device and protocol together.
@@ -41,12 +54,38 @@ export function openUplink(options: { device: string }): Uplink {
   if (fd < 0)
     throw new SystemError(errno(), 'opening an AF_PACKET socket', errno() === EPERM ? 'needs CAP_NET_RAW' : '');
   try {
+    if (filter !== undefined) attachFilter(fd, filter);
     prepare(fd, device, index);
   } catch (error) {
     close(fd);
     throw error;
   }
-  return { fd, device, mac: interfaceMac(device), mtu: interfaceMtu(device), close: () => void close(fd) };
+  return {
+    fd,
+    device,
+    mac: interfaceMac(device),
+    mtu: interfaceMtu(device),
+    index,
+    setFilter: (program) => attachFilter(fd, program),
+    close: () => void close(fd),
+  };
+}
+
+/** The kernel copies the program, so its memory is needed for the call only. */
+function attachFilter(fd: number, program: FilterProgram): void {
+  const bytes = encodeFilter(program);
+  const region = mapRegion(bytes.length);
+  try {
+    new Uint8Array(region.buffer).set(bytes);
+    // struct sock_fprog: u16 length in instructions, padding, pointer.
+    const fprog = new Uint8Array(16);
+    const view = new DataView(fprog.buffer);
+    view.setUint16(0, program.length, true);
+    view.setUint32(8, region.address, true);
+    check(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, fprog, fprog.length), 'setting the filter of the uplink');
+  } finally {
+    unmapRegion(region);
+  }
 }
 
 /**
