@@ -4,8 +4,8 @@
  */
 
 import { formatAddress } from './config/address.js';
-import { gatewaysOf } from './config/check.js';
 import type { EndpointConfig, NetworkConfig } from './config/schema.js';
+import { gatewaysOf } from './config/subnets.js';
 import { asTaplineError, type ErrorKind, TaplineError } from './errors.js';
 import { type EndpointFacts, endpointPort } from './port-spec.js';
 import type { System } from './system.js';

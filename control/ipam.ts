@@ -16,8 +16,8 @@ import {
   parseSubnet,
   type Subnet,
 } from './config/address.js';
-import { gatewaysOf } from './config/check.js';
 import type { NetworkConfig } from './config/schema.js';
+import { gatewaysOf } from './config/subnets.js';
 import { TaplineError } from './errors.js';
 
 /** Owner of the gateway's address; no endpoint can have this name. */

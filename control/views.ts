@@ -2,8 +2,9 @@
 
 import { DROP_REASONS } from '../core/drop.js';
 import { formatAddress } from './config/address.js';
-import { gatewaysOf, isIsolated, UPLINK_PORT_NAME } from './config/check.js';
+import { isIsolated, UPLINK_PORT_NAME } from './config/check.js';
 import type { EndpointConfig, NetworkConfig, StormConfig, TrunkConfig } from './config/schema.js';
+import { gatewaysOf } from './config/subnets.js';
 import { formatVlans } from './config/vlan.js';
 import type { Daemon, EndpointState, NetworkState } from './daemon.js';
 import { endpointVlan, macLimit, uplinkVlan } from './port-spec.js';

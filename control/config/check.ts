@@ -3,52 +3,33 @@
  * whose objects are valid by themselves and returns problems; the object that comes later carries the blame.
  */
 
-import {
-  type Address,
-  contains,
-  firstHost,
-  formatAddress,
-  lastOf,
-  overlaps,
-  parseAddress,
-  parseSubnet,
-  type Subnet,
-} from './address.js';
+import { addressBits, contains, formatAddress, overlaps, parseSubnet, type Subnet } from './address.js';
 import { checkMirrors } from './mirror.js';
 import { conflict, invalid, type KeyPath, type Problem } from './problems.js';
+import { checkRoutes } from './route.js';
 import {
   type BridgedUplinkConfig,
   type Configuration,
   type EndpointConfig,
   type NetworkConfig,
+  DEFAULT_VRF,
+  type OwnUplinkConfig,
+  type RoutedUplinkConfig,
   TARGET_KEYS,
   type UplinkConfig,
 } from './schema.js';
+import { gatewaysOf, isBridged, knownAddress as address, unusable, uplinkGateways } from './subnets.js';
 
 /** Least MTU of a link that carries IPv6 (RFC 8200 section 5). */
 const IPV6_MIN_MTU = 1280;
 
-/** Name of the uplink's port, which therefore no network or endpoint can have. */
+/** Names of the uplink's and of the host's port and interface, which therefore no network or endpoint can have. */
 export const UPLINK_PORT_NAME = 'uplink';
+export const HOST_PORT_NAME = 'host';
 
-function address(text: string): Address {
-  const parsed = parseAddress(text);
-  if (parsed === null) throw new Error(`not an address: ${text}`);
-  return parsed;
-}
-
-/** Why no host can have this address of the subnet, or null. IPv6 has no broadcast; its first address is the routers' (RFC 4291 2.6.1). */
-function unusable(subnet: Subnet, host: Address): string | null {
-  if (host.value === subnet.base) return subnet.family === 4 ? 'network address' : 'subnet-router anycast address';
-  return subnet.family === 4 && host.value === lastOf(subnet) ? 'broadcast address' : null;
-}
-
-/** The gateway of each subnet, in the order of the subnets: the configured one, else the first address. */
-export function gatewaysOf(network: NetworkConfig): Address[] {
-  const configured = network.gateways.map(address);
-  return network.subnets
-    .map(parseSubnet)
-    .map((subnet) => configured.find((gateway) => contains(subnet, gateway)) ?? firstHost(subnet));
+function keptName(name: string): string | null {
+  if (name === UPLINK_PORT_NAME) return 'the name uplink is kept for the uplink; take another';
+  return name === HOST_PORT_NAME ? 'the name host is kept for the port of the host; take another' : null;
 }
 
 function checkGateways(name: string, network: NetworkConfig): Problem[] {
@@ -69,6 +50,50 @@ function checkGateways(name: string, network: NetworkConfig): Problem[] {
     served.add(subnet);
   });
   return problems;
+}
+
+/** Ranges lie in subnets, one in each at most. */
+function checkRange(name: string, network: NetworkConfig): Problem[] {
+  const problems: Problem[] = [];
+  const subnets = network.subnets.map(parseSubnet);
+  const served = new Set<Subnet>();
+  network.range.forEach((text, index) => {
+    const path = ['networks', name, 'range', index];
+    const range = parseSubnet(text);
+    const subnet = subnets.find((candidate) => covers(candidate, range));
+    if (subnet === undefined)
+      problems.push(invalid(path, `expected a part of ${network.subnets.join(' or ')}, got ${text}`));
+    else if (served.has(subnet))
+      problems.push(invalid(path, `expected one range for each subnet, got ${text} as another`));
+    if (subnet !== undefined) served.add(subnet);
+  });
+  return problems;
+}
+
+function checkAdvertisements(name: string, network: NetworkConfig): Problem[] {
+  const subnets = network.subnets.map(parseSubnet);
+  if (!network.router_advertisements.enabled || subnets.some(({ family }) => family === 6)) return [];
+  return [invalid(['networks', name, 'router_advertisements'], 'needs an IPv6 subnet')];
+}
+
+/** What is said of a gateway where there is none of ours. */
+function checkBridgedNetwork(name: string, network: NetworkConfig): Problem[] {
+  const said: Readonly<Record<string, boolean>> = {
+    host: network.host,
+    gateway_mac: network.gateway_mac !== undefined,
+    source_validation: network.source_validation,
+    proxy: network.proxy.length > 0,
+    router_advertisements: network.router_advertisements.enabled,
+    vrf: network.vrf !== DEFAULT_VRF,
+  };
+  return Object.entries(said)
+    .filter(([, wanted]) => wanted)
+    .map(([key]) =>
+      invalid(
+        ['networks', name, key],
+        'the uplink is bridged into this network: its gateway is outside; leave this out',
+      ),
+    );
 }
 
 function checkVxlan(name: string, network: NetworkConfig, vnis: Map<number, string>): Problem[] {
@@ -95,6 +120,8 @@ interface NamedSubnet {
   readonly subnet: Subnet;
   readonly text: string;
   readonly owner: string;
+  /** VRFs know nothing of each other's addresses. */
+  readonly vrf: string;
 }
 
 function checkNetworks(config: Configuration): Problem[] {
@@ -102,17 +129,17 @@ function checkNetworks(config: Configuration): Problem[] {
   const seen: NamedSubnet[] = [];
   const vnis = new Map<number, string>();
   for (const [name, network] of config.networks) {
-    if (name === UPLINK_PORT_NAME)
-      problems.push(invalid(['networks', name], 'the name uplink is kept for the uplink; take another'));
+    const kept = keptName(name);
+    if (kept !== null) problems.push(invalid(['networks', name], kept));
     network.subnets.forEach((text, index) => {
       const subnet = parseSubnet(text);
-      const other = seen.find((candidate) => overlaps(candidate.subnet, subnet));
+      const other = seen.find(({ vrf, subnet: theirs }) => vrf === network.vrf && overlaps(theirs, subnet));
       if (other !== undefined) {
         problems.push(
           conflict(['networks', name, 'subnets', index], `${text} overlaps ${other.text} of network ${other.owner}`),
         );
       }
-      seen.push({ subnet, text, owner: name });
+      seen.push({ subnet, text, owner: name, vrf: network.vrf });
     });
     if (network.mtu < IPV6_MIN_MTU && network.subnets.some((text) => parseSubnet(text).family === 6)) {
       problems.push(
@@ -122,7 +149,9 @@ function checkNetworks(config: Configuration): Problem[] {
         ),
       );
     }
-    problems.push(...checkGateways(name, network), ...checkVxlan(name, network, vnis));
+    problems.push(...checkGateways(name, network), ...checkRange(name, network), ...checkAdvertisements(name, network));
+    if (isBridged(name, config.uplink)) problems.push(...checkBridgedNetwork(name, network));
+    problems.push(...checkVxlan(name, network, vnis));
   }
   return problems;
 }
@@ -144,26 +173,92 @@ function checkUplink(uplink: UplinkConfig, networks: Configuration['networks']):
     if (network !== undefined) return checkUplinkVlans(uplink, network);
     return [invalid(['uplink', 'network'], `expected the name of a network, got ${JSON.stringify(uplink.network)}`)];
   }
+  return [
+    ...checkWireAddresses(uplink),
+    ...checkWireOverlaps(uplink, networks),
+    ...checkWireGateways(uplink),
+    ...(uplink.mode === 'routed' ? checkWireProxies(uplink) : []),
+  ];
+}
+
+type WireConfig = OwnUplinkConfig | RoutedUplinkConfig;
+
+function withoutLength(text: string): string {
+  return text.split('/', 1)[0] ?? text;
+}
+
+function checkWireAddresses({ addresses }: WireConfig): Problem[] {
   const problems: Problem[] = [];
-  const wires = uplink.addresses.map(parseSubnet);
-  wires.forEach((wire, index) => {
+  addresses.forEach((text, index) => {
+    const path = ['uplink', 'addresses', index];
+    const wire = parseSubnet(text);
+    // Of two addresses, or one, none is set apart (RFC 3021, RFC 6164).
+    const why = wire.prefix >= addressBits(wire.family) - 1 ? null : unusable(wire, address(withoutLength(text)));
+    if (why !== null) problems.push(invalid(path, `${withoutLength(text)} is the ${why} of its wire`));
+    if (addresses.findIndex((other) => withoutLength(other) === withoutLength(text)) !== index)
+      problems.push(invalid(path, `${withoutLength(text)} given twice`));
+  });
+  return problems;
+}
+
+function covers(outer: Subnet, inner: Subnet): boolean {
+  return outer.prefix <= inner.prefix && overlaps(outer, inner);
+}
+
+/** A subnet within the wire's is found there only if somebody answers for it. */
+function checkWireOverlaps(uplink: WireConfig, networks: Configuration['networks']): Problem[] {
+  const problems: Problem[] = [];
+  const proxies = uplink.mode === 'routed' ? uplink.proxy.map(parseSubnet) : [];
+  uplink.addresses.forEach((text, index) => {
+    const wire = parseSubnet(text);
     for (const [name, network] of networks) {
-      const inner = network.subnets.find((text) => overlaps(wire, parseSubnet(text)));
+      if (network.vrf !== uplink.vrf) continue;
+      const inner = network.subnets.find((candidate) => {
+        const subnet = parseSubnet(candidate);
+        const proxied = proxies.some((proxy) => covers(proxy, subnet)) && wire.prefix < subnet.prefix;
+        return overlaps(wire, subnet) && !proxied;
+      });
       if (inner === undefined) continue;
-      problems.push(
-        conflict(['uplink', 'addresses', index], `${uplink.addresses[index]} overlaps ${inner} of network ${name}`),
-      );
+      const isRoutable = uplink.mode === 'routed' && wire.prefix < parseSubnet(inner).prefix;
+      const remedy = isRoutable ? `; add ${inner} to the proxy of the uplink` : '';
+      problems.push(conflict(['uplink', 'addresses', index], `${text} overlaps ${inner} of network ${name}${remedy}`));
     }
   });
-  const { gateway } = uplink;
-  if (gateway !== undefined && !wires.some((wire) => contains(wire, address(gateway)))) {
-    problems.push(
-      invalid(
-        ['uplink', 'gateway'],
-        `expected an address on the wire of ${uplink.addresses.join(' or ')}, got ${gateway}`,
-      ),
-    );
-  }
+  return problems;
+}
+
+function checkWireGateways(uplink: WireConfig): Problem[] {
+  const { gateway, gateways, addresses } = uplink;
+  if (gateway !== undefined && gateways.length > 0)
+    return [invalid(['uplink', 'gateways'], 'expected either gateway or gateways, got both')];
+  const problems: Problem[] = [];
+  const wires = addresses.map(parseSubnet);
+  const all = uplinkGateways(uplink);
+  all.forEach((text, index) => {
+    const path = gateway === undefined ? ['uplink', 'gateways', index] : ['uplink', 'gateway'];
+    const router = address(text);
+    const isOnWire = contains(parseSubnet('fe80::/10'), router) || wires.some((wire) => contains(wire, router));
+    if (!isOnWire)
+      problems.push(invalid(path, `expected an address on the wire of ${addresses.join(' or ')}, got ${text}`));
+    if (addresses.some((own) => withoutLength(own) === text))
+      problems.push(invalid(path, `${text} is the uplink's own address`));
+    if (all.findIndex((other) => address(other).family === router.family) !== index)
+      problems.push(invalid(path, `expected one gateway for each family, got ${text} as another`));
+  });
+  return problems;
+}
+
+/** Answering for the uplink's gateway would take it from the wire. */
+function checkWireProxies(uplink: RoutedUplinkConfig): Problem[] {
+  const problems: Problem[] = [];
+  const others = [...uplinkGateways(uplink), ...uplink.addresses.map(withoutLength)];
+  uplink.proxy.forEach((text, index) => {
+    const taken = others.find((other) => contains(parseSubnet(text), address(other)));
+    if (taken !== undefined)
+      problems.push(
+        invalid(['uplink', 'proxy', index], `${text} covers ${taken}, which is the uplink's or its gateway's`),
+      );
+  });
   return problems;
 }
 
@@ -221,28 +316,29 @@ function checkAllowed(
   const gateways = new Set(gatewaysOf(network).map(formatAddress));
   endpoint.allowed_addresses.forEach((text, index) => {
     const path = ['endpoints', name, 'allowed_addresses', index];
-    const owner = owners.own.get(text);
+    const key = `${network.vrf} ${text}`;
+    const owner = owners.own.get(key);
     if (gateways.has(text))
       problems.push(invalid(path, `${text} is the gateway address of network ${endpoint.network}`));
     else if (owner !== undefined && owner !== name)
       problems.push(conflict(path, `${text} is already an address of endpoint ${owner}`));
-    if (!text.includes('/') && !owners.allowed.has(text)) owners.allowed.set(text, name);
+    if (!text.includes('/') && !owners.allowed.has(key)) owners.allowed.set(key, name);
   });
   return problems;
 }
 
-/** Addresses to the first endpoint that has them, or may use them. */
+/** VRFs and addresses, `default 172.30.0.2`, to the first endpoint that has them, or may use them. */
 interface AddressOwners {
   readonly own: Map<string, string>;
   readonly allowed: Map<string, string>;
 }
 
 /** Whose an address is already, in words; or null, and then it is ours. */
-function claimAddress(text: string, name: string, { own, allowed }: AddressOwners): string | null {
-  const owner = own.get(text);
+function claimAddress(key: string, name: string, { own, allowed }: AddressOwners): string | null {
+  const owner = own.get(key);
   if (owner !== undefined) return `already an address of endpoint ${owner}`;
-  own.set(text, name);
-  const user = allowed.get(text);
+  own.set(key, name);
+  const user = allowed.get(key);
   return user === undefined || user === name ? null : `already one of the allowed_addresses of endpoint ${user}`;
 }
 
@@ -287,7 +383,8 @@ function checkEndpoints(config: Configuration): Problem[] {
   const interfaces = new Owners();
   for (const [name, endpoint] of config.endpoints) {
     const path = ['endpoints', name];
-    if (name === UPLINK_PORT_NAME) problems.push(invalid(path, 'the name uplink is kept for the uplink; take another'));
+    const kept = keptName(name);
+    if (kept !== null) problems.push(invalid(path, kept));
     const network = config.networks.get(endpoint.network);
     if (network === undefined) {
       problems.push({
@@ -299,7 +396,7 @@ function checkEndpoints(config: Configuration): Problem[] {
     }
     problems.push(...checkAddresses(name, endpoint, network));
     endpoint.addresses.forEach((text, index) => {
-      const whose = claimAddress(text, name, addresses);
+      const whose = claimAddress(`${network.vrf} ${text}`, name, addresses);
       if (whose !== null) problems.push(conflict([...path, 'addresses', index], `${text} is ${whose}`));
     });
     problems.push(...checkAllowed(name, endpoint, network, addresses));
@@ -376,6 +473,7 @@ export function checkConfiguration(config: Configuration): Problem[] {
   return [
     ...checkNetworks(config),
     ...(config.uplink === null ? [] : checkUplink(config.uplink, config.networks)),
+    ...checkRoutes(config),
     ...checkEndpoints(config),
     ...checkMirrors(config),
     ...checkServices(config),
