@@ -18,18 +18,24 @@ export interface Context {
 }
 
 export interface Options {
+  /** In the order in which they were asked for. */
+  readonly suites: readonly SuiteName[];
   readonly rounds: number;
   /** Length of one measurement. */
   readonly seconds: number;
   /** Tapline's engine; undefined: its own choice. */
   readonly engine: 'uring' | 'epoll' | undefined;
-  /** Scenarios to run; empty: all. */
+  /** Scenarios to run, of every suite that has them; empty: all. */
   readonly only: readonly string[];
   readonly peers: readonly PeerName[];
   /** Endpoints of the scenario `endpoints`. */
   readonly endpoints: number;
   readonly json: boolean;
 }
+
+/** Inside one network · from network to network · between a network and the wire. */
+export const SUITE_NAMES = ['l2', 'route', 'uplink'] as const;
+export type SuiteName = (typeof SUITE_NAMES)[number];
 
 /** `tapline` is as users run it; `tapline-open` has every guard of the bridge off, `tapline-guarded` every one on. */
 export const PEER_NAMES = ['kernel', 'c-relay', 'tapline', 'tapline-open', 'tapline-guarded'] as const;

@@ -1,4 +1,4 @@
-/** What a switch costs while it runs: processor time and memory, from /proc. */
+/** What a switch, and the whole machine, spend meanwhile: processor time and memory, from /proc. */
 
 import { readdirSync, readFileSync } from 'node:fs';
 
@@ -14,6 +14,26 @@ export function processCpuNs(pid: number): number {
     total += Number(text.split(' ')[0]);
   }
   return total;
+}
+
+/** Nanoseconds in a unit of /proc/stat: USER_HZ is 100 on every platform that Node runs on. */
+const STAT_TICK_NS = 1e7;
+/** Fields of the line `cpu` of /proc/stat that are no work: idle and iowait; and steal, which others had (proc_stat(5)). */
+const NOT_BUSY = new Set([3, 4, 7]);
+/** guest and guest_nice are in user and nice already. */
+const BUSY_FIELDS = 8;
+
+/** Processor time that the whole machine has spent so far, in nanoseconds, in steps of 10 ms. */
+export function machineCpuNs(): number {
+  return parseStat(readFileSync('/proc/stat', 'utf8'));
+}
+
+/** The same from the text of /proc/stat. Throws where its first line is not that of all processors. */
+export function parseStat(text: string): number {
+  const fields = /^cpu +(.*)$/m.exec(text)?.[1]?.split(' ').map(Number);
+  if (fields === undefined || fields.length < BUSY_FIELDS) throw new Error('/proc/stat has no line of all processors');
+  const busy = fields.slice(0, BUSY_FIELDS).filter((_, index) => !NOT_BUSY.has(index));
+  return busy.reduce((sum, ticks) => sum + ticks, 0) * STAT_TICK_NS;
 }
 
 /** Resident memory in MiB (VmRSS of /proc/PID/status: heap, stacks, mapped files and shared memory that is in use). */

@@ -1,38 +1,26 @@
-/** `npm run bench:e2e`: Tapline beside the kernel's bridge and beside a C relay, between network namespaces of its own. */
+/** `npm run bench:e2e`: Tapline beside the kernel's bridge and router and a C relay, between network namespaces of its own. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Context, Options } from './context.js';
+import { type Context, type Options, type PeerName, SUITE_NAMES, type SuiteName } from './context.js';
 import { parseOptions, USAGE, UsageError } from './options.js';
-import { type Report, readEnvironment, toJson, toText } from './report.js';
-import { inScope, runScenarios, takesPart } from './runner.js';
+import { type Report, readEnvironment, type SuiteReport, toJson, toText } from './report.js';
+import { inScope, runScenarios } from './runner.js';
 import { measureEndpoints } from './scenarios/endpoints.js';
-import { newHttpConnections } from './scenarios/http.js';
-import { packetCpuFast, packetCpuSlow } from './scenarios/packet-cpu.js';
-import { pingRoundTrip } from './scenarios/ping.js';
 import type { Scenario } from './scenarios/scenario.js';
-import { tcpFourStreams, tcpOneStream } from './scenarios/tcp.js';
 import { Scope } from './scope.js';
+import { ENDPOINTS, partsOf, SUITES } from './suites/all.js';
+import { type Suite, takesPart } from './suites/suite.js';
 import { compile, requireTools } from './tools.js';
-
-const SCENARIOS: readonly Scenario[] = [
-  tcpOneStream,
-  tcpFourStreams,
-  newHttpConnections,
-  packetCpuSlow,
-  packetCpuFast,
-  pingRoundTrip,
-];
-/** Not a ratio, hence not a Scenario. */
-const ENDPOINTS = 'endpoints';
 
 /** From dist/bench/e2e/ to the project's folder. */
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
 async function main(argv: readonly string[]): Promise<number> {
-  const options = parseOptions(argv, [...SCENARIOS.map((scenario) => scenario.name), ENDPOINTS]);
+  const parts = Object.fromEntries(SUITE_NAMES.map((name) => [name, partsOf(SUITES[name])]));
+  const options = parseOptions(argv, parts as Record<SuiteName, string[]>);
   if (options === null) {
     console.log(USAGE);
     return 0;
@@ -50,12 +38,11 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 async function benchmark(options: Options, interrupt: AbortSignal): Promise<Report> {
-  const plan = planOf(options);
+  const plans = options.suites.map((name) => planOf(SUITES[name], options));
+  if (plans.every(isEmpty)) throw new UsageError(plans.flatMap((plan) => plan.leftOut).join('; '));
   expectRoot();
-  requireTools(
-    ['ip', 'gcc', 'ping', ...new Set(plan.scenarios.flatMap((scenario) => scenario.tools))],
-    process.env.PATH,
-  );
+  const tools = plans.flatMap((plan) => plan.scenarios.flatMap((scenario) => scenario.tools));
+  requireTools([...new Set(['ip', 'gcc', 'ping', ...tools])], process.env.PATH);
   const environment = readEnvironment();
   const scope = new Scope(say);
   try {
@@ -64,41 +51,59 @@ async function benchmark(options: Options, interrupt: AbortSignal): Promise<Repo
     const binaries = join(ROOT, 'dist/bench/peers');
     const context: Context = { scope, interrupt, root: ROOT, directory, binaries, options, say };
     await compile(join(ROOT, 'bench/peers'), binaries, interrupt);
-    const { scenarios, engine } = await runScenarios(context, plan.scenarios);
-    const endpoints = plan.endpoints ? await inScope(context, measureEndpoints) : null;
-    return {
-      environment,
-      options,
-      engine: engine ?? endpoints?.engine ?? null,
-      scenarios,
-      endpoints,
-      leftOut: plan.leftOut,
-    };
+    const suites: SuiteReport[] = [];
+    for (const plan of plans) {
+      const named = (line: string) => say(`${plan.suite.name}: ${line}`);
+      suites.push(await runSuite({ ...context, say: named }, plan));
+    }
+    return { environment, options, suites };
   } finally {
     await scope.close();
   }
 }
 
+async function runSuite(context: Context, plan: Plan): Promise<SuiteReport> {
+  const { suite, leftOut } = plan;
+  const { scenarios, engine } = await runScenarios(context, suite, plan.scenarios);
+  const endpoints = plan.endpoints ? await inScope(context, measureEndpoints) : null;
+  return {
+    suite: suite.name,
+    title: suite.title,
+    peers: Object.keys(suite.peers) as PeerName[],
+    engine: engine ?? endpoints?.engine ?? null,
+    scenarios,
+    endpoints,
+    leftOut,
+  };
+}
+
+/** What a suite is to run. */
 interface Plan {
+  readonly suite: Suite;
   readonly scenarios: readonly Scenario[];
   readonly endpoints: boolean;
   readonly leftOut: readonly string[];
 }
 
-/** What of --only the peers of --peer can give. Throws a UsageError when that is nothing. */
-function planOf(options: Options): Plan {
+/** What of --only a suite has and the peers of --peer can give. */
+function planOf(suite: Suite, options: Options): Plan {
   const asked = (name: string) => options.only.length === 0 || options.only.includes(name);
   const leftOut: string[] = [];
-  const scenarios = SCENARIOS.filter((scenario) => {
-    const possible = options.peers.some((peer) => takesPart(peer, scenario));
+  if (!partsOf(suite).some(asked)) leftOut.push(`left out: ${suite.name} has no ${options.only.join(', ')}`);
+  const scenarios = suite.scenarios.filter((scenario) => {
+    const possible = options.peers.some((peer) => takesPart(suite, peer, scenario));
     if (asked(scenario.name) && !possible)
       leftOut.push(`left out: ${scenario.name} needs ${scenario.peers.join(' or ')}`);
     return asked(scenario.name) && possible;
   });
-  const endpoints = asked(ENDPOINTS) && options.peers.includes('tapline');
-  if (asked(ENDPOINTS) && !endpoints) leftOut.push(`left out: ${ENDPOINTS} needs tapline`);
-  if (scenarios.length === 0 && !endpoints) throw new UsageError(leftOut.join('; '));
-  return { scenarios, endpoints, leftOut };
+  const wantsEndpoints = suite.endpoints && asked(ENDPOINTS);
+  const endpoints = wantsEndpoints && options.peers.includes('tapline');
+  if (wantsEndpoints && !endpoints) leftOut.push(`left out: ${ENDPOINTS} needs tapline`);
+  return { suite, scenarios, endpoints, leftOut };
+}
+
+function isEmpty({ scenarios, endpoints }: Plan): boolean {
+  return scenarios.length === 0 && !endpoints;
 }
 
 function expectRoot(): void {

@@ -14,7 +14,8 @@ export function netnsName(...parts: readonly string[]): string {
 
 /**
  * Makes namespaces, loopback up, and removes them at the end of the run. IPv6 is off in them, as in Docker's containers on
- * networks without an IPv6 subnet: router solicitations would keep a switch with many endpoints from being idle.
+ * networks without an IPv6 subnet: router solicitations would keep a switch with many endpoints from being idle. `enableIpv6`
+ * turns it on.
  */
 export async function addNamespaces(context: Context, names: readonly string[]): Promise<void> {
   context.scope.defer(`removing namespaces ${names[0]}…`, () => removeNamespaces(names));
@@ -27,6 +28,36 @@ for name; do
   ip -n "$name" link set lo up || exit 1
   [ ! -e /proc/sys/net/ipv6 ] || ip netns exec "$name" sh -c '
     for each in all default; do echo 1 > /proc/sys/net/ipv6/conf/$each/disable_ipv6; done' || exit 1
+done`;
+
+/**
+ * IPv6 on, for devices that are there and for those to come. Addresses are usable at once (no duplicate address detection, RFC
+ * 4862, 5.4), and none comes from router advertisements: all are given.
+ */
+export async function enableIpv6(context: Context, names: readonly string[]): Promise<void> {
+  const settings = IPV6_SETTINGS.flatMap((each) => ['all', 'default'].map((scope) => `net/ipv6/conf/${scope}/${each}`));
+  await setKernelOptions(context, names, settings);
+}
+
+const IPV6_SETTINGS = ['disable_ipv6=0', 'accept_dad=0', 'accept_ra=0'];
+
+/** Namespaces that route between their devices, both families. */
+export async function enableForwarding(context: Context, names: readonly string[]): Promise<void> {
+  await setKernelOptions(context, names, ['net/ipv4/ip_forward=1', 'net/ipv6/conf/all/forwarding=1']);
+}
+
+/** @param settings `path=value`, the path below /proc/sys; those under net/ are a namespace's own */
+async function setKernelOptions(
+  context: Context,
+  names: readonly string[],
+  settings: readonly string[],
+): Promise<void> {
+  for (const name of names) await run(inNamespace(name, ['sh', '-c', WRITE_EACH, 'sh', ...settings]), context);
+}
+
+const WRITE_EACH = `
+for setting; do
+  echo "\${setting#*=}" > "/proc/sys/\${setting%%=*}" || exit 1
 done`;
 
 /** Runs `ip` commands, a line each, inside a namespace. */

@@ -1,39 +1,58 @@
 /** The command line of `npm run bench:e2e`. */
 
 import { parseArgs } from 'node:util';
-import { DEFAULT_PEERS, GUARD_PEERS, type Options, PEER_NAMES, type PeerName } from './context.js';
+import {
+  DEFAULT_PEERS,
+  GUARD_PEERS,
+  type Options,
+  PEER_NAMES,
+  type PeerName,
+  SUITE_NAMES,
+  type SuiteName,
+} from './context.js';
 import { ENDPOINTS_MAX } from './scenarios/endpoints.js';
 
-export const USAGE = `usage: npm run bench:e2e -- l2 [options]
+export const USAGE = `usage: npm run bench:e2e -- SUITE... [options]
+
+  l2                  inside one network: Tapline's bridge beside the kernel's and a relay in C
+  route               from network to network: Tapline's router beside the kernel's
+  uplink              between a network and the wire, both directions, without NAT, beside the kernel's router
 
   --rounds N          measurements of each peer and scenario (default 5)
   --seconds S         length of one measurement (default 3)
   --engine NAME       Tapline's engine: uring or epoll (default: Tapline's own choice)
-  --only NAME         run this scenario alone; may be repeated
+  --only NAME         run this scenario alone, in every suite that has it; may be repeated
   --peer NAME         use this peer alone; may be repeated: ${PEER_NAMES.join(', ')}
-  --guards            what the bridge's guards cost: Tapline with every one on beside all off, and no other peers
-  --endpoints N       endpoints of the scenario "endpoints" (default 500)
+  --guards            l2: what the bridge's guards cost: Tapline with every one on beside all off, and no other peers
+  --endpoints N       l2: endpoints of the scenario "endpoints" (default 500)
   --json              print the result as JSON on stdout; progress stays on stderr
   --help              print this`;
 
 /** A mistake in the command line: one line, and exit code 2. */
 export class UsageError extends Error {}
 
-/** Gives null when help was asked for. `scenarios` are the names that --only takes. Throws a UsageError. */
-export function parseOptions(argv: readonly string[], scenarios: readonly string[]): Options | null {
+/** Gives null when help was asked for. `parts` are the names that --only takes, by suite. Throws a UsageError. */
+export function parseOptions(
+  argv: readonly string[],
+  parts: Readonly<Record<SuiteName, readonly string[]>>,
+): Options | null {
   const { values, positionals } = parse(argv);
   if (values.help === true) return null;
-  if (positionals.length !== 1 || positionals[0] !== 'l2') {
-    throw new UsageError(
-      `expected the suite "l2", got ${positionals.length === 0 ? 'none' : `"${positionals.join(' ')}"`}`,
-    );
+  const suites = suitesOf(positionals);
+  const choices = [...new Set(suites.flatMap((suite) => parts[suite]))];
+  const guards = values.guards === true;
+  if (!suites.includes('l2')) {
+    if (guards) throw new UsageError('--guards: expected the suite l2, whose peers it chooses');
+    if (values.endpoints !== undefined)
+      throw new UsageError('--endpoints: expected the suite l2, whose scenario it is of');
   }
   return {
+    suites,
     rounds: wholeNumber('--rounds', values.rounds, 5, 1000),
     seconds: wholeNumber('--seconds', values.seconds, 3, 3600),
     engine: values.engine === undefined ? undefined : oneOf('--engine', values.engine, ['uring', 'epoll'] as const),
-    only: (values.only ?? []).map((name) => oneOf('--only', name, scenarios)),
-    peers: peersOf(values.peer, values.guards === true),
+    only: (values.only ?? []).map((name) => oneOf('--only', name, choices)),
+    peers: peersOf(values.peer, guards),
     endpoints: wholeNumber('--endpoints', values.endpoints, 500, ENDPOINTS_MAX),
     json: values.json === true,
   };
@@ -62,6 +81,12 @@ function parse(argv: readonly string[]) {
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
+}
+
+/** Each once, in the order given. */
+function suitesOf(names: readonly string[]): SuiteName[] {
+  if (names.length === 0) throw new UsageError(`expected a suite or several, of ${SUITE_NAMES.join(', ')}; got none`);
+  return [...new Set(names.map((name) => oneOf('suite', name, SUITE_NAMES)))];
 }
 
 /** In the order of PEER_NAMES, whatever the order of the options. */

@@ -1,7 +1,7 @@
 /** A finished run as tables for the terminal, or as one JSON object. */
 
 import { cpus, loadavg, release } from 'node:os';
-import { DEFAULT_PEERS, GUARD_PEERS, type Options, PEER_NAMES, type PeerName } from './context.js';
+import { DEFAULT_PEERS, GUARD_PEERS, type Options, PEER_NAMES, type PeerName, type SuiteName } from './context.js';
 import type { ScenarioResult, Verdict } from './runner.js';
 import { ENDPOINT_BARS, type EndpointsResult } from './scenarios/endpoints.js';
 import { median } from './statistics.js';
@@ -9,6 +9,15 @@ import { median } from './statistics.js';
 export interface Report {
   readonly environment: Environment;
   readonly options: Options;
+  readonly suites: readonly SuiteReport[];
+}
+
+export interface SuiteReport {
+  readonly suite: SuiteName;
+  /** Which way the packets went. */
+  readonly title: string;
+  /** Peers that the suite knows. */
+  readonly peers: readonly PeerName[];
   /** The engine that Tapline ran on; null when it took no part. */
   readonly engine: string | null;
   readonly scenarios: readonly ScenarioResult[];
@@ -37,39 +46,57 @@ export function readEnvironment(): Environment {
 }
 
 export function toJson(report: Report): string {
-  return JSON.stringify({ suite: 'l2', ...report }, null, 2);
+  return JSON.stringify(report, null, 2);
 }
 
 export function toText(report: Report): string {
+  const { rounds, seconds } = report.options;
   const parts = [environmentLine(report)];
-  if (report.scenarios.length > 0) {
-    const { rounds, seconds } = report.options;
+  if (report.suites.some((suite) => suite.scenarios.length > 0))
     parts.push(
       `medians of ${rounds} rounds of ${seconds} s; ratio: Tapline to the peer named, median of the rounds' own`,
     );
-    parts.push('', table(figureRows(report)));
-    if (report.scenarios.some((each) => each.guardRatios.length > 0))
-      parts.push('', table(guardRows(report.scenarios)));
-    parts.push('', 'CPU of the switch, percent of one processor', table(cpuRows(report.scenarios)));
-  }
-  if (report.endpoints !== null) parts.push('', table(endpointRows(report.endpoints)));
-  for (const line of report.leftOut) parts.push('', line);
+  for (const suite of report.suites) parts.push('', ...suiteParts(suite, report.options));
   return parts.join('\n');
 }
 
-function environmentLine({ environment, engine }: Report): string {
+function suiteParts(suite: SuiteReport, options: Options): string[] {
+  const { scenarios } = suite;
+  const parts = [`${suite.suite}: ${suite.title}`];
+  if (scenarios.length > 0) {
+    parts.push('', table(figureRows(suite, options)));
+    if (scenarios.some((each) => each.guardRatios.length > 0)) parts.push('', table(guardRows(scenarios)));
+    if (scenarios.some((each) => Object.keys(each.switchCpuPercent).length > 0))
+      parts.push('', `CPU of the ${SUBJECTS[suite.suite]}, percent of one processor`, table(cpuRows(scenarios)));
+    if (scenarios.some((each) => each.cpuPerGbit !== null))
+      parts.push('', PER_GBIT_TITLE, table(perGbitRows(scenarios, SUBJECTS[suite.suite])));
+  }
+  if (suite.endpoints !== null) parts.push('', table(endpointRows(suite.endpoints)));
+  for (const line of suite.leftOut) parts.push('', line);
+  return parts;
+}
+
+/** What stands between the hosts. */
+const SUBJECTS: Readonly<Record<SuiteName, string>> = { l2: 'switch', route: 'router', uplink: 'router' };
+const PER_GBIT_TITLE =
+  'processor time per Gbit, ms; machine: hosts, kernel and all else that ran included; ratio: of the machine';
+
+function environmentLine({ environment, suites }: Report): string {
   const { cpus, cpuModel, kernel, node, loadBefore } = environment;
+  const engine = suites.find((suite) => suite.engine !== null)?.engine ?? null;
   const runsOn = engine === null ? 'without Tapline' : `engine ${engine}`;
   return `${cpus} × ${cpuModel}, Linux ${kernel}, Node ${node}, ${runsOn}, load before ${loadBefore.toFixed(2)}`;
 }
 
-/** The usual peers, whether they took part or not; or those chosen, where the guards are measured. */
-function columnsOf({ peers }: Options): readonly PeerName[] {
-  return peers.some((peer) => GUARD_PEERS.includes(peer)) ? peers : DEFAULT_PEERS;
+/** The suite's usual peers, whether they took part or not; or those chosen, where the guards are measured. */
+function columnsOf(suite: SuiteReport, { peers }: Options): readonly PeerName[] {
+  const shown = peers.some((peer) => GUARD_PEERS.includes(peer)) ? peers : DEFAULT_PEERS;
+  return shown.filter((peer) => suite.peers.includes(peer));
 }
 
-function figureRows({ scenarios, options }: Report): string[][] {
-  const columns = columnsOf(options);
+function figureRows(suite: SuiteReport, options: Options): string[][] {
+  const { scenarios } = suite;
+  const columns = columnsOf(suite, options);
   const header = ['what', ...columns, 'unit', 'ratio', 'of rounds', 'bar', 'aim', 'verdict'];
   return [header, ...scenarios.map((result) => figureRow(result, columns))];
 }
@@ -99,8 +126,8 @@ function figureRow(result: ScenarioResult, peers: readonly PeerName[]): string[]
     scenario.unit,
     ratio === null ? '–' : `${ratio.toFixed(2)}× ${scenario.reference}`,
     ratio === null ? '–' : `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`,
-    `${sign} ${scenario.bar.toFixed(2)}×`,
-    `${scenario.aim.toFixed(2)}×`,
+    scenario.bar === null ? '–' : `${sign} ${scenario.bar.toFixed(2)}×`,
+    scenario.aim === null ? '–' : `${scenario.aim.toFixed(2)}×`,
     verdict === null ? '–' : VERDICTS[verdict],
   ];
 }
@@ -133,6 +160,29 @@ function cpuRows(results: readonly ScenarioResult[]): string[][] {
     ...measured.map((peer) => cell(each.switchCpuPercent[peer])),
   ]);
   return [['what', ...measured], ...rows];
+}
+
+/** Of the scenarios that have it: the machine's time for every peer, then that of the switches that are processes. */
+function perGbitRows(results: readonly ScenarioResult[], subject: string): string[][] {
+  const rows = results.flatMap(({ scenario, cpuPerGbit }) => (cpuPerGbit === null ? [] : [{ scenario, cpuPerGbit }]));
+  const peersOf = (whose: 'machine' | 'switch') =>
+    PEER_NAMES.filter((peer) => rows.some(({ cpuPerGbit }) => peer in cpuPerGbit[whose]));
+  const [machines, switches] = [peersOf('machine'), peersOf('switch')];
+  const header = [
+    'what',
+    ...machines.map((peer) => `${peer}: machine`),
+    ...switches.map((peer) => `${peer}: ${subject}`),
+    'ratio',
+  ];
+  return [
+    header,
+    ...rows.map(({ scenario, cpuPerGbit }) => [
+      scenario.title,
+      ...machines.map((peer) => significant(cpuPerGbit.machine[peer])),
+      ...switches.map((peer) => significant(cpuPerGbit.switch[peer])),
+      cpuPerGbit.ratio === null ? '–' : `${cpuPerGbit.ratio.toFixed(2)}× ${scenario.reference}`,
+    ]),
+  ];
 }
 
 function significant(value: number | undefined): string {

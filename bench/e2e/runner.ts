@@ -4,31 +4,25 @@
  * compared is the ratio within a round, and what is reported is the median of these ratios.
  */
 
-import { type Context, GUARD_PEERS, type PeerName } from './context.js';
-import { processCpuNs } from './cpu.js';
+import { type Context, PEER_NAMES, type PeerName } from './context.js';
+import { machineCpuNs, processCpuNs } from './cpu.js';
 import { inNamespace } from './namespaces.js';
-import { cRelay } from './peers/c-relay.js';
-import { kernel } from './peers/kernel.js';
 import type { Peer, Site } from './peers/peer.js';
-import { tapline, taplineGuarded, taplineOpen } from './peers/tapline.js';
 import { run } from './processes.js';
-import type { Measurement, Scenario } from './scenarios/scenario.js';
+import type { Goal, Measurement, Scenario } from './scenarios/scenario.js';
+import { GIGABITS } from './scenarios/tcp.js';
 import { Scope } from './scope.js';
 import { median } from './statistics.js';
+import { type Suite, takesPart } from './suites/suite.js';
 
-const PEERS: Readonly<Record<PeerName, Peer>> = {
-  kernel,
-  'c-relay': cRelay,
-  tapline,
-  'tapline-open': taplineOpen,
-  'tapline-guarded': taplineGuarded,
-};
 /** Seconds of load before the first round: compilation, address resolution, caches. Not reported. */
 const WARM_UP_SECONDS = 1;
 
 export interface Figure extends Measurement {
   /** Processor time of the switch in percent of one processor; null where it is the kernel. */
   readonly switchCpuPercent: number | null;
+  /** Processor time of the whole machine, both hosts and all else included, in percent of one processor. */
+  readonly machineCpuPercent: number;
 }
 
 /** The figures of one round, in the order in which they were taken. */
@@ -41,6 +35,7 @@ export interface ScenarioResult {
   readonly rounds: readonly Round[];
   readonly medians: Readonly<Partial<Record<PeerName, number>>>;
   readonly switchCpuPercent: Readonly<Partial<Record<PeerName, number>>>;
+  readonly cpuPerGbit: CpuPerGbit | null;
   /** Tapline's figure to the reference's, a round each; empty unless both took part. */
   readonly ratios: readonly number[];
   readonly ratio: number | null;
@@ -49,30 +44,40 @@ export interface ScenarioResult {
   readonly verdict: Verdict | null;
 }
 
+/** Milliseconds of one processor per Gbit that arrived: medians. Null where the figure is none of Gbit/s. */
+export interface CpuPerGbit {
+  readonly machine: Readonly<Partial<Record<PeerName, number>>>;
+  readonly switch: Readonly<Partial<Record<PeerName, number>>>;
+  /** Tapline's of the machine to the reference's, median of the rounds' own; null unless both took part. */
+  readonly ratio: number | null;
+}
+
 export interface SuiteResult {
   readonly scenarios: readonly ScenarioResult[];
   /** The engine that Tapline ran on; null when it took no part. */
   readonly engine: string | null;
 }
 
-/** Tapline without its guards, and with all of them, has every figure that Tapline has. */
-export function takesPart(peer: PeerName, scenario: Scenario): boolean {
-  return scenario.peers.includes(GUARD_PEERS.includes(peer) ? 'tapline' : peer);
-}
-
-/** Sets the chosen peers up once and runs every scenario over them. */
-export async function runScenarios(context: Context, scenarios: readonly Scenario[]): Promise<SuiteResult> {
+/** Sets the chosen peers up once and runs these scenarios of the suite over them. */
+export async function runScenarios(
+  context: Context,
+  suite: Suite,
+  scenarios: readonly Scenario[],
+): Promise<SuiteResult> {
   return await inScope(context, async (inner) => {
     const sites: Site[] = [];
-    const needed = inner.options.peers.filter((peer) => scenarios.some((scenario) => takesPart(peer, scenario)));
+    const needed = inner.options.peers.filter((peer) => scenarios.some((each) => takesPart(suite, peer, each)));
     for (const peer of needed) {
       inner.say(`setting up ${peer}`);
-      const site = await PEERS[peer](inner);
+      const site = await (suite.peers[peer] as Peer)(inner);
       await expectConnected(inner, site);
       sites.push(site);
     }
     const results: ScenarioResult[] = [];
-    for (const scenario of scenarios) results.push(await runScenario(inner, scenario, sites));
+    for (const scenario of scenarios) {
+      const taking = sites.filter((site) => takesPart(suite, site.peer, scenario));
+      results.push(await runScenario(inner, scenario, taking));
+    }
     return { scenarios: results, engine: sites.find((site) => site.engine !== null)?.engine ?? null };
   });
 }
@@ -89,7 +94,12 @@ export async function inScope<T>(context: Context, work: (inner: Context) => Pro
 
 /** A TAP passes nothing for a moment after it came up, hence several attempts. */
 async function expectConnected(context: Context, site: Site): Promise<void> {
-  const ping = ['ping', '-n', '-c', '1', '-W', '1', site.server.address];
+  const { address, address6 } = site.server;
+  for (const each of address6 === undefined ? [address] : [address, address6]) await expectAnswer(context, site, each);
+}
+
+async function expectAnswer(context: Context, site: Site, address: string): Promise<void> {
+  const ping = ['ping', '-n', '-c', '1', '-W', '1', address];
   for (let attempt = 1; ; attempt++) {
     try {
       await run(inNamespace(site.client.netns, ping), context);
@@ -101,8 +111,7 @@ async function expectConnected(context: Context, site: Site): Promise<void> {
   }
 }
 
-async function runScenario(context: Context, scenario: Scenario, all: readonly Site[]): Promise<ScenarioResult> {
-  const sites = all.filter((site) => takesPart(site.peer, scenario));
+async function runScenario(context: Context, scenario: Scenario, sites: readonly Site[]): Promise<ScenarioResult> {
   return await inScope(context, async (inner) => {
     for (const site of sites) {
       await scenario.prepare(inner, site, inner.scope);
@@ -135,6 +144,7 @@ async function measure(
 ): Promise<Figure> {
   const started = performance.now();
   const cpu = site.switchPid === null ? 0 : processCpuNs(site.switchPid);
+  const machineCpu = machineCpuNs();
   let measurement: Measurement;
   try {
     measurement = await scenario.measure(context, site, seconds);
@@ -143,7 +153,8 @@ async function measure(
   }
   const elapsedNs = (performance.now() - started) * 1e6;
   const switchCpuPercent = site.switchPid === null ? null : (100 * (processCpuNs(site.switchPid) - cpu)) / elapsedNs;
-  return { ...measurement, switchCpuPercent };
+  const machineCpuPercent = (100 * (machineCpuNs() - machineCpu)) / elapsedNs;
+  return { ...measurement, switchCpuPercent, machineCpuPercent };
 }
 
 function progress(scenario: Scenario, figure: Figure): string {
@@ -161,6 +172,7 @@ export function summarise(scenario: Scenario, rounds: readonly Round[]): Scenari
     rounds,
     medians: mediansOf(rounds, (figure) => figure.value),
     switchCpuPercent: mediansOf(rounds, (figure) => figure.switchCpuPercent),
+    cpuPerGbit: scenario.unit === GIGABITS ? cpuPerGbitOf(rounds, scenario) : null,
     ratios,
     ratio,
     guardRatios: ratiosOf(rounds, 'tapline-guarded', 'tapline-open'),
@@ -168,11 +180,33 @@ export function summarise(scenario: Scenario, rounds: readonly Round[]): Scenari
   };
 }
 
-function ratiosOf(rounds: readonly Round[], peer: PeerName, reference: PeerName): number[] {
+function cpuPerGbitOf(rounds: readonly Round[], { reference }: Scenario): CpuPerGbit {
+  const machine = (figure: Figure) => perGbit(figure.machineCpuPercent, figure);
+  const ratios = ratiosOf(rounds, 'tapline', reference, machine);
+  return {
+    machine: mediansOf(rounds, machine),
+    switch: mediansOf(rounds, (figure) =>
+      figure.switchCpuPercent === null ? null : perGbit(figure.switchCpuPercent, figure),
+    ),
+    ratio: ratios.length === 0 ? null : median(ratios),
+  };
+}
+
+/** A hundredth of a second a second is a percent, so a percent a Gbit/s is 10 ms a Gbit. */
+function perGbit(percent: number, figure: Figure): number {
+  return (10 * percent) / figure.value;
+}
+
+function ratiosOf(
+  rounds: readonly Round[],
+  peer: PeerName,
+  reference: PeerName,
+  field: (figure: Figure) => number = (figure) => figure.value,
+): number[] {
   const ratios: number[] = [];
   for (const round of rounds) {
     const [own, other] = [round[peer], round[reference]];
-    if (own !== undefined && other !== undefined) ratios.push(own.value / other.value);
+    if (own !== undefined && other !== undefined) ratios.push(field(own) / field(other));
   }
   return ratios;
 }
@@ -182,7 +216,7 @@ function mediansOf(
   field: (figure: Figure) => number | null,
 ): Partial<Record<PeerName, number>> {
   const medians: Partial<Record<PeerName, number>> = {};
-  for (const peer of Object.keys(PEERS) as PeerName[]) {
+  for (const peer of PEER_NAMES) {
     const values = rounds.map((round) => round[peer]).map((figure) => (figure === undefined ? null : field(figure)));
     const present = values.filter((value) => value !== null);
     if (present.length > 0) medians[peer] = median(present);
@@ -190,8 +224,10 @@ function mediansOf(
   return medians;
 }
 
-export function verdictOf(goal: Pick<Scenario, 'better' | 'bar' | 'aim'>, ratio: number): Verdict {
+/** Null for a goal without a bar. */
+export function verdictOf(goal: Pick<Scenario, 'better'> & Omit<Goal, 'reference'>, ratio: number): Verdict | null {
   const reaches = (limit: number) => (goal.better === 'higher' ? ratio >= limit : ratio <= limit);
-  if (reaches(goal.aim)) return 'aim';
+  if (goal.bar === null) return null;
+  if (goal.aim !== null && reaches(goal.aim)) return 'aim';
   return reaches(goal.bar) ? 'bar' : 'missed';
 }

@@ -1,10 +1,15 @@
 import test from 'ava';
+import { parseStat } from '../../bench/e2e/cpu.js';
 import { parseOptions, UsageError } from '../../bench/e2e/options.js';
+import type { Site } from '../../bench/e2e/peers/peer.js';
 import { type Figure, summarise, verdictOf } from '../../bench/e2e/runner.js';
-import { newHttpConnections, parseWrk } from '../../bench/e2e/scenarios/http.js';
+import { parseWrk } from '../../bench/e2e/scenarios/http.js';
 import { parsePing } from '../../bench/e2e/scenarios/ping.js';
-import { parseIperf, tcpOneStream } from '../../bench/e2e/scenarios/tcp.js';
+import { reversed, type Scenario } from '../../bench/e2e/scenarios/scenario.js';
+import { parseIperf } from '../../bench/e2e/scenarios/tcp.js';
 import { median } from '../../bench/e2e/statistics.js';
+import { SUITES } from '../../bench/e2e/suites/all.js';
+import type { Suite } from '../../bench/e2e/suites/suite.js';
 import { requireTools } from '../../bench/e2e/tools.js';
 
 test('median: odd, even, unsorted, none', (t) => {
@@ -41,6 +46,12 @@ test('ping: median and mean of the lines, loss from the summary', (t) => {
   t.throws(() => parsePing('3 packets transmitted, 0 received, 100% packet loss\n'), { message: /no answer.*100%/ });
 });
 
+test('processor time of the machine: what is neither idle, nor waiting, nor stolen, and guests once', (t) => {
+  t.is(parseStat('cpu  1 2 4 1000 2000 8 16 4000 1 2\ncpu0 9 9 9 9 9 9 9 9 9 9\n'), 31 * 1e7);
+  t.throws(() => parseStat('cpu0 1 2 3 4 5 6 7 8\n'), { message: /no line of all processors/ });
+  t.throws(() => parseStat('cpu  1 2 3 4\n'), { message: /no line of all processors/ });
+});
+
 test('verdict: which side of bar and aim a ratio lies on depends on the direction', (t) => {
   const higher = { better: 'higher', bar: 0.85, aim: 1 } as const;
   t.deepEqual(
@@ -52,40 +63,101 @@ test('verdict: which side of bar and aim a ratio lies on depends on the directio
     [1.21, 1.2, 0.91, 0.9].map((ratio) => verdictOf(lower, ratio)),
     ['missed', 'bar', 'bar', 'aim'],
   );
+  t.is(verdictOf({ better: 'higher', bar: null, aim: null }, 0.1), null, 'shown, and held to nothing');
 });
 
 test('ratios are taken within a round, and their median is the result', (t) => {
-  const figure = (value: number): Figure => ({ value, details: {}, switchCpuPercent: 50 });
+  const figure = (value: number): Figure => ({ value, details: {}, switchCpuPercent: 50, machineCpuPercent: 150 });
   const rounds = [
     { kernel: figure(10), tapline: figure(9) },
     { tapline: figure(20), kernel: figure(10) },
     { kernel: figure(4), tapline: figure(4) },
   ];
-  const result = summarise(tcpOneStream, rounds);
+  const result = summarise(scenarioOf(SUITES.l2, 'tcp-1'), rounds);
   t.deepEqual(result.ratios, [0.9, 2, 1]);
   t.is(result.ratio, 1);
   t.is(result.verdict, 'aim');
   t.deepEqual(result.medians, { kernel: 10, tapline: 9 });
 });
 
+test('processor time per Gbit: of the machine for every peer, of the switch where it is a process', (t) => {
+  const figures = (value: number, machineCpuPercent: number) => ({ value, details: {}, machineCpuPercent });
+  const rounds = [
+    {
+      kernel: { ...figures(10, 100), switchCpuPercent: null },
+      tapline: { ...figures(5, 200), switchCpuPercent: 80 },
+    },
+  ];
+  const { cpuPerGbit } = summarise(scenarioOf(SUITES.route, 'tcp-1'), rounds);
+  t.deepEqual(cpuPerGbit, { machine: { kernel: 100, tapline: 400 }, switch: { tapline: 160 }, ratio: 4 });
+  t.is(summarise(scenarioOf(SUITES.route, 'ping'), rounds).cpuPerGbit, null, 'no Gbit');
+});
+
+test('a scenario in the other direction sees client and server exchanged', async (t) => {
+  const seen: string[] = [];
+  const original = scenarioOf(SUITES.uplink, 'tcp-out');
+  const recording: Scenario = {
+    ...original,
+    prepare: async (_context, site) => void seen.push(`serve in ${site.server.netns}`),
+    measure: async (_context, site) => {
+      seen.push(`ask from ${site.client.netns}`);
+      return { value: 1, details: {} };
+    },
+  };
+  const [client, server] = ['inside', 'outside'].map((netns) => ({ netns, address: '' }));
+  const site = { peer: 'kernel', client, server, switchPid: null, engine: null } as Site;
+  const other = reversed(recording, { name: 'back', title: 'back' });
+  const nothing = {} as Parameters<Scenario['prepare']>[0];
+  await other.prepare(nothing, site, {} as Parameters<Scenario['prepare']>[2]);
+  await other.measure(nothing, site, 1);
+  t.deepEqual(seen, ['serve in inside', 'ask from outside']);
+  t.deepEqual([other.name, other.bar, other.reference], ['back', original.bar, original.reference]);
+});
+
+test("the issues' bars: 0.85 of the kernel for one stream, in every suite and direction", (t) => {
+  const held = Object.values(SUITES).flatMap(({ name, scenarios }) =>
+    scenarios
+      .filter(({ reference, unit, bar }) => reference === 'kernel' && unit === 'Gbit/s' && bar !== null)
+      .map(({ name: own, bar, aim }) => `${name} ${own} ${bar} ${aim}`),
+  );
+  t.deepEqual(held, [
+    'l2 tcp-1 0.85 1',
+    'route tcp-1 0.85 1',
+    'route tcp6-1 0.85 1',
+    'uplink tcp-out 0.85 1',
+    'uplink tcp-in 0.85 1',
+    'uplink tcp6-out 0.85 1',
+    'uplink tcp6-in 0.85 1',
+  ]);
+});
+
 test('without Tapline or without its reference there is no ratio and no verdict', (t) => {
-  const kernel: Figure = { value: 10, details: {}, switchCpuPercent: null };
-  const result = summarise(newHttpConnections, [{ kernel }]);
+  const kernel: Figure = { value: 10, details: {}, switchCpuPercent: null, machineCpuPercent: 100 };
+  const result = summarise(scenarioOf(SUITES.l2, 'http'), [{ kernel }]);
   t.deepEqual([result.ratios, result.ratio, result.verdict], [[], null, null]);
   t.deepEqual(result.switchCpuPercent, {});
 });
 
-test('command line: defaults, order of peers, mistakes', (t) => {
-  const names = ['tcp-1', 'ping'];
+function scenarioOf(suite: Suite, name: string): Scenario {
+  return suite.scenarios.find((scenario) => scenario.name === name) as Scenario;
+}
+
+test('command line: defaults, order of peers, several suites, mistakes', (t) => {
+  const names = { l2: ['tcp-1', 'ping'], route: ['tcp-1', 'tcp6-1'], uplink: ['tcp-out'] };
   const defaults = parseOptions(['l2'], names);
   t.like(defaults, { rounds: 5, seconds: 3, engine: undefined, endpoints: 500, json: false });
   t.deepEqual(defaults?.peers, ['kernel', 'c-relay', 'tapline']);
   t.deepEqual(parseOptions(['l2', '--peer', 'tapline', '--peer', 'kernel'], names)?.peers, ['kernel', 'tapline']);
   t.deepEqual(parseOptions(['l2', '--guards'], names)?.peers, ['tapline-open', 'tapline-guarded']);
   t.is(parseOptions(['--help'], names), null);
+  const both = parseOptions(['uplink', 'route', '--rounds', '2', 'uplink', '--only', 'tcp6-1'], names);
+  t.like(both, { suites: ['uplink', 'route'], rounds: 2, only: ['tcp6-1'] });
   const mistakes: [string[], RegExp][] = [
-    [[], /expected the suite "l2", got none/],
-    [['l3'], /got "l3"/],
+    [[], /expected a suite or several, of l2, route, uplink; got none/],
+    [['l3'], /suite: expected one of l2, route, uplink; got "l3"/],
+    [['route', '--guards'], /--guards: expected the suite l2/],
+    [['route', '--endpoints', '5'], /--endpoints: expected the suite l2/],
+    [['route', 'uplink', '--only', 'ping'], /--only: expected one of tcp-1, tcp6-1, tcp-out; got "ping"/],
     [['l2', '--rounds', '0'], /--rounds: expected a whole number from 1 to 1000, got "0"/],
     [['l2', '--seconds', '1.5'], /--seconds: expected a whole number/],
     [['l2', '--engine', 'dpdk'], /--engine: expected one of uring, epoll; got "dpdk"/],

@@ -23,7 +23,7 @@ test.serial('kernel and c-relay: every scenario gives figures of both, and nothi
   const peers = ['--peer', 'kernel', '--peer', 'c-relay'];
   const ended = await finish(start(['l2', ...peers, '--rounds', '2', '--seconds', '1', '--json']));
   t.is(ended.code, 0, ended.stderr);
-  const report = JSON.parse(ended.stdout);
+  const [report] = JSON.parse(ended.stdout).suites;
   const names = report.scenarios.map((each: { scenario: { name: string } }) => each.scenario.name);
   t.deepEqual(names, ['tcp-1', 'tcp-4', 'http', 'cpu-50k', 'cpu-150k', 'ping']);
   for (const { scenario, rounds, ratio } of report.scenarios) {
@@ -51,7 +51,7 @@ test.serial('Tapline beside the relay: a ratio, a verdict and the engine; endpoi
   const peers = ['--peer', 'c-relay', '--peer', 'tapline', '--engine', 'epoll'];
   const ended = await finish(start(['l2', ...only, ...peers, '--rounds', '1', '--seconds', '1', '--json']));
   t.is(ended.code, 0, ended.stderr);
-  const report = JSON.parse(ended.stdout);
+  const [report] = JSON.parse(ended.stdout).suites;
   t.is(report.engine, 'epoll');
   const [ping] = report.scenarios;
   t.is(ping.ratio, ping.rounds[0].tapline.value / ping.rounds[0]['c-relay'].value);
@@ -60,6 +60,32 @@ test.serial('Tapline beside the relay: a ratio, a verdict and the engine; endpoi
   for (const key of ['readySeconds', 'idleCpuPercent', 'residentMiB']) t.true(report.endpoints[key] > 0, key);
   t.deepEqual(remainsOf(ended.pid), []);
 });
+
+test.serial(
+  "the kernel as a router: both suites give every figure in one run, with the machine's time per Gbit",
+  async (t) => {
+    t.timeout(180_000);
+    const ended = await finish(
+      start(['route', 'uplink', '--peer', 'kernel', '--rounds', '1', '--seconds', '1', '--json']),
+    );
+    t.is(ended.code, 0, ended.stderr);
+    const { suites } = JSON.parse(ended.stdout);
+    const figures = suites.map((each: { suite: string; scenarios: { scenario: { name: string } }[] }) => [
+      each.suite,
+      ...each.scenarios.map(({ scenario }) => scenario.name),
+    ]);
+    t.deepEqual(figures, [
+      ['route', 'tcp-1', 'tcp6-1', 'tcp-4', 'http', 'ping'],
+      ['uplink', 'tcp-out', 'tcp-in', 'tcp6-out', 'tcp6-in', 'http', 'ping'],
+    ]);
+    for (const { scenario, medians, cpuPerGbit } of suites.flatMap((each: { scenarios: object[] }) => each.scenarios)) {
+      t.true(medians.kernel > 0, scenario.name);
+      if (scenario.unit === 'Gbit/s') t.true(cpuPerGbit.machine.kernel > 0, scenario.name);
+      else t.is(cpuPerGbit, null);
+    }
+    t.deepEqual(remainsOf(ended.pid), []);
+  },
+);
 
 test.serial('the table names every row and leaves the ratio open where Tapline took no part', async (t) => {
   t.timeout(60_000);
@@ -89,6 +115,9 @@ test.serial('a mistake in the command line is one line and exit code 2', async (
   const impossible = await finish(start(['l2', '--only', 'endpoints', '--peer', 'kernel']));
   t.is(impossible.code, 2);
   t.regex(impossible.stderr, /endpoints needs tapline/);
+  const relay = await finish(start(['route', '--peer', 'c-relay']));
+  t.is(relay.code, 2);
+  t.regex(relay.stderr, /left out: tcp-1 needs kernel or tapline; /);
 });
 
 function start(argv: readonly string[]): ChildProcess {

@@ -4,14 +4,16 @@ import type { Context, PeerName } from '../context.js';
 export interface Host {
   readonly netns: string;
   readonly address: string;
+  /** Where the site has IPv6. */
+  readonly address6?: string;
 }
 
-/** A peer set up and running: two hosts joined by the switch under test. */
+/** A peer set up and running: two hosts joined by the switch or router under test. */
 export interface Site {
   readonly peer: PeerName;
   readonly client: Host;
   readonly server: Host;
-  /** The switch's process; null where the kernel is the switch. */
+  /** The process of the switch or router; null where the kernel is it. */
   readonly switchPid: number | null;
   /** The engine that Tapline runs on; null for the others. */
   readonly engine: string | null;
@@ -19,6 +21,11 @@ export interface Site {
 
 /** Makes a peer's namespaces, devices and processes; the context's scope takes them down. */
 export type Peer = (context: Context) => Promise<Site>;
+
+/** The hosts' parts exchanged: the load comes from the server's end. */
+export function swapped(site: Site): Site {
+  return { ...site, client: site.server, server: site.client };
+}
 
 export const PREFIX_LENGTH = 24;
 export const SUBNET = `10.99.0.0/${PREFIX_LENGTH}`;

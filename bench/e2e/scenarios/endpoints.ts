@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Context } from '../context.js';
 import { processCpuNs, residentMiB } from '../cpu.js';
 import { addNamespaces, inNamespace, netnsName } from '../namespaces.js';
+import { oneNetwork, startTapline } from '../peers/instance.js';
 import type { Host } from '../peers/peer.js';
-import { startTapline } from '../peers/tapline.js';
 import { run } from '../processes.js';
 
 const SUBNET = '10.98.0.0/16';
@@ -36,7 +36,7 @@ export async function measureEndpoints(context: Context): Promise<EndpointsResul
     context,
     hosts.map((host) => host.netns),
   );
-  const { pid, engine, readySeconds } = await startTapline(context, 'many', SUBNET, hosts);
+  const { pid, engine, readySeconds } = await startTapline(context, 'many', oneNetwork(SUBNET, hosts));
   context.say(`endpoints: ready after ${readySeconds.toFixed(1)} s; measuring idle CPU`);
   await pingBetween(context, hosts[0] as Host, hosts[count - 1] as Host);
   await sleep(SETTLE_MS, undefined, { signal: context.interrupt });

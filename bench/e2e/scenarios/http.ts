@@ -6,25 +6,24 @@ import { inNamespace } from '../namespaces.js';
 import type { Site } from '../peers/peer.js';
 import { run, startDaemon } from '../processes.js';
 import type { Scope } from '../scope.js';
-import type { Measurement, Scenario } from './scenario.js';
+import type { Goal, Measurement, Scenario } from './scenario.js';
 
 const PORT = '8080';
 /** Connections open at once. */
 const CONNECTIONS = '32';
 
-export const newHttpConnections: Scenario = {
-  name: 'http',
-  title: 'new HTTP connections',
-  unit: '/s',
-  better: 'higher',
-  reference: 'kernel',
-  bar: 1.0,
-  aim: 1.4,
-  peers: ['kernel', 'c-relay', 'tapline'],
-  tools: ['wrk'],
-  prepare: serve,
-  measure: ask,
-};
+export function newHttpConnections(goal: Goal & Pick<Scenario, 'peers'>): Scenario {
+  return {
+    name: 'http',
+    title: 'new HTTP connections',
+    unit: '/s',
+    better: 'higher',
+    ...goal,
+    tools: ['wrk'],
+    prepare: serve,
+    measure: ask,
+  };
+}
 
 /**
  * Thousands of connections a second use up the client's ports within seconds: a closed one waits 60 s in TIME_WAIT, and

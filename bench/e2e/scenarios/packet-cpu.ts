@@ -7,24 +7,18 @@ import { inNamespace } from '../namespaces.js';
 import type { Host, Site } from '../peers/peer.js';
 import { run, startDaemon } from '../processes.js';
 import type { Scope } from '../scope.js';
-import type { Measurement, Scenario } from './scenario.js';
+import type { Goal, Measurement, Scenario } from './scenario.js';
 
 const PORT = '9000';
 
-/** Two rates: at the lower one the switch wakes for few packets at a time, at the higher one it finds batches. */
-export const packetCpuSlow = packetCpu('cpu-50k', 50_000);
-export const packetCpuFast = packetCpu('cpu-150k', 150_000);
-
-function packetCpu(name: string, rate: number): Scenario {
+/** @param rate packets a second: at a low one the switch wakes for few packets at a time, at a high one it finds batches */
+export function packetCpu(rate: number, goal: Goal & Pick<Scenario, 'peers'>): Scenario {
   return {
-    name,
+    name: `cpu-${rate / 1000}k`,
     title: `switch CPU per 64-byte packet, ${rate / 1000} k/s`,
     unit: 'ns',
     better: 'lower',
-    reference: 'c-relay',
-    bar: 1.2,
-    aim: 0.9,
-    peers: ['c-relay', 'tapline'],
+    ...goal,
     tools: [],
     prepare: sink,
     measure: (context, site, seconds) => send(context, site, seconds, rate),

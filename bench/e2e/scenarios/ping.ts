@@ -5,24 +5,23 @@ import { inNamespace } from '../namespaces.js';
 import type { Site } from '../peers/peer.js';
 import { run } from '../processes.js';
 import { median } from '../statistics.js';
-import type { Measurement, Scenario } from './scenario.js';
+import type { Goal, Measurement, Scenario } from './scenario.js';
 
 /** Seconds between requests; at 2 ms each finds the switch asleep. */
 const INTERVAL = 0.002;
 
-export const pingRoundTrip: Scenario = {
-  name: 'ping',
-  title: 'ping round trip',
-  unit: 'ms',
-  better: 'lower',
-  reference: 'c-relay',
-  bar: 1.5,
-  aim: 1.1,
-  peers: ['kernel', 'c-relay', 'tapline'],
-  tools: ['ping'],
-  prepare: async () => {}, // the kernel answers
-  measure: ask,
-};
+export function pingRoundTrip(goal: Goal & Pick<Scenario, 'peers'>): Scenario {
+  return {
+    name: 'ping',
+    title: 'ping round trip',
+    unit: 'ms',
+    better: 'lower',
+    ...goal,
+    tools: ['ping'],
+    prepare: async () => {}, // the kernel answers
+    measure: ask,
+  };
+}
 
 async function ask(context: Context, site: Site, seconds: number): Promise<Measurement> {
   const count = String(Math.round(seconds / INTERVAL));

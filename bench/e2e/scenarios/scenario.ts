@@ -1,5 +1,5 @@
 import type { Context, PeerName } from '../context.js';
-import type { Site } from '../peers/peer.js';
+import { type Site, swapped } from '../peers/peer.js';
 import type { Scope } from '../scope.js';
 
 /** One figure of one peer. `details` are further figures of the same run, by a name that carries the unit. */
@@ -8,17 +8,21 @@ export interface Measurement {
   readonly details: Readonly<Record<string, number>>;
 }
 
-/** A figure that the issue sets a bar for, as a ratio of Tapline's to a named peer's of the same round. */
-export interface Scenario {
+/** What a figure is held to: a ratio of Tapline's to a named peer's of the same round. */
+export interface Goal {
+  readonly reference: PeerName;
+  /** Null: the ratio is shown, and no verdict given. */
+  readonly bar: number | null;
+  readonly aim: number | null;
+}
+
+export interface Scenario extends Goal {
   /** For --only. */
   readonly name: string;
   /** For the table. */
   readonly title: string;
   readonly unit: string;
   readonly better: 'higher' | 'lower';
-  readonly reference: PeerName;
-  readonly bar: number;
-  readonly aim: number;
   /** Peers that have this figure. */
   readonly peers: readonly PeerName[];
   /** Programs from the host that it needs. */
@@ -27,4 +31,14 @@ export interface Scenario {
   prepare(context: Context, site: Site, scope: Scope): Promise<void>;
   /** Loads the site for about `seconds`. */
   measure(context: Context, site: Site, seconds: number): Promise<Measurement>;
+}
+
+/** The same load in the other direction: what is asked for from the client's end is asked for from the server's. */
+export function reversed(scenario: Scenario, names: Pick<Scenario, 'name' | 'title'>): Scenario {
+  return {
+    ...scenario,
+    ...names,
+    prepare: (context, site, scope) => scenario.prepare(context, swapped(site), scope),
+    measure: (context, site, seconds) => scenario.measure(context, swapped(site), seconds),
+  };
 }

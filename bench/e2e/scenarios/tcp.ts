@@ -1,39 +1,42 @@
 /** Bulk TCP from client to server with iperf3. */
 
-import type { Context, PeerName } from '../context.js';
+import type { Context } from '../context.js';
 import { inNamespace } from '../namespaces.js';
-import type { Site } from '../peers/peer.js';
+import type { Host, Site } from '../peers/peer.js';
 import { run, startDaemon } from '../processes.js';
 import type { Scope } from '../scope.js';
-import type { Measurement, Scenario } from './scenario.js';
+import type { Goal, Measurement, Scenario } from './scenario.js';
 
 const PORT = '5201';
+/** Unit of figures that processor time can be divided by. */
+export const GIGABITS = 'Gbit/s';
 
-export const tcpOneStream = tcp('tcp-1', 'TCP one stream', 1, { reference: 'kernel', bar: 0.85, aim: 1.0 });
-export const tcpFourStreams = tcp('tcp-4', 'TCP four streams', 4, { reference: 'c-relay', bar: 0.9, aim: 1.1 });
-
-interface Goal {
-  readonly reference: PeerName;
-  readonly bar: number;
-  readonly aim: number;
+export interface TcpOptions extends Goal, Pick<Scenario, 'name' | 'title' | 'peers'> {
+  readonly streams: number;
+  /** Over IPv6; the hosts must have an address of it. */
+  readonly ipv6?: boolean;
 }
 
-function tcp(name: string, title: string, streams: number, goal: Goal): Scenario {
+export function tcp({ streams, ipv6 = false, ...rest }: TcpOptions): Scenario {
   return {
-    name,
-    title,
-    unit: 'Gbit/s',
+    ...rest,
+    unit: GIGABITS,
     better: 'higher',
-    ...goal,
-    peers: ['kernel', 'c-relay', 'tapline'],
     tools: ['iperf3'],
-    prepare: serve,
-    measure: (context, site, seconds) => send(context, site, seconds, streams),
+    prepare: (context, site, scope) => serve(context, site, scope, ipv6),
+    measure: (context, site, seconds) => send(context, site, seconds, streams, ipv6),
   };
 }
 
-async function serve(context: Context, site: Site, scope: Scope): Promise<void> {
-  const { netns, address } = site.server;
+function addressOf({ netns, address, address6 }: Host, ipv6: boolean): string {
+  if (!ipv6) return address;
+  if (address6 === undefined) throw new Error(`${netns} has no IPv6 address`);
+  return address6;
+}
+
+async function serve(context: Context, site: Site, scope: Scope, ipv6: boolean): Promise<void> {
+  const { netns } = site.server;
+  const address = addressOf(site.server, ipv6);
   await startDaemon(inNamespace(netns, ['iperf3', '-s', '-p', PORT, '-B', address, '--forceflush']), scope, {
     interrupt: context.interrupt,
     readyLine: /^Server listening/,
@@ -41,10 +44,16 @@ async function serve(context: Context, site: Site, scope: Scope): Promise<void> 
   });
 }
 
-async function send(context: Context, site: Site, seconds: number, streams: number): Promise<Measurement> {
+async function send(
+  context: Context,
+  site: Site,
+  seconds: number,
+  streams: number,
+  ipv6: boolean,
+): Promise<Measurement> {
   const { netns } = site.client;
   const counts = ['-t', String(seconds), '-P', String(streams)];
-  const argv = ['iperf3', '-c', site.server.address, '-p', PORT, ...counts, '--json'];
+  const argv = ['iperf3', '-c', addressOf(site.server, ipv6), '-p', PORT, ...counts, '--json'];
   return parseIperf(await run(inNamespace(netns, argv), context));
 }
 

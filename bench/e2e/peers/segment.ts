@@ -1,0 +1,56 @@
+/** Segments that a router joins, each with one host on it. What every peer of the suites `route` and `uplink` uses. */
+
+/** One segment. The router has the first address of each prefix, the host the second. */
+export interface Segment {
+  readonly name: string;
+  /** With prefix length. */
+  readonly subnets: readonly [ipv4: string, ipv6: string];
+  readonly router: Addresses;
+  readonly host: Addresses;
+}
+
+export interface Addresses {
+  readonly address: string;
+  readonly address6: string;
+}
+
+const PREFIX_LENGTH = 24;
+const PREFIX_LENGTH6 = 64;
+
+/** Networks of containers. */
+export const RED = segment('red', 1);
+export const BLUE = segment('blue', 2);
+/** The wire behind the uplink, with the host outside. */
+export const WIRE = segment('wire', 3);
+
+function segment(name: string, number: number): Segment {
+  const prefix = `10.99.${number}.`;
+  const prefix6 = `fd00:99:${number}::`;
+  return {
+    name,
+    subnets: [`${prefix}0/${PREFIX_LENGTH}`, `${prefix6}/${PREFIX_LENGTH6}`],
+    router: { address: `${prefix}1`, address6: `${prefix6}1` },
+    host: { address: `${prefix}2`, address6: `${prefix6}2` },
+  };
+}
+
+/** Both addresses with the prefix length of their segment, as `ip address add` and an uplink's `addresses` want them. */
+export function withPrefixLength({ address, address6 }: Addresses): [ipv4: string, ipv6: string] {
+  return [`${address}/${PREFIX_LENGTH}`, `${address6}/${PREFIX_LENGTH6}`];
+}
+
+/** Lines for `ip -batch` that bring `device` up with these addresses. */
+export function interfaceLines(device: string, addresses: Addresses): string[] {
+  const [ipv4, ipv6] = withPrefixLength(addresses);
+  return [`address add ${ipv4} dev ${device}`, `address add ${ipv6} dev ${device}`, `link set ${device} up`];
+}
+
+/** Lines for `ip -batch`: default routes of both families. */
+export function defaultRouteLines({ address, address6 }: Addresses): string[] {
+  return [`route add default via ${address}`, `route add ::/0 via ${address6}`];
+}
+
+/** Lines for `ip -batch`: the way to a segment by way of a router. */
+export function routeLines({ subnets: [ipv4, ipv6] }: Segment, { address, address6 }: Addresses): string[] {
+  return [`route add ${ipv4} via ${address}`, `route add ${ipv6} via ${address6}`];
+}

@@ -1,0 +1,14 @@
+import type { SuiteName } from '../context.js';
+import { l2 } from './l2.js';
+import { route } from './route.js';
+import type { Suite } from './suite.js';
+import { uplink } from './uplink.js';
+
+export const SUITES: Readonly<Record<SuiteName, Suite>> = { l2, route, uplink };
+/** Not a ratio, hence not a Scenario. */
+export const ENDPOINTS = 'endpoints';
+
+/** What --only takes of a suite. */
+export function partsOf(suite: Suite): string[] {
+  return [...suite.scenarios.map((scenario) => scenario.name), ...(suite.endpoints ? [ENDPOINTS] : [])];
+}
