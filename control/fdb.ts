@@ -119,6 +119,8 @@ export async function removeEntry(daemon: Daemon, request: RemovalRequest): Prom
   if (entry === undefined) throw noEntry(mac, network, vlan);
   const owner = network.ipam.macOwner(mac);
   if (entry.static) refuseHostMac(daemon, network, mac);
+  if (owner?.by === 'gateway')
+    throw new TaplineError('conflict', `${mac} is the gateway's and stays as long as the network`, 'mac');
   if (entry.static && owner !== undefined && owner.by !== 'static entry') {
     throw new TaplineError('conflict', `${mac} belongs to endpoint ${owner.owner} and stays as long as that`, 'mac');
   }

@@ -22,7 +22,7 @@ export class Interfaces {
   readonly vrfs: Vrfs;
   readonly #dataplane: Dataplane;
   readonly #byName = new Map<string, InterfaceState>();
-  readonly #listeners: (() => Promise<void>)[] = [];
+  readonly #listeners: (() => Promise<unknown>)[] = [];
   /** One piece of work after the other; never rejects. */
   #work: Promise<void> = Promise.resolve();
 
@@ -42,7 +42,7 @@ export class Interfaces {
   }
 
   /** Called, and waited for, after each change and before the next; must not reject. */
-  onChange(listener: () => Promise<void>): void {
+  onChange(listener: () => Promise<unknown>): void {
     this.#listeners.push(listener);
   }
 

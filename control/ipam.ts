@@ -12,6 +12,7 @@ import {
   formatAddress,
   formatSubnet,
   lastOf,
+  overlaps,
   parseAddress,
   parseSubnet,
   type Subnet,
@@ -48,19 +49,29 @@ export function macFromAddress(address: Address, attempt = 0): string {
 /** One subnet's addresses, and below which one all are taken. */
 class Pool {
   readonly subnet: Subnet;
+  /** What addresses are given out of: the subnet, or a part of it. */
+  readonly given: Subnet;
   readonly #owners = new Map<bigint, string>();
   /** Addresses that endpoints may use besides their own: set aside, and several may have one. */
   readonly #allowed = new Map<bigint, Set<string>>();
   readonly #first: bigint;
   readonly #last: bigint;
-  /** Every address from #first up to, but not including, this one is taken or set aside. */
+  /** Every address from #givenFirst up to, but not including, this one is taken or set aside. */
   #lowest: bigint;
 
-  constructor(subnet: Subnet) {
+  /** Those that are given out lie between these two, both included. */
+  readonly #givenFirst: bigint;
+  readonly #givenLast: bigint;
+
+  /** @param range part of the subnet that addresses are given out of; others may be asked for all the same */
+  constructor(subnet: Subnet, range: Subnet) {
     this.subnet = subnet;
+    this.given = range;
     this.#first = firstHost(subnet).value;
     this.#last = subnet.family === 4 ? lastOf(subnet) - 1n : lastOf(subnet);
-    this.#lowest = this.#first;
+    this.#givenFirst = range.base > this.#first ? range.base : this.#first;
+    this.#givenLast = lastOf(range) < this.#last ? lastOf(range) : this.#last;
+    this.#lowest = this.#givenFirst;
   }
 
   owner(value: bigint): string | undefined {
@@ -89,14 +100,18 @@ class Pool {
   /** The lowest free address, or null when none is left. Every step skips an address that is taken or set aside. */
   next(owner: string): bigint | null {
     while (this.#owners.has(this.#lowest) || this.#allowed.has(this.#lowest)) this.#lowest++;
-    if (this.#lowest > this.#last) return null;
+    if (this.#lowest > this.#givenLast) return null;
     this.take(this.#lowest, owner);
     return this.#lowest;
   }
 
   release(value: bigint): void {
     this.#owners.delete(value);
-    if (value < this.#lowest) this.#lowest = value;
+    this.#noteFree(value);
+  }
+
+  #noteFree(value: bigint): void {
+    if (value >= this.#givenFirst && value < this.#lowest) this.#lowest = value;
   }
 
   owns(owner: string): boolean {
@@ -109,7 +124,7 @@ class Pool {
     for (const [value, users] of this.#allowed) {
       if (!users.delete(owner) || users.size > 0) continue;
       this.#allowed.delete(value);
-      if (value >= this.#first && value < this.#lowest) this.#lowest = value;
+      this.#noteFree(value);
     }
   }
 }
@@ -125,14 +140,15 @@ export interface Claim {
 
 /** Who has a MAC, and by what right. */
 export interface MacOwner {
-  /** Name of an endpoint, or `uplink`. */
+  /** Name of an endpoint, or `uplink`; of the gateway, its network's. */
   readonly owner: string;
-  readonly by: 'mac' | 'macs' | 'static entry';
+  readonly by: 'mac' | 'macs' | 'static entry' | 'gateway';
 }
 
 const CLAIMED: Readonly<Record<MacOwner['by'], (owner: string) => string>> = {
   mac: (owner) => `already the MAC of endpoint ${owner}`,
   macs: (owner) => `already one of the macs of endpoint ${owner}`,
+  gateway: (network) => `the MAC of the gateway of network ${network}`,
   'static entry': (owner) => `bound to port ${owner} by a static entry`,
 };
 
@@ -146,9 +162,14 @@ export class Ipam {
   readonly #pools: readonly Pool[];
   readonly #macs = new Map<string, MacOwner>();
 
-  constructor(network: string, config: NetworkConfig) {
+  /** @param gatewayMac null where no gateway of ours is in the network */
+  constructor(network: string, config: NetworkConfig, gatewayMac: string | null = null) {
     this.#network = network;
-    this.#pools = config.subnets.map((text) => new Pool(parseSubnet(text)));
+    const ranges = config.range.map(parseSubnet);
+    this.#pools = config.subnets.map(parseSubnet).map((subnet) => {
+      return new Pool(subnet, ranges.find((range) => overlaps(range, subnet)) ?? subnet);
+    });
+    if (gatewayMac !== null) this.#macs.set(gatewayMac, { owner: network, by: 'gateway' });
     for (const gateway of gatewaysOf(config)) this.#poolOf(gateway)?.take(gateway.value, GATEWAY);
   }
 
@@ -271,7 +292,7 @@ export class Ipam {
     const value = pool.next(owner);
     if (value !== null) return { family: pool.subnet.family, value };
     this.release(owner);
-    throw new TaplineError('conflict', `no address left in ${formatSubnet(pool.subnet)} of network ${this.#network}`);
+    throw new TaplineError('conflict', `no address left in ${formatSubnet(pool.given)} of network ${this.#network}`);
   }
 
   /** From the first IPv4 address, else the first of all; another candidate only when somebody asked for that very MAC. */
@@ -289,13 +310,13 @@ export class Ipam {
   /** Gives back all that the owner has; nothing happens when it has nothing. */
   release(owner: string): void {
     for (const pool of this.#pools) pool.releaseOwner(owner);
-    for (const [mac, taken] of this.#macs) if (taken.owner === owner) this.#macs.delete(mac);
+    for (const [mac, taken] of this.#macs) if (taken.owner === owner && taken.by !== 'gateway') this.#macs.delete(mac);
   }
 
   /** True while the owner has an address or a MAC. */
   holds(owner: string): boolean {
     if (this.#pools.some((pool) => pool.owns(owner))) return true;
-    for (const taken of this.#macs.values()) if (taken.owner === owner) return true;
+    for (const taken of this.#macs.values()) if (taken.owner === owner && taken.by !== 'gateway') return true;
     return false;
   }
 }

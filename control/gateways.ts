@@ -1,0 +1,43 @@
+/** The router's interface in a network: its gateway. */
+
+import { formatAddress, parseSubnet } from './config/address.js';
+import type { NetworkConfig } from './config/schema.js';
+import { gatewaysOf } from './config/subnets.js';
+import { DEFAULT_VLAN } from './config/vlan.js';
+import type { InterfaceRequest } from './interfaces.js';
+import { macFromAddress } from './ipam.js';
+import type { AdvertisementSpec } from './types.js';
+
+/** The MAC of a network's gateway: the configured one, else from its first IPv4 address, else from its first of all. */
+export function gatewayMac(config: NetworkConfig): string {
+  const gateways = gatewaysOf(config);
+  const address = gateways.find(({ family }) => family === 4) ?? gateways[0];
+  if (address === undefined) throw new Error('a network without subnets');
+  return config.gateway_mac ?? macFromAddress(address);
+}
+
+function advertisementSpec({ enabled, ...spec }: NetworkConfig['router_advertisements']): AdvertisementSpec | null {
+  return enabled ? spec : null;
+}
+
+/** @param network the dataplane's number of the network */
+export function gatewayInterface(config: NetworkConfig, network: number): InterfaceRequest {
+  const gateways = gatewaysOf(config).map(formatAddress);
+  return {
+    kind: 'network',
+    vrf: config.vrf,
+    network,
+    vlan: config.vlan_filtering ? DEFAULT_VLAN : 0,
+    port: null,
+    mac: gatewayMac(config),
+    mtu: config.mtu,
+    addresses: config.subnets.map((text, index) => `${gateways[index]}/${parseSubnet(text).prefix}`),
+    up: true,
+    internal: config.internal,
+    hostAccess: config.host,
+    shared: false,
+    validateSource: config.source_validation,
+    proxies: config.proxy,
+    advertisement: advertisementSpec(config.router_advertisements),
+  };
+}
