@@ -26,7 +26,7 @@ import { isolationClass, networkSpec } from './port-spec.js';
 import { realSystem, type System } from './system.js';
 import type { Dataplane } from './types.js';
 import { UndoStack } from './undo.js';
-import { UplinkPort } from './uplink-port.js';
+import { BridgedUplink } from './uplink/bridged-uplink.js';
 
 /** TAPs made at once. Each waits for `ip` most of its time, so a few overlap well even on two cores. */
 const ATTACH_AT_ONCE = 6;
@@ -82,7 +82,7 @@ export class Daemon {
   readonly #watch: NodeJS.Timeout;
   /** Ports that went down before addPort had told us whose they are. */
   readonly #orphanedPortDowns = new Map<number, string>();
-  #uplink: UplinkPort | null = null;
+  #uplink: BridgedUplink | null = null;
   #stopping = false;
   /** Settles when `apply` is through, whichever way. */
   #applying: Promise<void> = Promise.resolve();
@@ -127,7 +127,7 @@ export class Daemon {
     return undefined;
   }
 
-  get uplink(): UplinkPort | null {
+  get uplink(): BridgedUplink | null {
     return this.#uplink;
   }
 
@@ -461,7 +461,7 @@ export class Daemon {
 
   async #openUplink(config: BridgedUplinkConfig): Promise<void> {
     const network = this.network(config.network);
-    const uplink = new UplinkPort(config, network.config, network.id, this.#system, this.dataplane);
+    const uplink = new BridgedUplink(config, network.config, network.id, this.#system, this.dataplane);
     await uplink.open();
     this.#uplink = uplink;
     this.mirrors.update();

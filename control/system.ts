@@ -1,14 +1,33 @@
 /** What the daemon asks of the kernel and of container engines, behind one interface so that tests can stand in for it. */
 
 import { readFileSync, statfsSync, statSync } from 'node:fs';
+import { type HostFacts, hostFacts } from '../io/host-facts.js';
+import { type LinkFacts, linkFacts, readIp, runIpBatch } from '../io/interface.js';
+import { type ChangeSocket, watchLinks, watchRules } from '../io/netlink.js';
+import { listNftTable, runNft } from '../io/nft.js';
 import { closeFd, openPidfd } from '../io/pidfd.js';
 import { attachTap, type Tap, type TapOptions } from '../io/tap.js';
-import { openUplink, type Uplink } from '../io/uplink.js';
+import { openUplink, type Uplink, type UplinkOptions } from '../io/uplink.js';
 import { type ContainerInfo, containerEngines, findContainer } from './containers.js';
 
 export interface System {
   attachTap(options: TapOptions): Promise<Tap>;
-  openUplink(options: { device: string }): Uplink;
+  openUplink(options: UplinkOptions): Uplink;
+  /** Of a device of our own namespace; null where there is none. Cheap enough to poll. */
+  linkFacts(device: string): LinkFacts | null;
+  /** What the host knows of such a device. */
+  hostFacts(device: string): Promise<HostFacts>;
+  /** Tells of changes of links; with `addresses` also of addresses and routes. */
+  watchLinks(addresses: boolean): ChangeSocket;
+  watchRules(): ChangeSocket;
+  /** Devices of our own namespace with their aliases, '' where they have none. */
+  deviceAliases(): Promise<{ name: string; alias: string }[]>;
+  /** Lines for `ip -batch` in our own namespace. */
+  runIp(lines: readonly string[]): Promise<void>;
+  /** A script for `nft -f`, in our own namespace. @throws NftMissing where there is no nft */
+  runNft(script: string): Promise<void>;
+  /** Null where there is no such table. */
+  listNftTable(family: string, name: string): Promise<string | null>;
   openPidfd(pid: number): number;
   closeFd(fd: number): void;
   /** The process behind a pidfd, or -1 when it has been reaped: its number may belong to another by now. */
@@ -48,9 +67,25 @@ function isNamespace(path: string): boolean {
   }
 }
 
+/** Path of the namespace that this process is in. */
+export const OWN_NAMESPACE = '/proc/self/ns/net';
+
+async function deviceAliases(): Promise<{ name: string; alias: string }[]> {
+  const links = await readIp<{ ifname: string; ifalias?: string }>('link', 'show');
+  return links.map(({ ifname, ifalias = '' }) => ({ name: ifname, alias: ifalias }));
+}
+
 export const realSystem: System = {
   attachTap,
   openUplink,
+  linkFacts,
+  hostFacts,
+  watchLinks,
+  watchRules,
+  deviceAliases,
+  runIp: (lines) => runIpBatch(OWN_NAMESPACE, lines),
+  runNft,
+  listNftTable,
   openPidfd,
   closeFd,
   pidOf,

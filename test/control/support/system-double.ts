@@ -3,8 +3,15 @@
 import type { ContainerInfo } from '../../../control/containers.js';
 import { TaplineError } from '../../../control/errors.js';
 import type { System } from '../../../control/system.js';
+import type { HostFacts } from '../../../io/host-facts.js';
+import type { LinkFacts } from '../../../io/interface.js';
+import type { ChangeSocket } from '../../../io/netlink.js';
+import type { FilterProgram } from '../../../io/packet-filter.js';
 import type { Tap, TapOptions } from '../../../io/tap.js';
-import type { Uplink } from '../../../io/uplink.js';
+import type { Uplink, UplinkOptions } from '../../../io/uplink.js';
+
+const LINK: LinkFacts = { index: 7, mac: '02:00:00:00:00:01', mtu: 1500, enabled: true, carrier: true };
+const NO_FACTS: HostFacts = { addresses: [], linkLocal: null, defaults: [] };
 
 export class SystemDouble implements System {
   /** Path to identity. */
@@ -16,6 +23,23 @@ export class SystemDouble implements System {
   readonly taps = new Map<string, TapOptions>();
   readonly openFds = new Set<number>();
   readonly openUplinks = new Set<string>();
+  /** What linkFacts says in place of the usual, by device. */
+  readonly links = new Map<string, Partial<LinkFacts>>();
+  /** What the host knows of a device, by device. */
+  readonly hosts = new Map<string, HostFacts>();
+  /** The filter of each open uplink, by device. */
+  readonly filters = new Map<string, FilterProgram | undefined>();
+  /** nftables' tables: `family name` to the script that made them. */
+  readonly tables = new Map<string, string>();
+  /** Sockets that tell of changes, by descriptor: whether something waits. */
+  readonly changes = new Map<number, boolean>();
+  /** Lines given to `ip`, in order. */
+  readonly ipLines: string[] = [];
+  /** Error of a line for `ip` that begins so. */
+  readonly ipErrors = new Map<string, string>();
+  nftError: string | null = null;
+  /** Devices of the host with aliases. */
+  readonly aliases: { name: string; alias: string }[] = [];
   /** Errors by interface alias: what attachTap rejects with. */
   readonly tapErrors = new Map<string, string>();
   /** Most attachTap calls that were ever under way at once. */
@@ -75,15 +99,76 @@ export class SystemDouble implements System {
     return { fd, interface: options.interface, tookOver: false, detach, release };
   }
 
-  openUplink({ device }: { device: string }): Uplink {
+  openUplink({ device, filter }: UplinkOptions): Uplink {
     if (!this.devices.has(device)) throw new Error(`ENODEV opening uplink ${device}: no such device`);
     const fd = this.#open();
     this.openUplinks.add(device);
+    this.filters.set(device, filter);
+    const setFilter = (program: FilterProgram): void => {
+      this.filters.set(device, program);
+    };
     const close = (): void => {
       this.openFds.delete(fd);
       this.openUplinks.delete(device);
     };
-    return { fd, device, mac: '02:00:00:00:00:01', mtu: 1500, close };
+    const { mac, mtu, index } = { ...LINK, ...this.links.get(device) };
+    return { fd, device, mac, mtu, index, setFilter, close };
+  }
+
+  linkFacts(device: string): LinkFacts | null {
+    return this.devices.has(device) ? { ...LINK, ...this.links.get(device) } : null;
+  }
+
+  async hostFacts(device: string): Promise<HostFacts> {
+    if (!this.devices.has(device)) throw new Error(`Device "${device}" does not exist.`);
+    return this.hosts.get(device) ?? NO_FACTS;
+  }
+
+  watchLinks(): ChangeSocket {
+    return this.#changeSocket();
+  }
+
+  watchRules(): ChangeSocket {
+    return this.#changeSocket();
+  }
+
+  #changeSocket(): ChangeSocket {
+    const fd = this.#open();
+    this.changes.set(fd, false);
+    const drain = (): boolean => {
+      const changed = this.changes.get(fd) === true;
+      this.changes.set(fd, false);
+      return changed;
+    };
+    const close = (): void => {
+      this.openFds.delete(fd);
+      this.changes.delete(fd);
+    };
+    return { fd, drain, close };
+  }
+
+  async deviceAliases(): Promise<{ name: string; alias: string }[]> {
+    return [...this.aliases];
+  }
+
+  async runIp(lines: readonly string[]): Promise<void> {
+    for (const line of lines) {
+      for (const [start, error] of this.ipErrors) if (line.startsWith(start)) throw new Error(error);
+      this.ipLines.push(line);
+    }
+  }
+
+  /** Understands what makes and what deletes a table. */
+  async runNft(script: string): Promise<void> {
+    if (this.nftError !== null) throw new Error(this.nftError);
+    for (const [, table] of script.matchAll(/^delete table (\S+ \S+)$/gm)) this.tables.delete(table as string);
+    const made = /^table (\S+ \S+) \{$/m.exec(script)?.[1];
+    if (made !== undefined) this.tables.set(made, script);
+  }
+
+  async listNftTable(family: string, name: string): Promise<string | null> {
+    if (this.nftError !== null) throw new Error(this.nftError);
+    return this.tables.get(`${family} ${name}`) ?? null;
   }
 
   openPidfd(pid: number): number {

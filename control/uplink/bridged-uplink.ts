@@ -1,14 +1,15 @@
 /** The bridged uplink: a device of the host as a port of a network. It comes back by itself when the device does. */
 
-import type { Uplink } from '../io/uplink.js';
-import { UPLINK_PORT_NAME } from './config/check.js';
-import type { BridgedUplinkConfig, NetworkConfig } from './config/schema.js';
-import { asTaplineError, TaplineError } from './errors.js';
-import { uplinkPort } from './port-spec.js';
-import type { System } from './system.js';
-import type { Dataplane } from './types.js';
+import type { Uplink } from '../../io/uplink.js';
+import { UPLINK_PORT_NAME } from '../config/check.js';
+import type { BridgedUplinkConfig, NetworkConfig } from '../config/schema.js';
+import { uplinkPort } from '../port-spec.js';
+import type { System } from '../system.js';
+import type { Dataplane } from '../types.js';
+import { missingDevice, type UplinkDescription } from './description.js';
+import { removeStaleGuard } from './guard.js';
 
-export class UplinkPort {
+export class BridgedUplink {
   readonly config: BridgedUplinkConfig;
   readonly #networkConfig: NetworkConfig;
   readonly #networkId: number;
@@ -61,8 +62,17 @@ export class UplinkPort {
     return network === this.network && mac === this.mac;
   }
 
+  describe(): UplinkDescription {
+    const { device, network, mtu, mac } = this;
+    const away = this.#socket === null;
+    const state = away ? 'down' : 'up';
+    const why = away ? 'its device is away' : '';
+    return { device, mode: 'bridged', network, vrf: null, state, why, mtu, mac, addresses: [], gateways: [] };
+  }
+
   /** @throws TaplineError `missing` with key `device` when there is no such device; `failure` */
   async open(): Promise<void> {
+    await removeStaleGuard(this.device, this.#system);
     const socket = this.#openSocket();
     try {
       this.#port = await this.#dataplane.addPort({
@@ -84,9 +94,7 @@ export class UplinkPort {
     try {
       return this.#system.openUplink({ device: this.device });
     } catch (error) {
-      const { kind, detail } = asTaplineError(error);
-      const line = kind === 'missing' ? `expected an existing network device, got ${this.device} (${detail})` : detail;
-      throw new TaplineError(kind, line, 'device');
+      throw missingDevice(this.device, error);
     }
   }
 

@@ -1,0 +1,70 @@
+/** What a routed uplink is at the moment: its device's state, and the addresses and gateways that are its own or the host's. */
+
+import type { FilterPrefix, FilterProgram } from '../../io/packet-filter.js';
+import { sharedFilter, stationFilter } from '../../io/packet-filter.js';
+import { hostMask, parseSubnet, type Subnet } from '../config/address.js';
+import type { BridgedUplinkConfig, UplinkConfig } from '../config/schema.js';
+import { macWords, stableMac } from '../mac.js';
+import type { System } from '../system.js';
+
+export type RoutedUplinkConfig = Exclude<UplinkConfig, BridgedUplinkConfig>;
+
+export interface UplinkFacts {
+  /** The device's; see LinkFacts. */
+  readonly index: number;
+  readonly mtu: number;
+  readonly mac: string;
+  readonly addresses: readonly string[];
+  /** IPv6 where the host has one that does not follow from the MAC. */
+  readonly linkLocal: string | null;
+  readonly defaults: readonly UplinkRoute[];
+  /** Why nothing can be sent; empty: it can. */
+  readonly why: string;
+}
+
+/** A default route by the uplink. */
+export interface UplinkRoute {
+  readonly prefix: '0.0.0.0/0' | '::/0';
+  /** Null: everybody is on the link. */
+  readonly via: string | null;
+}
+
+function defaultRoute(six: boolean, via: string | null): UplinkRoute {
+  return { prefix: six ? '::/0' : '0.0.0.0/0', via };
+}
+
+/** @returns null where there is no such device */
+export async function uplinkFacts(config: RoutedUplinkConfig, system: System): Promise<UplinkFacts | null> {
+  const { device } = config;
+  const link = system.linkFacts(device);
+  if (link === null) return null;
+  const { index, mtu } = link;
+  const why = link.enabled ? (link.carrier ? '' : `${device} has no carrier`) : `${device} is set down`;
+  if (config.mode !== 'shared') {
+    const gateways = config.gateway === undefined ? config.gateways : [config.gateway, ...config.gateways];
+    const defaults = gateways.map((gateway) => defaultRoute(gateway.includes(':'), gateway));
+    const mac = config.mac ?? stableMac(`uplink ${link.mac}`);
+    return { index, mtu, mac, addresses: config.addresses, linkLocal: null, defaults, why };
+  }
+  const host = await system.hostFacts(device).catch((error: unknown) => {
+    if (system.linkFacts(device) === null) return null;
+    throw error;
+  });
+  if (host === null) return null;
+  const { addresses, linkLocal } = host;
+  const defaults = host.defaults.map(({ family, via }) => defaultRoute(family === 6, via));
+  const whyNot = why === '' && addresses.length === 0 ? `the host has no address on ${device}` : why;
+  return { index, mtu, mac: link.mac, addresses, linkLocal, defaults, why: whyNot };
+}
+
+function filterPrefix(subnet: Subnet): FilterPrefix {
+  const { family, base, prefix } = subnet;
+  const count = family === 4 ? 1 : 4;
+  const word = (index: number): number => Number((base >> BigInt(32 * (count - 1 - index))) & hostMask(4, 0));
+  return { family, length: prefix, words: Array.from({ length: count }, (_, index) => word(index)) };
+}
+
+/** Which frames of the wire concern us. @param subnets those of the networks that are reached by this uplink */
+export function uplinkFilter(shared: boolean, mac: string, subnets: readonly string[]): FilterProgram {
+  return shared ? sharedFilter(subnets.map(parseSubnet).map(filterPrefix)) : stationFilter(...macWords(mac));
+}

@@ -1,0 +1,123 @@
+/**
+ * The guard of a shared uplink: one rule at the ingress of the device that keeps the host's stack from what is Tapline's. The socket
+ * sees a frame before that hook does, so what is dropped there has reached us already.
+ */
+
+import type { DataplaneLogger } from '../dataplane.js';
+import { firstLine } from '../errors.js';
+import type { System } from '../system.js';
+
+/** Before everything that the host may have at its own hooks there. */
+const PRIORITY = -500;
+
+/** nft takes letters, digits, `_`, `.`, `/` in a name; everything else as the number of the character. Other devices have other names. */
+export function guardTable(device: string): string {
+  const encode = (character: string): string => `_${character.codePointAt(0)?.toString(16)}_`;
+  return `tapline_${device.replace(/[^A-Za-z0-9]/gu, encode)}`;
+}
+
+/** Works where there is such a table, and where there is none. */
+function removalScript(table: string): string {
+  return `table netdev ${table}\ndelete table netdev ${table}\n`;
+}
+
+function setOf(name: string, type: string, prefixes: readonly string[]): string {
+  const elements = prefixes.length === 0 ? '' : ` elements = { ${prefixes.join(', ')} }`;
+  return `  set ${name} { type ${type}; flags interval; auto-merge;${elements} }\n`;
+}
+
+/** One transaction that puts the guard in the place of what was there before. */
+export function guardScript(device: string, prefixes: readonly string[]): string {
+  const table = guardTable(device);
+  const [v4, v6] = [false, true].map((six) => prefixes.filter((prefix) => prefix.includes(':') === six));
+  return `${removalScript(table)}table netdev ${table} {
+${setOf('subnets4', 'ipv4_addr', v4 as string[])}${setOf('subnets6', 'ipv6_addr', v6 as string[])}  chain ingress {
+    type filter hook ingress device "${device}" priority ${PRIORITY}; policy accept;
+    ip daddr @subnets4 drop
+    ip6 daddr @subnets6 drop
+  }
+}
+`;
+}
+
+export class Guard {
+  readonly #device: string;
+  readonly #system: System;
+  readonly #logger: DataplaneLogger;
+  #prefixes: readonly string[] = [];
+  /** The table as nft shows it when it is as it should be; null: we have made none. */
+  #intact: string | null = null;
+  /** One piece of work after the other; never rejects. */
+  #work: Promise<void> = Promise.resolve();
+  /** It could not be put back; worth another try. */
+  failing = false;
+
+  constructor(device: string, system: System, logger: DataplaneLogger) {
+    this.#device = device;
+    this.#system = system;
+    this.#logger = logger;
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#work.then(work);
+    this.#work = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Puts it there, in the place of one that an earlier process left. @throws Error, one line: no nft, no such device */
+  install(prefixes: readonly string[]): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#prefixes = prefixes;
+      await this.#put();
+    });
+  }
+
+  async #put(): Promise<void> {
+    await this.#system.runNft(guardScript(this.#device, this.#prefixes));
+    this.#intact ??= '';
+    this.#intact = (await this.#list()) ?? '';
+  }
+
+  #list(): Promise<string | null> {
+    return this.#system.listNftTable('netdev', guardTable(this.#device));
+  }
+
+  /** Replaces what it drops, where that differs. @throws Error, one line */
+  async update(prefixes: readonly string[]): Promise<void> {
+    if (this.#intact === null || prefixes.join() === this.#prefixes.join()) return;
+    await this.install(prefixes);
+  }
+
+  /** Puts it back where somebody took it away or changed it. Says so; does not reject. */
+  check(): Promise<void> {
+    return this.#inTurn(async () => {
+      // Without the device there is nothing to guard; when it returns, the uplink installs it anew.
+      if (this.#intact === null || this.#system.linkFacts(this.#device) === null) return;
+      if ((await this.#list()) === this.#intact) return;
+      await this.#put();
+      this.failing = false;
+      this.#logger.warn(`the guard of uplink ${this.#device} was gone from nftables, and is back`);
+    }).catch((error: unknown) => {
+      // Once, not each second: it is tried again with the next look.
+      if (!this.failing)
+        this.#logger.error(`the guard of uplink ${this.#device} cannot be put back: ${firstLine(error)}`);
+      this.failing = true;
+    });
+  }
+
+  /** @throws Error, one line */
+  remove(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#intact === null) return;
+      this.#intact = null;
+      await this.#system.runNft(removalScript(guardTable(this.#device)));
+    });
+  }
+}
+
+/** Removes what a killed process left on a device that now needs no guard. Where nft is missing or may do nothing, nothing was left. */
+export async function removeStaleGuard(device: string, system: System): Promise<void> {
+  const table = guardTable(device);
+  const there = await system.listNftTable('netdev', table).catch(() => null);
+  if (there !== null) await system.runNft(removalScript(table));
+}

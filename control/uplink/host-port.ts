@@ -1,0 +1,242 @@
+/**
+ * The host port: a TAP in the host's own namespace, by which its processes reach the endpoints of networks with `host: true`, and
+ * those reach it. The host has the networks' gateway addresses there, and routes to their subnets; the router has the other end.
+ */
+
+import { createHash } from 'node:crypto';
+import type { Tap } from '../../io/tap.js';
+import { firstLine, TaplineError } from '../errors.js';
+import type { Interfaces } from '../interfaces.js';
+import { stableMac } from '../mac.js';
+import { OWN_NAMESPACE, type System } from '../system.js';
+import type { Dataplane } from '../types.js';
+import { hiddenNetwork } from './hidden-network.js';
+
+export interface HostPortParts {
+  readonly system: System;
+  readonly dataplane: Dataplane;
+  readonly interfaces: Interfaces;
+  /** What tells this Tapline from another on the machine: its control socket. */
+  readonly instance: string;
+}
+
+/** A subnet of a network with `host: true`. */
+export interface HostSubnet {
+  readonly subnet: string;
+  readonly gateway: string;
+  /** The network's, bytes. */
+  readonly mtu: number;
+}
+
+/** Devices `tapline0` to `tapline63`. */
+const MAX_DEVICES = 64;
+/** Link-local addresses of the routers at the TAPs: 169.254.42.1 and on. Nobody else sees them. */
+const LINK_PREFIX = '169.254.42';
+const LEAST_MTU = 1280;
+
+/** The host port of one VRF; made with the first subnet, gone with the last. */
+export class HostPort {
+  readonly vrf: string;
+  /** Of port and interface. */
+  readonly name: string;
+  readonly #parts: HostPortParts;
+  readonly #alias: string;
+  #tap: Tap | null = null;
+  #tapNumber = 0;
+  #networkId = -1;
+  #port = -1;
+  #mtu = 0;
+  /** Lines for `ip` by what they make: how to make it, how to take it back. */
+  #made = new Map<string, string>();
+
+  constructor(vrf: string, isDefault: boolean, parts: HostPortParts) {
+    this.vrf = vrf;
+    // No network or endpoint can have a name with a colon.
+    this.name = isDefault ? 'host' : `host:${vrf}`;
+    this.#parts = parts;
+    const digest = createHash('sha256').update(parts.instance).digest('hex').slice(0, 8);
+    this.#alias = `tapline:host:${digest}${isDefault ? '' : `:${vrf}`}`;
+  }
+
+  /** The TAP's name; null while there is none. */
+  get device(): string | null {
+    return this.#tap?.interface ?? null;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  get #routerMac(): string {
+    return stableMac(`${this.#alias} router`);
+  }
+
+  get #routerAddress(): string {
+    return `${LINK_PREFIX}.${this.#tapNumber + 1}`;
+  }
+
+  /** Makes what is wanted and is not there, removes what is there and is not wanted. @throws TaplineError; what there was stays */
+  async update(subnets: readonly HostSubnet[]): Promise<void> {
+    if (subnets.length === 0) return this.close();
+    const mtu = Math.max(LEAST_MTU, ...subnets.map((subnet) => subnet.mtu));
+    const fresh = this.#tap === null;
+    try {
+      if (fresh) await this.#open(mtu);
+      else if (mtu !== this.#mtu) await this.#setMtu(mtu);
+      await this.#address(subnets);
+    } catch (error) {
+      if (fresh) await this.close().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #open(mtu: number): Promise<void> {
+    const { system, dataplane, interfaces } = this.#parts;
+    const device = await this.#chooseDevice();
+    this.#networkId = await dataplane.addNetwork(hiddenNetwork(this.name));
+    this.#mtu = mtu;
+    this.#tap = await system.attachTap({
+      netns: OWN_NAMESPACE,
+      interface: device,
+      mac: stableMac(`${this.#alias} host`),
+      mtu,
+      addresses: [],
+      alias: this.#alias,
+    });
+    this.#port = await dataplane.addPort({
+      kind: 'host',
+      name: this.name,
+      network: this.#networkId,
+      fd: this.#tap.fd,
+      routed: true,
+    });
+    await interfaces.add(this.name, this.#request());
+  }
+
+  /** A name that is free. What a killed process left is removed first: its addresses and routes may not be today's. */
+  async #chooseDevice(): Promise<string> {
+    const { system } = this.#parts;
+    const devices = await system.deviceAliases();
+    for (const { name, alias } of devices) if (alias === this.#alias) await system.runIp([`link del dev ${name}`]);
+    const taken = new Set(devices.filter(({ alias }) => alias !== this.#alias).map(({ name }) => name));
+    for (let number = 0; number < MAX_DEVICES; number++) {
+      this.#tapNumber = number;
+      if (!taken.has(`tapline${number}`)) return `tapline${number}`;
+    }
+    throw new TaplineError('conflict', `the names tapline0 to tapline${MAX_DEVICES - 1} are all taken`, 'host');
+  }
+
+  #request(): Parameters<Interfaces['add']>[1] {
+    return {
+      kind: 'host',
+      vrf: this.vrf,
+      network: this.#networkId,
+      vlan: 0,
+      port: this.#port,
+      mac: this.#routerMac,
+      mtu: this.#mtu,
+      addresses: [`${this.#routerAddress}/32`],
+      up: true,
+      internal: false,
+      hostAccess: true,
+      shared: false,
+      validateSource: false,
+      proxies: [],
+      advertisement: null,
+    };
+  }
+
+  async #setMtu(mtu: number): Promise<void> {
+    await this.#parts.system.runIp([`link set dev ${this.device} mtu ${mtu}`]);
+    this.#mtu = mtu;
+    await this.#parts.interfaces.set(this.name, this.#request());
+  }
+
+  /** What the host needs, each with its opposite, in the order in which it is to be made. */
+  #wanted(subnets: readonly HostSubnet[]): Map<string, string> {
+    const device = this.device;
+    const mac = this.#routerMac;
+    const lines = new Map<string, string>();
+    const via4 = this.#routerAddress;
+    const via6 = linkLocalOf(mac);
+    for (const [six, via] of [
+      [false, via4],
+      [true, via6],
+    ] as const) {
+      const own = subnets.filter(({ subnet }) => subnet.includes(':') === six);
+      if (own.length === 0) continue;
+      // The router is known without being asked for; the route to it keeps the host's reverse path filter content.
+      if (!six) lines.set(`route add ${via}/32 dev ${device} scope link`, `route del ${via}/32 dev ${device}`);
+      lines.set(
+        `neighbor replace ${via} lladdr ${mac} dev ${device} nud permanent`,
+        `neighbor del ${via} dev ${device}`,
+      );
+      for (const { subnet, gateway, mtu } of own) {
+        const address = six ? `${gateway}/128 dev ${device} nodad noprefixroute` : `${gateway}/32 dev ${device}`;
+        lines.set(`address add ${address}`, `address del ${gateway}/${six ? 128 : 32} dev ${device}`);
+        const route = `${subnet} via ${via} dev ${device} src ${gateway}`;
+        lines.set(`route add ${route} mtu ${mtu}`, `route del ${route}`);
+      }
+    }
+    return lines;
+  }
+
+  async #address(subnets: readonly HostSubnet[]): Promise<void> {
+    const wanted = this.#wanted(subnets);
+    const removals = [...this.#made].filter(([make]) => !wanted.has(make)).reverse();
+    for (const [make, remove] of removals) {
+      // One by one: what the kernel has removed with something else must not hold up the rest.
+      await this.#parts.system.runIp([remove]).catch(() => undefined);
+      this.#made.delete(make);
+    }
+    const added: string[] = [];
+    for (const [make, remove] of wanted) {
+      if (this.#made.has(make)) continue;
+      try {
+        await this.#parts.system.runIp([make]);
+      } catch (error) {
+        for (const one of added.reverse()) await this.#takeBack(one);
+        throw hostRefused(make, error);
+      }
+      this.#made.set(make, remove);
+      added.push(make);
+    }
+  }
+
+  async #takeBack(make: string): Promise<void> {
+    await this.#parts.system.runIp([this.#made.get(make) as string]).catch(() => undefined);
+    this.#made.delete(make);
+  }
+
+  /** Removes port and TAP; addresses and routes go with the TAP. */
+  async close(): Promise<void> {
+    const { interfaces, dataplane } = this.#parts;
+    const [tap, port, network] = [this.#tap, this.#port, this.#networkId];
+    this.#tap = null;
+    this.#port = -1;
+    this.#networkId = -1;
+    this.#made.clear();
+    try {
+      await interfaces.remove(this.name);
+      if (port >= 0) await dataplane.removePort(port);
+      if (network >= 0) await dataplane.removeNetwork(network);
+    } finally {
+      await tap?.detach();
+    }
+  }
+}
+
+/** A route that the host has already is the one thing that users run into. */
+function hostRefused(line: string, error: unknown): TaplineError {
+  const subnet = /^route add (\S+)/.exec(line)?.[1];
+  const text = firstLine(error);
+  if (subnet === undefined || !/File exists/.test(text)) return new TaplineError('failure', text, 'host');
+  return new TaplineError('conflict', `the host has another route to ${subnet}; choose another subnet`, 'host');
+}
+
+/** fe80:: and the modified EUI-64 of a MAC (RFC 4291, appendix A). */
+function linkLocalOf(mac: string): string {
+  const [a, b, c, d, e, f] = mac.split(':').map((octet) => Number.parseInt(octet, 16)) as number[];
+  const word = (high = 0, low = 0): string => ((high << 8) | low).toString(16);
+  return `fe80::${word((a ?? 0) ^ 2, b)}:${word(c, 0xff)}:${word(0xfe, d)}:${word(e, f)}`;
+}

@@ -1,0 +1,345 @@
+/**
+ * An uplink of the router (modes own, shared, routed): a hidden network with the device's socket as its only port, and an interface
+ * there. It follows its device: addresses and gateways of the host where they are shared, MTU, link down and up, deletion and return.
+ */
+
+import type { ChangeSocket } from '../../io/netlink.js';
+import type { Uplink } from '../../io/uplink.js';
+import { UPLINK_PORT_NAME } from '../config/check.js';
+import type { DataplaneLogger } from '../dataplane.js';
+import { firstLine } from '../errors.js';
+import type { InterfaceRequest, Interfaces } from '../interfaces.js';
+import type { System } from '../system.js';
+import type { Dataplane } from '../types.js';
+import { missingDevice, type UplinkDescription } from './description.js';
+import { type RoutedUplinkConfig, type UplinkFacts, type UplinkRoute, uplinkFacts, uplinkFilter } from './facts.js';
+import { Guard, removeStaleGuard } from './guard.js';
+import { hiddenNetwork } from './hidden-network.js';
+import { HostWatch } from './host-watch.js';
+
+export interface RoutedUplinkParts {
+  readonly system: System;
+  readonly dataplane: Dataplane;
+  readonly interfaces: Interfaces;
+  readonly logger: DataplaneLogger;
+  /** Replaces the default routes by this uplink. */
+  setRoutes(routes: readonly UplinkRoute[]): Promise<void>;
+  /** Subnets of the networks that are reached by it, as they are now. */
+  subnets(): readonly string[];
+  /** Its port went, and with it what was watched or captured there; or it came back under another number. */
+  portRemoved(port: number): void;
+  portBack(): void;
+}
+
+export class RoutedUplink {
+  readonly config: RoutedUplinkConfig;
+  readonly network = null;
+  readonly #parts: RoutedUplinkParts;
+  readonly #guard: Guard | null;
+  readonly #watches: HostWatch[] = [];
+  #socket: Uplink | null = null;
+  #networkId = -1;
+  #port = -1;
+  #facts: UplinkFacts | null = null;
+  /** The router's MAC on the wire, which stays when the device is made anew with another. */
+  #ownMac: string | null = null;
+  /** What the router was last told, as text; empty: it has no such interface. */
+  #told = '';
+  #routes = '';
+  #filter = '';
+  /** The device as `retry` should find it. */
+  #link = '';
+  /** One piece of work after the other; never rejects. */
+  #work: Promise<void> = Promise.resolve();
+  #looking = false;
+  #closed = false;
+  /** Why it does not come back, said once. */
+  #trouble = '';
+
+  constructor(config: RoutedUplinkConfig, parts: RoutedUplinkParts) {
+    this.config = config;
+    this.#parts = parts;
+    this.#guard = config.mode === 'shared' ? new Guard(config.device, parts.system, parts.logger) : null;
+  }
+
+  get device(): string {
+    return this.config.device;
+  }
+
+  /** The dataplane's number of the port; -1 while the device is away. */
+  get port(): number {
+    return this.#port;
+  }
+
+  /** Bytes; 0 while the device is away. */
+  get mtu(): number {
+    return this.#facts?.mtu ?? 0;
+  }
+
+  get mac(): string {
+    return this.#ownMac ?? this.#facts?.mac ?? '';
+  }
+
+  /** No network has the wire inside, so nobody there can take the host's MAC. */
+  isHostMac(): boolean {
+    return false;
+  }
+
+  get #why(): string {
+    return this.#socket === null || this.#facts === null ? 'its device is away' : this.#facts.why;
+  }
+
+  describe(): UplinkDescription {
+    const { device, mtu, mac } = this;
+    const { mode, vrf } = this.config;
+    const why = this.#why;
+    const addresses = this.#facts?.addresses ?? [];
+    const gateways = (this.#facts?.defaults ?? []).flatMap(({ via }) => via ?? []);
+    return { device, mode, network: null, vrf, state: why === '' ? 'up' : 'down', why, mtu, mac, addresses, gateways };
+  }
+
+  /** @throws TaplineError `missing` with key `device` when there is no such device; Error; nothing is left behind */
+  open(): Promise<void> {
+    return this.#inTurn(async () => {
+      try {
+        await this.#open();
+      } catch (error) {
+        await this.#takeDown();
+        throw error;
+      }
+    });
+  }
+
+  async #open(): Promise<void> {
+    const { system, dataplane, logger } = this.#parts;
+    if (this.#guard === null) await removeStaleGuard(this.device, system);
+    const shared = this.config.mode === 'shared';
+    // Listening first: a change between reading and listening would be missed.
+    this.#watch(system.watchLinks(shared), () => this.look());
+    if (this.#guard !== null) this.#watch(system.watchRules(), () => void this.#guard?.check());
+    this.#networkId = await dataplane.addNetwork(hiddenNetwork('uplink'));
+    const facts = await uplinkFacts(this.config, system);
+    if (facts === null) throw missingDevice(this.device, new Error('ENODEV no such device in this network namespace'));
+    if (!shared) this.#ownMac = facts.mac;
+    await this.#attach(facts);
+    await this.#tell();
+    if (facts.why !== '') logger.warn(`uplink ${this.device} is down: ${facts.why}; waiting`);
+  }
+
+  #watch(socket: ChangeSocket, onChange: () => void): void {
+    this.#watches.push(new HostWatch(this.#parts.dataplane, socket, onChange));
+  }
+
+  /** Opens the device: guard, socket, port. The guard is first, else the host would answer what reaches us. */
+  async #attach(facts: UplinkFacts): Promise<void> {
+    const { dataplane, subnets } = this.#parts;
+    await this.#guard?.install(subnets());
+    const filter = this.#wantedFilter(facts);
+    const socket = this.#openSocket(filter);
+    try {
+      this.#port = await dataplane.addPort({
+        kind: 'uplink',
+        name: UPLINK_PORT_NAME,
+        network: this.#networkId,
+        fd: socket.fd,
+        routed: true,
+      });
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+    this.#socket = socket;
+    this.#filter = JSON.stringify(filter);
+    this.#facts = facts;
+  }
+
+  #openSocket(filter: ReturnType<typeof uplinkFilter>): Uplink {
+    try {
+      return this.#parts.system.openUplink({ device: this.device, filter });
+    } catch (error) {
+      throw missingDevice(this.device, error);
+    }
+  }
+
+  #wantedFilter(facts: UplinkFacts): ReturnType<typeof uplinkFilter> {
+    return uplinkFilter(this.config.mode === 'shared', this.#ownMac ?? facts.mac, this.#parts.subnets());
+  }
+
+  /** Gives up port and socket; interface and routes stay, down, for its return. */
+  async #detach(): Promise<void> {
+    const socket = this.#socket;
+    const port = this.#port;
+    if (socket === null) return;
+    this.#socket = null;
+    this.#port = -1;
+    await this.#tell().catch((error: unknown) => this.#failed('setting the interface down', error));
+    this.#parts.portRemoved(port);
+    try {
+      await this.#parts.dataplane.removePort(port);
+    } finally {
+      socket.close();
+    }
+  }
+
+  /** What the router should know of it now. */
+  #request(facts: UplinkFacts): InterfaceRequest {
+    const { config } = this;
+    return {
+      kind: 'uplink',
+      vrf: config.vrf,
+      network: this.#networkId,
+      vlan: 0,
+      port: this.#port < 0 ? null : this.#port,
+      mac: this.mac,
+      mtu: facts.mtu,
+      addresses: facts.addresses,
+      ...(facts.linkLocal === null ? {} : { linkLocal: facts.linkLocal }),
+      up: this.#port >= 0 && facts.why === '',
+      internal: false,
+      hostAccess: false,
+      shared: config.mode === 'shared',
+      validateSource: false,
+      proxies: config.mode === 'routed' ? config.proxy : [],
+      advertisement: null,
+    };
+  }
+
+  /** Tells the router what differs from what it knows. */
+  async #tell(): Promise<void> {
+    const { interfaces, setRoutes } = this.#parts;
+    const facts = this.#facts;
+    if (facts === null) return;
+    const request = this.#request(facts);
+    const text = JSON.stringify(request);
+    if (text !== this.#told) {
+      if (this.#told === '') await interfaces.add('uplink', request);
+      else await interfaces.set('uplink', request);
+      this.#told = text;
+    }
+    const routes = JSON.stringify(facts.defaults);
+    if (routes === this.#routes) return;
+    await setRoutes(facts.defaults);
+    this.#routes = routes;
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#work.then(work);
+    this.#work = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Looks at the device and the host anew, soon. Cheap to call: looks that are asked for meanwhile become one. */
+  look(): void {
+    if (this.#looking || this.#closed) return;
+    this.#looking = true;
+    void this.#inTurn(async () => {
+      this.#looking = false;
+      if (this.#closed) return;
+      try {
+        await this.#follow();
+        this.#trouble = '';
+      } catch (error) {
+        this.#failed('following its device', error);
+      }
+    });
+  }
+
+  async #follow(): Promise<void> {
+    this.#link = JSON.stringify(this.#parts.system.linkFacts(this.device));
+    const facts = await uplinkFacts(this.config, this.#parts.system);
+    const before = this.#facts;
+    const away = this.#socket === null;
+    const why = this.#why;
+    if (facts === null || facts.index !== this.#socket?.index) await this.#detach();
+    if (facts === null) {
+      if (!away) this.#parts.logger.warn(`uplink ${this.device} is down: its device is away; trying again each second`);
+      return;
+    }
+    if (this.#socket === null) await this.#attach(facts);
+    this.#facts = facts;
+    this.#setFilter(facts);
+    await this.#tell();
+    if (away || facts.index !== before?.index) this.#parts.portBack();
+    this.#sayWhatChanged(before, facts, why);
+  }
+
+  #sayWhatChanged(before: UplinkFacts | null, facts: UplinkFacts, whyBefore: string): void {
+    const { logger } = this.#parts;
+    const { device } = this;
+    if (facts.why !== '' && facts.why !== whyBefore) logger.warn(`uplink ${device} is down: ${facts.why}; waiting`);
+    if (facts.why === '' && (whyBefore !== '' || facts.index !== before?.index))
+      logger.info(`uplink ${device} is back`);
+    if (before === null) return;
+    if (facts.mtu !== before.mtu) logger.info(`uplink ${device}: MTU ${facts.mtu}, before ${before.mtu}`);
+    const addresses = facts.addresses.join(' ');
+    if (addresses !== before.addresses.join(' ')) logger.info(`uplink ${device}: addresses ${addresses || 'none'}`);
+    const via = facts.defaults.map((route) => route.via ?? 'the link').join(' ');
+    if (JSON.stringify(facts.defaults) !== JSON.stringify(before.defaults))
+      logger.info(`uplink ${device}: default route by ${via || 'nobody'}`);
+  }
+
+  #setFilter(facts: UplinkFacts): void {
+    const filter = this.#wantedFilter(facts);
+    const text = JSON.stringify(filter);
+    if (this.#socket === null || text === this.#filter) return;
+    this.#socket.setFilter(filter);
+    this.#filter = text;
+  }
+
+  #failed(what: string, error: unknown): void {
+    const line = `uplink ${this.device}: ${what} failed: ${firstLine(error)}`;
+    if (line !== this.#trouble) this.#parts.logger.warn(line);
+    this.#trouble = line;
+  }
+
+  /** Networks came or went: guard and filter follow. @throws Error, one line, where they cannot */
+  networksChanged(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#facts === null || this.#closed) return;
+      await this.#guard?.update(this.#parts.subnets());
+      this.#setFilter(this.#facts);
+    });
+  }
+
+  /** The kernel took the device away: gives up the port, until the device is found again. */
+  lost(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#socket === null) return;
+      this.#link = '';
+      this.#parts.logger.warn(`uplink ${this.device} is down: its device is away; trying again each second`);
+      await this.#detach();
+    });
+  }
+
+  /** Once a second: what failed is tried again, and what the sockets that tell of changes should have told is looked for. */
+  retry(): Promise<false> {
+    for (const watch of this.#watches) watch.poll();
+    const link = JSON.stringify(this.#parts.system.linkFacts(this.device));
+    if (link !== this.#link || this.#trouble !== '') this.look();
+    if (this.#guard?.failing) void this.#guard.check();
+    return Promise.resolve(false);
+  }
+
+  /** Removes all it has made; the host is left as it was found. */
+  close(): Promise<void> {
+    this.#closed = true;
+    return this.#inTurn(() => this.#takeDown());
+  }
+
+  async #takeDown(): Promise<void> {
+    const { interfaces, dataplane, setRoutes } = this.#parts;
+    for (const watch of this.#watches) watch.stop();
+    const attempt = (what: string, work: () => Promise<unknown>): Promise<unknown> =>
+      work().catch((error: unknown) => this.#failed(what, error));
+    if (this.#routes !== '') await attempt('removing its routes', () => setRoutes([]));
+    if (this.#told !== '') await attempt('removing its interface', () => interfaces.remove('uplink'));
+    this.#told = '';
+    this.#facts = null;
+    await attempt('removing its port', () => this.#detach());
+    if (this.#networkId >= 0) await attempt('removing its network', () => dataplane.removeNetwork(this.#networkId));
+    const guard = this.#guard;
+    // Last: until here the host's stack must not see what is ours.
+    if (guard !== null) await attempt('removing its guard', () => guard.remove());
+    for (const watch of this.#watches.splice(0)) watch.close();
+  }
+}
