@@ -25,6 +25,7 @@ import { errorName } from '../io/libc.js';
 import { mapRegion, type Region, unmapRegion } from '../io/memory.js';
 import { probeUring } from '../io/uring.js';
 import { Wakeup } from '../io/wakeup.js';
+import { FDB_CAPACITY } from './capacities.js';
 import { CaptureReader, makeCaptureRing } from './capture-ring.js';
 import { macWords } from './mac.js';
 import type {
@@ -63,9 +64,7 @@ import { readEvents, readFdb, workerNetwork, workerPort } from './worker-specs.j
 
 /** Packet slots: 136 MiB of address space, of which a steady load touches a few MiB. */
 const SLOTS = 2048;
-/** 2 MiB of entries. */
-const FDB_CAPACITY = 114_688;
-/** Of these, what only static entries may take: one for each port there can be. More than 100,000 are left to learning. */
+/** Places of the FDB that only static entries may take: one for each port there can be. More than 100,000 are left to learning. */
 const FDB_RESERVE = MAX_PORTS;
 /** Bytes of frames that a capture's reader may lag behind. */
 const CAPTURE_RING = 16 << 20;

@@ -1,8 +1,10 @@
-/** Frames and a dataplane without a kernel, for the micro benchmarks. */
+/** A dataplane without a kernel, and frames, for the micro benchmarks. */
 
+import { FDB_CAPACITY } from '../../control/capacities.js';
 import { COUNTER_BLOCK } from '../../core/counters.js';
 import { Dataplane, type Transmitter } from '../../core/dataplane.js';
 import { Arena, SLOT_STRIDE, VNET_HEADER_LENGTH } from '../../core/packet/arena.js';
+import { finishChecksum, sumBytes } from '../../core/packet/checksum.js';
 import { clearVnetHeader } from '../../core/packet/vnet.js';
 import { MAX_PORTS } from '../../core/ports.js';
 import { fdbWords, GENERATION_WORDS } from '../../core/switch/fdb.js';
@@ -13,6 +15,8 @@ import { StormControl } from '../../core/switch/storm.js';
 export class Sink implements Transmitter {
   count = 0;
   arena: Arena;
+  /** True: slots stay with whoever filled them, for the next packet in them. */
+  keeps = false;
 
   constructor(arena: Arena) {
     this.arena = arena;
@@ -20,7 +24,7 @@ export class Sink implements Transmitter {
 
   transmit(_port: number, slot: number): void {
     this.count++;
-    this.arena.release(slot);
+    if (!this.keeps) this.arena.release(slot);
   }
 }
 
@@ -29,9 +33,6 @@ export interface Bench {
   readonly sink: Sink;
   readonly dataplane: Dataplane;
 }
-
-/** As the worker has it. */
-const FDB_CAPACITY = 114_688;
 
 /** Network 1 with ports 1..ports. */
 export function makeBench(ports: number, fdbCapacity = FDB_CAPACITY, slots = 64): Bench {
@@ -93,8 +94,61 @@ export function tcpFrame(to: number, from: number): Uint8Array {
   view.setUint16(34, 40000);
   view.setUint16(36, 80);
   view.setUint8(46, 0x50);
+  view.setUint16(24, finishChecksum(sumBytes(view, 14, 20)));
   return bytes;
 }
+
+/** 74 bytes (without FCS): Ethernet, IPv6, TCP without payload. */
+export function tcp6Frame(to: number, from: number): Uint8Array {
+  const bytes = new Uint8Array(74);
+  const view = new DataView(bytes.buffer);
+  writeIpv6(view, to, from, 20);
+  view.setUint8(20, 6);
+  view.setUint16(54, 40000);
+  view.setUint16(56, 80);
+  view.setUint8(66, 0x50);
+  return bytes;
+}
+
+/** IPv6 with a hop-by-hop header and UDP. */
+export function udp6Frame(to: number, from: number): Uint8Array {
+  const bytes = new Uint8Array(86);
+  const view = new DataView(bytes.buffer);
+  writeIpv6(view, to, from, 32);
+  view.setUint8(54, 17);
+  bytes.set([1, 4, 0, 0, 0, 0], 56);
+  view.setUint16(62, 1000);
+  view.setUint16(64, 2000);
+  view.setUint16(66, 24);
+  return bytes;
+}
+
+/** Ethernet and an IPv6 header without a protocol. */
+function writeIpv6(view: DataView, to: number, from: number, payload: number): void {
+  writeMac(view, 0, to);
+  writeMac(view, 6, from);
+  view.setUint16(12, 0x86dd);
+  view.setUint8(14, 0x60);
+  view.setUint16(18, payload);
+  view.setUint8(21, 64);
+  for (const [at, number] of [
+    [22, from],
+    [38, to],
+  ]) {
+    HOST_NETWORK6.forEach((word, index) => {
+      view.setInt32(at + index * 4, word);
+    });
+    view.setUint32(at + 12, number);
+  }
+}
+
+/** The frame with a tag of 802.1Q in it. @param control priority, DEI and VLAN identifier */
+export function tagged(plain: Uint8Array, control: number): Uint8Array {
+  return Uint8Array.from([...plain.subarray(0, 12), 0x81, 0, control >> 8, control & 0xff, ...plain.subarray(12)]);
+}
+
+/** First three words of hosts' IPv6 addresses, fd00:30::; the last is their number. */
+const HOST_NETWORK6: readonly number[] = [0xfd000030 | 0, 0, 0];
 
 /** IPv4 address of a host by its number: 172.30.0.0 plus that. */
 export function hostAddress(number: number): number {
@@ -119,23 +173,4 @@ export function load(arena: Arena, port: number, frame: Uint8Array): number {
   arena.bytes.set(frame, packet.start);
   clearVnetHeader(arena, packet);
   return slot;
-}
-
-/** Small, seeded, good enough to defeat caches and branch predictors (xorshift32). */
-export class Random {
-  private state: number;
-
-  constructor(seed: number) {
-    this.state = seed | 1;
-  }
-
-  /** 0 .. below - 1, for below up to 2^31. */
-  next(below: number): number {
-    let x = this.state;
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    this.state = x;
-    return (x >>> 1) % below;
-  }
 }

@@ -2,7 +2,8 @@
 
 import { LRUCache } from 'lru-cache';
 import { COUNTER_BLOCK } from '../../core/counters.js';
-import { type Bench, load, makeBench, makeGuarded, Random, tcpFrame, writeMac } from './frames.js';
+import { type Bench, load, makeBench, makeGuarded, tcpFrame, writeMac } from './frames.js';
+import { Random } from './random.js';
 import type { Case } from './suite.js';
 
 /** Packets in one benchmarked call, so that the harness's own cost a call vanishes. */

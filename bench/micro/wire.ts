@@ -2,7 +2,7 @@
 
 import { checksum, completeChecksum } from '../../core/packet/checksum.js';
 import { parse } from '../../core/wire/parse.js';
-import { load, makeBench, tcpFrame } from './frames.js';
+import { load, makeBench, tagged, tcpFrame, udp6Frame } from './frames.js';
 import type { Case } from './suite.js';
 
 const BATCH = 1024;
@@ -21,33 +21,6 @@ function parseCase(name: string, frame: Uint8Array): Case {
     },
     check: () => bad === 0 && arena.packets[slots[0]].l4 >= 0,
   };
-}
-
-/** IPv6 with a hop-by-hop header and UDP. */
-function udp6Frame(): Uint8Array {
-  const bytes = new Uint8Array(86);
-  const view = new DataView(bytes.buffer);
-  bytes.set(tcpFrame(1, 2).subarray(0, 12));
-  view.setUint16(12, 0x86dd);
-  view.setUint8(14, 0x60);
-  view.setUint16(18, 32);
-  view.setUint8(20, 0);
-  view.setUint8(21, 64);
-  view.setUint8(54, 17);
-  bytes.set([1, 4, 0, 0, 0, 0], 56);
-  view.setUint16(62, 1000);
-  view.setUint16(64, 2000);
-  view.setUint16(66, 24);
-  return bytes;
-}
-
-function vlanFrame(): Uint8Array {
-  const inner = tcpFrame(1, 2);
-  const bytes = new Uint8Array(64);
-  bytes.set(inner.subarray(0, 12));
-  bytes.set([0x81, 0x00, 0x00, 0x2a], 12);
-  bytes.set(inner.subarray(12), 16);
-  return bytes;
 }
 
 function checksumCase(length: number): Case {
@@ -90,8 +63,8 @@ function completeCase(): Case {
 export function wireCases(): Case[] {
   return [
     parseCase('IPv4 + TCP', tcpFrame(1, 2)),
-    parseCase('802.1Q + IPv4 + TCP', vlanFrame()),
-    parseCase('IPv6 + hop-by-hop + UDP', udp6Frame()),
+    parseCase('802.1Q + IPv4 + TCP', tagged(tcpFrame(1, 2), 42)),
+    parseCase('IPv6 + hop-by-hop + UDP', udp6Frame(1, 2)),
     checksumCase(1500),
     checksumCase(65000),
     completeCase(),
