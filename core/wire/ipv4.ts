@@ -18,6 +18,19 @@ export const IPV4_HEADER_LENGTH_MAXIMUM = 60;
 export const IPV4_DONT_FRAGMENT = 0x4000;
 export const IPV4_MORE_FRAGMENTS = 0x2000;
 export const IPV4_OFFSET_MASK = 0x1fff;
+export const IPV4_OFFSET_UNIT = 8;
+/** What the total length counts to; a datagram is no longer whole than a fragment may be. */
+export const IPV4_MAX_LENGTH = 65535;
+
+/** Options (3.1): type, then, but for the first two, the length of the whole option. */
+export const IPV4_OPTION_END = 0;
+export const IPV4_OPTION_NO_OPERATION = 1;
+export const IPV4_OPTION_RECORD_ROUTE = 7;
+export const IPV4_OPTION_TIMESTAMP = 68;
+export const IPV4_OPTION_LOOSE_SOURCE_ROUTE = 131;
+export const IPV4_OPTION_STRICT_SOURCE_ROUTE = 137;
+/** Flag in the type: the option goes into every fragment, and not into the first alone. */
+export const IPV4_OPTION_COPIED = 0x80;
 
 export const PROTOCOL_ICMP = 1;
 export const PROTOCOL_TCP = 6;

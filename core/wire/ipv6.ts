@@ -23,6 +23,7 @@ export const IPV6_DESTINATION_OPTIONS = 60;
 export const IPV6_EXTENSION_UNIT = 8;
 /** Offsets inside a fragment header (RFC 8200, 4.5): offset in 8 octets in the upper 13 bits, M flag in the lowest. */
 export const IPV6_FRAGMENT_FIELD = 2;
+export const IPV6_FRAGMENT_IDENTIFICATION = 4;
 export const IPV6_FRAGMENT_OFFSET_MASK = 0xfff8;
 export const IPV6_FRAGMENT_MORE = 1;
 
