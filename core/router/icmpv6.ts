@@ -87,7 +87,8 @@ export function isErrorAllowed6(view: DataView, packet: Packet, isTooBig: boolea
   if (!isTooBig && (isGroupDestination(packet) || view.getUint8(l3 + IPV6_DESTINATION) === MULTICAST)) return false;
   if (!isFromHost(view, l3 + IPV6_SOURCE)) return false;
   if (packet.protocol !== PROTOCOL_ICMPV6) return true;
-  if (packet.l4 === -1 || (packet.flags & PACKET_LATER_FRAGMENT) !== 0) return false;
+  // A later fragment, or cut too short to tell.
+  if (packet.l4 === -1) return false;
   const type = icmpv6Type(view, packet.l4);
   return type >= FIRST_INFORMATIONAL && type !== ND_REDIRECT;
 }
