@@ -34,6 +34,10 @@ import {
   IPV4_FRAGMENT,
   IPV4_HEADER_LENGTH,
   IPV4_IDENTIFICATION,
+  IPV4_OPTION_END,
+  IPV4_OPTION_NO_OPERATION,
+  IPV4_OPTION_RECORD_ROUTE,
+  IPV4_OPTION_TIMESTAMP,
   IPV4_SOURCE,
   IPV4_TOTAL_LENGTH,
   IPV4_TTL,
@@ -74,12 +78,6 @@ const ERROR_HEADERS = IPV4_HEADER_LENGTH + ICMP_HEADER_LENGTH;
 const ERROR_FIRST = 0x45c0;
 /** TTL and protocol in one word. */
 const TTL_AND_ICMP = (OWN_TTL << 8) | PROTOCOL_ICMP;
-
-/** IPv4 options (RFC 791, 3.1): kind, then, but for the first two, length and value. */
-const OPTION_END = 0;
-const OPTION_NOP = 1;
-const OPTION_RECORD_ROUTE = 7;
-const OPTION_TIMESTAMP = 68;
 
 /**
  * Whether an ICMP error may be sent about an IPv4 packet (RFC 1812, 4.3.2.7): not about ICMP errors, later fragments, packets to
@@ -216,10 +214,10 @@ function areOptionsRepliable(view: DataView, l3: number): boolean {
   let at = l3 + IPV4_HEADER_LENGTH;
   while (at < end) {
     const kind = view.getUint8(at);
-    if (kind === OPTION_END) return true;
-    if (kind === OPTION_NOP) at++;
+    if (kind === IPV4_OPTION_END) return true;
+    if (kind === IPV4_OPTION_NO_OPERATION) at++;
     else {
-      if (kind !== OPTION_RECORD_ROUTE && kind !== OPTION_TIMESTAMP) return false;
+      if (kind !== IPV4_OPTION_RECORD_ROUTE && kind !== IPV4_OPTION_TIMESTAMP) return false;
       const length = at + 1 < end ? view.getUint8(at + 1) : 0;
       if (length < 2 || at + length > end) return false;
       at += length;

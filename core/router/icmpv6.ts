@@ -14,7 +14,7 @@ import {
   updateChecksum16,
   updateChecksum32,
 } from '../packet/checksum.js';
-import { PACKET_IPV6_EXTENSIONS, PACKET_L3_MALFORMED, PACKET_LATER_FRAGMENT, type Packet } from '../packet/packet.js';
+import { PACKET_IPV6_EXTENSIONS, PACKET_L3_MALFORMED, type Packet } from '../packet/packet.js';
 import { isGroupDestination } from '../switch/admit.js';
 import { ETHERNET_HEADER_LENGTH } from '../wire/ethernet.js';
 import {
