@@ -1,6 +1,8 @@
 /** nftables through the host's own `nft`, in the current namespace. */
 
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 
 /** An `nft` that is not there. */
 export class NftMissing extends Error {
@@ -8,6 +10,20 @@ export class NftMissing extends Error {
     super('nft not found: install nftables');
     this.name = 'NftMissing';
   }
+}
+
+/** Where administration tools are, also for a user whose PATH lacks them. */
+const TOOL_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
+
+/**
+ * The host's own `nft`. Packages of Node's world have a program of that name too, which `npm run` puts before the host's.
+ * @throws NftMissing
+ */
+export function nftProgram(path = process.env.PATH ?? ''): string {
+  const folders = path.split(':').filter((folder) => folder !== '' && !folder.includes('node_modules'));
+  const found = [...folders, ...TOOL_FOLDERS].map((folder) => join(folder, 'nft')).find((file) => existsSync(file));
+  if (found === undefined) throw new NftMissing();
+  return found;
 }
 
 /**
@@ -36,7 +52,7 @@ function nft(
   input: string,
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn('nft', words, { stdio: 'pipe' });
+    const child = spawn(nftProgram(), words, { stdio: 'pipe' });
     let [stdout, stderr] = ['', ''];
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;

@@ -1,0 +1,144 @@
+/** The guard of a shared uplink in a real kernel: what it drops, how it comes back, what it leaves. */
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import test from 'ava';
+import { realSystem, type System } from '../../control/system.js';
+import { Guard, guardScript, guardTable, removeStaleGuard } from '../../control/uplink/guard.js';
+import { withNamespace } from '../../io/netns.js';
+import { nftProgram } from '../../io/nft.js';
+import { SystemDouble } from './support/system-double.js';
+
+const name = `tl-guard-${process.pid}`;
+const far = `${name}-far`;
+const netns = `/run/netns/${name}`;
+
+/** Everything about nftables and links, in the namespace of this test. */
+const system: System = {
+  ...realSystem,
+  linkFacts: (device) => withNamespace(netns, () => realSystem.linkFacts(device)),
+  runNft: (script) => withNamespace(netns, () => realSystem.runNft(script)),
+  listNftTable: (family, table) => withNamespace(netns, () => realSystem.listNftTable(family, table)),
+};
+
+const nft = (...words: string[]): string =>
+  withNamespace(netns, () => execFileSync(nftProgram(), words, { encoding: 'utf8' }));
+
+function ping(address: string): boolean {
+  return spawnSync('ip', ['netns', 'exec', far, 'ping', '-c1', '-W1', address]).status === 0;
+}
+
+test.before(() => {
+  for (const one of [name, far]) execFileSync('ip', ['netns', 'add', one]);
+  execFileSync('ip', ['-n', name, 'link', 'add', 'up-0.1', 'type', 'veth', 'peer', 'name', 'out0', 'netns', far]);
+  const ip = (where: string, ...words: string[]): unknown => execFileSync('ip', ['-n', where, ...words]);
+  for (const [where, device, host] of [
+    [name, 'up-0.1', 1],
+    [far, 'out0', 2],
+  ] as const) {
+    ip(where, 'link', 'set', device, 'up');
+    ip(where, 'link', 'set', 'lo', 'up');
+    ip(where, 'address', 'add', `10.77.0.${host}/24`, 'dev', device);
+    ip(where, 'address', 'add', `fd00:77::${host}/64`, 'dev', device, 'nodad');
+  }
+  // The host has addresses inside the guarded prefixes, so only the guard keeps it from answering.
+  for (const address of ['172.30.0.9/32', '172.31.0.9/32', 'fd00:30::9/128'])
+    ip(name, 'address', 'add', address, 'dev', 'lo');
+  for (const prefix of ['172.30.0.0/24', '172.31.0.0/24']) ip(far, 'route', 'add', prefix, 'via', '10.77.0.1');
+  ip(far, '-6', 'route', 'add', 'fd00:30::/64', 'via', 'fd00:77::1');
+});
+
+test.after.always(() => {
+  for (const one of [name, far]) spawnSync('ip', ['netns', 'del', one]);
+});
+
+function logger(): { lines: string[]; info(m: string): void; warn(m: string): void; error(m: string): void } {
+  const lines: string[] = [];
+  const say = (message: string): void => {
+    lines.push(message);
+  };
+  return { lines, info: say, warn: say, error: say };
+}
+
+test.serial('it drops what is ours and nothing else, follows the networks, and leaves nothing', async (t) => {
+  nft('add', 'table', 'inet', 'others');
+  const before = nft('list', 'ruleset');
+  const guard = new Guard('up-0.1', system, logger());
+  t.true(ping('172.30.0.9') && ping('172.31.0.9') && ping('fd00:30::9'));
+  await guard.install(['172.30.0.0/24', 'fd00:30::/64']);
+  t.false(ping('172.30.0.9'));
+  t.false(ping('fd00:30::9'));
+  t.true(ping('172.31.0.9') && ping('10.77.0.1') && ping('fd00:77::1'));
+  await guard.update(['172.31.0.0/24']);
+  t.true(ping('172.30.0.9') && ping('fd00:30::9'));
+  t.false(ping('172.31.0.9'));
+  await guard.update([]);
+  t.true(ping('172.31.0.9'));
+  await guard.remove();
+  t.is(nft('list', 'ruleset'), before);
+  nft('delete', 'table', 'inet', 'others');
+});
+
+test.serial('it comes back when it is flushed or changed, and says so; untouched it is left alone', async (t) => {
+  const log = logger();
+  const guard = new Guard('up-0.1', system, log);
+  await guard.install(['172.30.0.0/24']);
+  await guard.check();
+  t.deepEqual(log.lines, []);
+  nft('flush', 'ruleset');
+  t.true(ping('172.30.0.9'));
+  await guard.check();
+  t.false(ping('172.30.0.9'));
+  t.deepEqual(log.lines, ['the guard of uplink up-0.1 was gone from nftables, and is back']);
+  nft('flush', 'set', 'netdev', guardTable('up-0.1'), 'subnets4');
+  t.true(ping('172.30.0.9'));
+  await guard.check();
+  t.false(ping('172.30.0.9'));
+  t.is(log.lines.length, 2);
+  await guard.remove();
+  await guard.check();
+  t.is(nft('list', 'ruleset'), '');
+});
+
+test.serial('one left by a killed process is replaced, or removed where none is needed', async (t) => {
+  await new Guard('up-0.1', system, logger()).install(['172.30.0.0/24', '172.31.0.0/24']);
+  const next = new Guard('up-0.1', system, logger());
+  await next.install(['172.31.0.0/24']);
+  t.true(ping('172.30.0.9'));
+  t.false(ping('172.31.0.9'));
+  await removeStaleGuard('up-0.1', system);
+  t.is(nft('list', 'ruleset'), '');
+  await removeStaleGuard('up-0.1', system);
+  t.is(nft('list', 'ruleset'), '');
+});
+
+test('every device has a table of its own, by a name that nft takes', (t) => {
+  const devices = ['eth0', 'eth-0', 'eth_0', 'eth.0', 'eth0_', 'ä0', 'a@b', '0', '-'];
+  const tables = devices.map(guardTable);
+  t.is(new Set(tables).size, devices.length);
+  for (const table of tables) t.regex(table, /^tapline_[A-Za-z0-9_]+$/);
+});
+
+test('the script is one transaction that first clears what was there', (t) => {
+  t.regex(
+    guardScript('up0', []),
+    /^table netdev tapline_up0\ndelete table netdev tapline_up0\ntable netdev tapline_up0 \{\n/,
+  );
+});
+
+test('where nft fails, it is said once and tried again', async (t) => {
+  const double = new SystemDouble();
+  double.devices.add('up0');
+  const log = logger();
+  const guard = new Guard('up0', double, log);
+  await guard.install(['172.30.0.0/24']);
+  double.nftError = 'nft not found: install nftables';
+  await guard.check();
+  await guard.check();
+  t.deepEqual(log.lines, ['the guard of uplink up0 cannot be put back: nft not found: install nftables']);
+  t.true(guard.failing);
+  double.nftError = null;
+  double.tables.clear();
+  await guard.check();
+  t.false(guard.failing);
+  t.is(double.tables.size, 1);
+});
