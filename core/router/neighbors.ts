@@ -114,7 +114,7 @@ export class NeighborTable {
   private fullReportedAt = -0x40000000;
 
   /** @param seed any int32, from a random source: nobody may choose addresses that collide */
-  constructor(context: RouterContext, maximum = MAX_NEIGHBORS, seed = 0) {
+  constructor(context: RouterContext, seed: number, maximum = MAX_NEIGHBORS) {
     this.context = context;
     this.maximum = maximum;
     this.index = new NeighborIndex(this.pool, maximum, seed);
@@ -198,6 +198,11 @@ export class NeighborTable {
     return true;
   }
 
+  /** An interface was replaced by another of its number, or is new: it is the one to ask by from now on. */
+  setInterface(iface: RouterInterface): void {
+    this.interfaces[iface.number] = iface;
+  }
+
   /** Binds an address to a MAC until it is removed. False: there is no room. */
   addPermanent(
     iface: RouterInterface,
@@ -253,7 +258,7 @@ export class NeighborTable {
       this.age(live[at]);
       if (this.requestsLeft === 0 && !isCut) {
         isCut = true;
-        this.tickHand = at === 0 ? 0x7fffffff : at - 1;
+        this.tickHand = at;
       }
     }
   }
