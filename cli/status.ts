@@ -5,6 +5,16 @@ import type { StatusView } from '../control/api.js';
 import { type Context, clientOf, wantsJson, withJson, withSocket } from './context.js';
 import { formatRecord, printJson, sum } from './output.js';
 
+/** "up0 up, own, MTU 1500, 10.77.0.1/24 via 10.77.0.254". */
+function uplinkText(uplink: NonNullable<StatusView['uplink']>): string {
+  const { device, state, why, mode, network, mtu, addresses, gateways } = uplink;
+  const condition = why === '' ? state : `${state} (${why})`;
+  const how = network === null ? mode : `bridged into ${network}`;
+  const via = gateways.length === 0 ? '' : ` via ${gateways.join(' ')}`;
+  const where = addresses.length === 0 ? '' : `, ${addresses.join(' ')}${via}`;
+  return `${device} ${condition}, ${how}, MTU ${mtu}${where}`;
+}
+
 export function formatStatus(status: StatusView): string {
   const { uplink, totals } = status;
   const captures = status.captures.map(({ target, frames, lost }) => `${target} (${frames} frames, ${lost} lost)`);
@@ -16,8 +26,7 @@ export function formatStatus(status: StatusView): string {
     engine: `${status.engine} (${status.engineReason})`,
     networks: status.networks,
     endpoints: status.endpoints,
-    uplink:
-      uplink === null ? '-' : `${uplink.device} ${uplink.state}, bridged into ${uplink.network}, MTU ${uplink.mtu}`,
+    uplink: uplink === null ? '-' : uplinkText(uplink),
     'packet slots': `${status.freeSlots} free of ${status.slots}`,
     fdb: `${status.fdbEntries} of ${status.fdbCapacity} entries, ${status.fdbMoves} moves, ${status.fdbFull} times full`,
     quarantined: status.quarantined.map(({ port, text }) => (text === '' ? port : `${port} (${text})`)).join(', '),

@@ -14,6 +14,7 @@ import { addStatic, flushFdb, removeEntry } from './fdb.js';
 import type { MirrorView } from './mirrors.js';
 import { listenPrivately } from './socket.js';
 import type { DataplaneStatus, Totals } from './types.js';
+import type { UplinkDescription } from './uplink/description.js';
 import { VERSION } from './version.js';
 import {
   dropsView,
@@ -34,12 +35,7 @@ export interface StatusView extends Omit<DataplaneStatus, 'quarantined'> {
   readonly uptimeSeconds: number;
   readonly networks: number;
   readonly endpoints: number;
-  readonly uplink: {
-    readonly device: string;
-    readonly network: string;
-    readonly state: 'up' | 'down';
-    readonly mtu: number;
-  } | null;
+  readonly uplink: UplinkDescription | null;
   readonly quarantined: readonly QuarantineView[];
   readonly mirrors: readonly MirrorView[];
   readonly captures: readonly {
@@ -253,10 +249,7 @@ function statusRoute(app: FastifyInstance, daemon: Daemon, captures: Captures, s
       mirrors: daemon.mirrors.list(),
       networks: daemon.networks.size,
       endpoints: daemon.endpoints.size,
-      uplink:
-        uplink === null
-          ? null
-          : { device: uplink.device, network: uplink.network, state: uplink.port < 0 ? 'down' : 'up', mtu: uplink.mtu },
+      uplink: uplink === null ? null : uplink.describe(),
       captures: captures.list(),
       totals: daemon.dataplane.totals(),
     };

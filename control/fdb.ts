@@ -4,6 +4,7 @@ import type { Daemon, NetworkState } from './daemon.js';
 import { TaplineError } from './errors.js';
 import { endpointVlan, uplinkVlan } from './port-spec.js';
 import type { PortVlanSpec } from './types.js';
+import { BridgedUplink } from './uplink/bridged-uplink.js';
 
 export interface StaticRequest {
   readonly mac: string;
@@ -35,6 +36,10 @@ function findPort(daemon: Daemon, name: string): NamedPort {
   if (name === 'uplink') {
     if (uplink === null) throw new TaplineError('missing', 'no uplink is configured', 'port');
     if (uplink.port < 0) throw new TaplineError('conflict', `uplink ${uplink.device} is down`, 'port');
+    if (!(uplink instanceof BridgedUplink)) {
+      const what = `uplink ${uplink.device} is the router's, with no network behind it`;
+      throw new TaplineError('conflict', `${what}; only a bridged one has an FDB`, 'port');
+    }
     const network = daemon.network(uplink.network);
     return { name, number: uplink.port, network, vlan: uplinkVlan(uplink.config, network.config) };
   }

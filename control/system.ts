@@ -2,7 +2,8 @@
 
 import { readFileSync, statfsSync, statSync } from 'node:fs';
 import { type HostFacts, hostFacts } from '../io/host-facts.js';
-import { type LinkFacts, linkFacts, readIp, runIpBatch } from '../io/interface.js';
+import { addHostsLine, removeHostsLine } from '../io/hosts-file.js';
+import { type LinkFacts, linkFacts, readIp, readIpInside, runIpBatch } from '../io/interface.js';
 import { type ChangeSocket, watchLinks, watchRules } from '../io/netlink.js';
 import { listNftTable, runNft } from '../io/nft.js';
 import { closeFd, openPidfd } from '../io/pidfd.js';
@@ -24,10 +25,17 @@ export interface System {
   deviceAliases(): Promise<{ name: string; alias: string }[]>;
   /** Lines for `ip -batch` in our own namespace. */
   runIp(lines: readonly string[]): Promise<void>;
+  /** The same in another namespace; rules need the family said. */
+  runIpInside(netns: string, lines: readonly string[], family: 4 | 6): Promise<void>;
+  /** What `ip -json` prints about another namespace. */
+  readIpInside<T>(netns: string, ...words: string[]): Promise<T[]>;
   /** A script for `nft -f`, in our own namespace. @throws NftMissing where there is no nft */
   runNft(script: string): Promise<void>;
   /** Null where there is no such table. */
   listNftTable(family: string, name: string): Promise<string | null>;
+  /** In the /etc/hosts that a process sees. False where that is our own, which is left alone. */
+  addHostsLine(pid: number, line: string, mark: string): boolean;
+  removeHostsLine(pid: number, mark: string): boolean;
   openPidfd(pid: number): number;
   closeFd(fd: number): void;
   /** The process behind a pidfd, or -1 when it has been reaped: its number may belong to another by now. */
@@ -84,8 +92,12 @@ export const realSystem: System = {
   watchRules,
   deviceAliases,
   runIp: (lines) => runIpBatch(OWN_NAMESPACE, lines),
+  runIpInside: runIpBatch,
+  readIpInside,
   runNft,
   listNftTable,
+  addHostsLine,
+  removeHostsLine,
   openPidfd,
   closeFd,
   pidOf,

@@ -54,7 +54,7 @@ export async function startTapline(options: UpOptions): Promise<RunningTapline> 
   const config = file === null ? EMPTY : await loadConfiguration(file);
   await claimSocket(socket);
   const dataplane = await (options.startDataplane ?? startDataplane)({ engine, logger });
-  const daemon = new Daemon({ dataplane, logger, system: options.system ?? realSystem });
+  const daemon = new Daemon({ dataplane, logger, system: options.system ?? realSystem, instance: socket });
   let api: Api;
   try {
     api = await startApi(daemon, logger, socket);

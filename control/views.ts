@@ -9,6 +9,7 @@ import { formatVlans } from './config/vlan.js';
 import type { Daemon, EndpointState, NetworkState } from './daemon.js';
 import { endpointVlan, macLimit, uplinkVlan } from './port-spec.js';
 import type { MdbPort, PortCounters, PortVlanSpec, SecurityLevel } from './types.js';
+import { BridgedUplink } from './uplink/bridged-uplink.js';
 
 export interface NetworkView {
   readonly name: string;
@@ -195,7 +196,7 @@ function vlanOf(daemon: Daemon, name: string): PortVlanSpec | undefined {
   const { uplink } = daemon;
   const endpoint = daemon.endpoints.get(name);
   if (endpoint !== undefined) return endpointVlan(endpoint.config, daemon.network(endpoint.config.network).config);
-  if (name !== UPLINK_PORT_NAME || uplink === null) return undefined;
+  if (name !== UPLINK_PORT_NAME || !(uplink instanceof BridgedUplink)) return undefined;
   return uplinkVlan(uplink.config, daemon.network(uplink.network).config);
 }
 

@@ -18,6 +18,8 @@ export interface HostPortParts {
   readonly interfaces: Interfaces;
   /** What tells this Tapline from another on the machine: its control socket. */
   readonly instance: string;
+  /** What was watched or captured there ends. */
+  portRemoved(port: number): void;
 }
 
 /** A subnet of a network with `host: true`. */
@@ -218,7 +220,10 @@ export class HostPort {
     this.#made.clear();
     try {
       await interfaces.remove(this.name);
-      if (port >= 0) await dataplane.removePort(port);
+      if (port >= 0) {
+        this.#parts.portRemoved(port);
+        await dataplane.removePort(port);
+      }
       if (network >= 0) await dataplane.removeNetwork(network);
     } finally {
       await tap?.detach();

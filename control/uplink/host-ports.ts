@@ -3,30 +3,31 @@
 import { formatAddress } from '../config/address.js';
 import { DEFAULT_VRF, type NetworkConfig } from '../config/schema.js';
 import { gatewaysOf } from '../config/subnets.js';
+import type { DataplaneLogger } from '../dataplane.js';
+import { firstLine } from '../errors.js';
 import { HostPort, type HostPortParts, type HostSubnet } from './host-port.js';
 
+export interface HostPortsParts extends HostPortParts {
+  readonly logger: DataplaneLogger;
+}
+
 export class HostPorts {
-  readonly #parts: HostPortParts;
+  readonly #parts: HostPortsParts;
+  readonly #networks: () => readonly NetworkConfig[];
   readonly #ports = new Map<string, HostPort>();
   /** One piece of work after the other; never rejects. */
   #work: Promise<void> = Promise.resolve();
 
-  constructor(parts: HostPortParts) {
+  /** @param networks all there are at the moment */
+  constructor(parts: HostPortsParts, networks: () => readonly NetworkConfig[]) {
     this.#parts = parts;
+    this.#networks = networks;
   }
 
-  /** In order of VRFs. */
-  get all(): HostPort[] {
-    return [...this.#ports.values()];
-  }
-
-  /**
-   * @param networks all there are
-   * @throws TaplineError where the host refuses; whoever added the network takes it out again
-   */
-  update(networks: Iterable<NetworkConfig>): Promise<void> {
-    const wanted = subnetsByVrf(networks);
+  /** @throws TaplineError where the host refuses; whoever added the network takes it out again */
+  update(): Promise<void> {
     return this.#inTurn(async () => {
+      const wanted = subnetsByVrf(this.#networks());
       for (const vrf of new Set([...this.#ports.keys(), ...wanted.keys()])) {
         await this.#updateOne(vrf, wanted.get(vrf) ?? []);
       }
@@ -40,6 +41,18 @@ export class HostPorts {
     else this.#ports.set(vrf, port);
   }
 
+  /** Somebody deleted a TAP: it is made anew. @returns whether it was one of ours */
+  lost(number: number, error: string): boolean {
+    const port = [...this.#ports.values()].find((one) => one.port === number);
+    if (port === undefined) return false;
+    const { logger } = this.#parts;
+    logger.warn(`the host's interface ${port.device} was taken away (${error}); making it anew`);
+    this.#inTurn(() => port.close())
+      .then(() => this.update())
+      .catch((cause: unknown) => logger.error(`the host port cannot be made anew: ${firstLine(cause)}`));
+    return true;
+  }
+
   #inTurn(work: () => Promise<void>): Promise<void> {
     const done = this.#work.then(work);
     this.#work = done.catch(() => undefined);
@@ -47,7 +60,7 @@ export class HostPorts {
   }
 }
 
-function subnetsByVrf(networks: Iterable<NetworkConfig>): Map<string, HostSubnet[]> {
+function subnetsByVrf(networks: readonly NetworkConfig[]): Map<string, HostSubnet[]> {
   const wanted = new Map<string, HostSubnet[]>();
   for (const network of networks) {
     if (!network.host) continue;

@@ -81,7 +81,7 @@ export class RoutedUplink {
   }
 
   /** No network has the wire inside, so nobody there can take the host's MAC. */
-  isHostMac(): boolean {
+  isHostMac(_network: string, _mac: string): boolean {
     return false;
   }
 
