@@ -258,7 +258,7 @@ export class NeighborTable {
       this.age(live[at]);
       if (this.requestsLeft === 0 && !isCut) {
         isCut = true;
-        this.tickHand = at;
+        this.tickHand = at + live.length - 1;
       }
     }
   }
