@@ -86,20 +86,26 @@ async function containerPlace(name: string, system: System, undo: UndoStack): Pr
   return { ...place, container: { id: second.id, engine: second.engine, networkMode: second.networkMode } };
 }
 
-/** Default routes by the gateways that the user named: routers on the outside wire, which answer there today. */
-function routes(network: NetworkConfig, bridged: boolean): { to: string; via: string }[] {
-  if (!bridged || network.internal || network.gateways.length === 0) return [];
-  return gatewaysOf(network)
-    .map((gateway) => ({ to: gateway.family === 4 ? '0.0.0.0/0' : '::/0', via: formatAddress(gateway) }))
-    .filter(({ via }) => network.gateways.includes(via));
+/**
+ * The gateways that an endpoint has its default routes by, one of each family at most. In a bridged network those that the user
+ * named: routers on the outside wire, which answer there today.
+ */
+export function defaultGateways(network: NetworkConfig, bridged: boolean): string[] {
+  if (network.internal) return [];
+  const gateways = gatewaysOf(network).filter(
+    (gateway) => !bridged || network.gateways.includes(formatAddress(gateway)),
+  );
+  return gateways
+    .filter(({ family }, index) => gateways.findIndex((other) => other.family === family) === index)
+    .map(formatAddress);
 }
 
 export interface AttachRequest extends EndpointFacts {
   readonly name: string;
   /** The dataplane's number of the network. */
   readonly networkId: number;
-  /** True when the network has the uplink as a port. */
-  readonly bridged: boolean;
+  /** Of its default routes; none where the routes of its namespace are made together. */
+  readonly gateways: readonly string[];
 }
 
 /** The key behind an error of attachTap: the interface that is taken, or the namespace that is none (any more). */
@@ -111,7 +117,7 @@ function tapErrorKey(kind: ErrorKind, config: EndpointConfig): string {
 /**
  * Makes the TAP and the port.
  *
- * @returns the dataplane's number of the port
+ * @returns the dataplane's number of the port, and whether an earlier process had left the TAP
  * @throws TaplineError; the caller unwinds the stack
  */
 export async function attachPort(
@@ -120,16 +126,15 @@ export async function attachPort(
   system: System,
   dataplane: Dataplane,
   undo: UndoStack,
-): Promise<number> {
+): Promise<{ port: number; tookOver: boolean }> {
   const { name, config, network, networkId, mac } = request;
   const addresses = [...request.addresses];
   const alias = `tapline:${name}`;
   const tapOptions = { netns: place.path, interface: config.interface, mac, mtu: network.mtu, addresses, alias };
-  const tap = await system
-    .attachTap({ ...tapOptions, routes: routes(network, request.bridged) })
-    .catch((error: unknown) => {
-      throw asTaplineError(error, tapErrorKey(asTaplineError(error).kind, config));
-    });
+  const routes = request.gateways.map((via) => ({ to: via.includes(':') ? '::/0' : '0.0.0.0/0', via }));
+  const tap = await system.attachTap({ ...tapOptions, routes }).catch((error: unknown) => {
+    throw asTaplineError(error, tapErrorKey(asTaplineError(error).kind, config));
+  });
   undo.push('removing the TAP', () => tap.detach());
   if (place.process !== null && system.pidOf(place.process.pidfd) !== place.process.pid) {
     throw processEnded(place.process.pid, config.pid === undefined ? 'container' : 'pid');
@@ -142,5 +147,5 @@ export async function attachPort(
     fd: tap.fd,
   });
   undo.push('removing the port', () => dataplane.removePort(port));
-  return port;
+  return { port, tookOver: tap.tookOver };
 }

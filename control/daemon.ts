@@ -5,28 +5,45 @@
 
 import { EventEmitter } from 'node:events';
 import type { Logger } from 'pino';
-import { attachPort, findPlace, missingNamespace, type Place } from './attach.js';
+import { attachPort, defaultGateways, findPlace, missingNamespace, type Place } from './attach.js';
 import { KeyedLock, Semaphore } from './concurrency.js';
+import { formatAddress } from './config/address.js';
 import { checkConfiguration, UPLINK_PORT_NAME } from './config/check.js';
 import { checkMirror } from './config/mirror.js';
 import { formatPath, type KeyPath, type Problem } from './config/problems.js';
-import type {
-  BridgedUplinkConfig,
-  Configuration,
-  EndpointConfig,
-  MirrorConfig,
-  NetworkConfig,
+import { checkRoute, routesInTheWay } from './config/route.js';
+import {
+  type BridgedUplinkConfig,
+  type Configuration,
+  DEFAULT_VRF,
+  type EndpointConfig,
+  type MirrorConfig,
+  type NetworkConfig,
+  type RouteConfig,
+  type UplinkConfig,
+  type VrfConfig,
 } from './config/schema.js';
+import { gatewaysOf, isBridged } from './config/subnets.js';
 import { unsupportedEndpoint, unsupportedNetwork } from './config/supported.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
 import { EventLog } from './events.js';
+import { gatewayInterface, gatewayMac } from './gateways.js';
+import { addHostName, HOST_NAME } from './host-name.js';
+import { Interfaces } from './interfaces.js';
 import { Ipam } from './ipam.js';
 import { Mirrors } from './mirrors.js';
+import { NamespaceRoutes } from './namespace-routes.js';
 import { isolationClass, networkSpec } from './port-spec.js';
+import { type RouteState, Routes, UPLINK_METRIC } from './routes.js';
+import { slaacAddresses } from './slaac.js';
 import { realSystem, type System } from './system.js';
-import type { Dataplane } from './types.js';
+import type { Dataplane, VrfSpec } from './types.js';
 import { UndoStack } from './undo.js';
 import { BridgedUplink } from './uplink/bridged-uplink.js';
+import type { RoutedUplinkConfig } from './uplink/facts.js';
+import { HostPorts } from './uplink/host-ports.js';
+import { RoutedUplink } from './uplink/routed-uplink.js';
+import { Vrfs } from './vrfs.js';
 
 /** TAPs made at once. Each waits for `ip` most of its time, so a few overlap well even on two cores. */
 const ATTACH_AT_ONCE = 6;
@@ -65,6 +82,8 @@ export interface DaemonOptions {
   readonly dataplane: Dataplane;
   readonly logger: Logger;
   readonly system?: System;
+  /** What tells this daemon from others on the machine: its control socket. */
+  readonly instance?: string;
 }
 
 export class Daemon {
@@ -75,6 +94,9 @@ export class Daemon {
   readonly events = new EventEmitter();
   readonly eventLog: EventLog;
   readonly mirrors: Mirrors;
+  readonly interfaces: Interfaces;
+  readonly routes: Routes;
+  readonly #namespaceRoutes: NamespaceRoutes;
   readonly #system: System;
   readonly #logger: Logger;
   readonly #lock = new KeyedLock();
@@ -82,7 +104,11 @@ export class Daemon {
   readonly #watch: NodeJS.Timeout;
   /** Ports that went down before addPort had told us whose they are. */
   readonly #orphanedPortDowns = new Map<number, string>();
-  #uplink: BridgedUplink | null = null;
+  readonly #hostPorts: HostPorts;
+  #uplink: BridgedUplink | RoutedUplink | null = null;
+  /** As the file has it; null once it is closed. */
+  #uplinkConfig: UplinkConfig | null = null;
+  #vrfConfigs: Configuration['vrfs'] = new Map();
   #stopping = false;
   /** Settles when `apply` is through, whichever way. */
   #applying: Promise<void> = Promise.resolve();
@@ -97,6 +123,10 @@ export class Daemon {
       network: (number) => this.#networkNumbered(number)?.name ?? null,
     });
     this.mirrors = this.#makeMirrors();
+    this.interfaces = new Interfaces(this.dataplane, new Vrfs(this.dataplane, (name) => this.#vrfSpec(name)));
+    this.routes = new Routes(this.dataplane, this.interfaces, this.#logger);
+    this.#hostPorts = this.#makeHostPorts(options.instance ?? '');
+    this.#namespaceRoutes = new NamespaceRoutes(this.#system, this.#logger);
     this.dataplane.onEvent((event) => this.eventLog.add(event));
     this.dataplane.onPortDown((port, error) => this.#portDown(port, error));
     this.#watch = setInterval(() => this.#lookAround(), WATCH_INTERVAL_MS);
@@ -122,12 +152,38 @@ export class Daemon {
     return mirrors;
   }
 
+  #makeHostPorts(instance: string): HostPorts {
+    const portRemoved = (port: number): void => {
+      this.events.emit('port-removed', port);
+    };
+    const { dataplane, interfaces } = this;
+    const parts = { system: this.#system, logger: this.#logger, dataplane, interfaces, instance, portRemoved };
+    return new HostPorts(parts, () => [...this.networks.values()].map(({ config }) => config));
+  }
+
+  #vrfSpec(name: string): VrfSpec {
+    const config: VrfConfig | undefined = this.#vrfConfigs.get(name);
+    return {
+      name,
+      // Whoever names a VRF says by that which networks belong together.
+      interconnect: config?.interconnect ?? name !== DEFAULT_VRF,
+      recordRoute: config?.ip_options.record_route ?? false,
+      timestamp: config?.ip_options.timestamp ?? false,
+    };
+  }
+
+  /** Names of all VRFs that there are, or are configured; `default` first. */
+  vrfNames(): string[] {
+    const named = [...this.networks.values()].map(({ config }) => config.vrf);
+    return [...new Set([DEFAULT_VRF, ...this.#vrfConfigs.keys(), ...named, ...this.interfaces.vrfs.names()])];
+  }
+
   #networkNumbered(number: number): NetworkState | undefined {
     for (const network of this.networks.values()) if (network.id === number) return network;
     return undefined;
   }
 
-  get uplink(): BridgedUplink | null {
+  get uplink(): BridgedUplink | RoutedUplink | null {
     return this.#uplink;
   }
 
@@ -143,11 +199,15 @@ export class Daemon {
   }
 
   async #applyOrUndo(config: Configuration): Promise<void> {
+    this.#uplinkConfig = config.uplink;
+    this.#vrfConfigs = config.vrfs;
     try {
       for (const [name, network] of config.networks)
         await this.#within(['networks', name], () => this.#addNetwork(name, network));
       const { uplink } = config;
-      if (uplink?.mode === 'bridged') await this.#within(['uplink'], () => this.#openUplink(uplink));
+      if (uplink !== null) await this.#within(['uplink'], () => this.#openUplink(uplink));
+      await this.#addRoutes(config);
+      this.#warnOfMasquerade(config);
       await this.#attachAll(config.endpoints);
       for (const [name, mirror] of config.mirrors)
         await this.#within(['mirrors', name], () => this.mirrors.add(name, mirror));
@@ -155,6 +215,25 @@ export class Daemon {
       await this.#removeEverything();
       throw error;
     }
+  }
+
+  async #addRoutes({ vrfs }: Configuration): Promise<void> {
+    for (const [vrf, { routes }] of vrfs) {
+      for (const [index, route] of routes.entries())
+        await this.#within(['vrfs', vrf, 'routes', index], () => this.routes.add(vrf, route));
+    }
+  }
+
+  #warnOfMasquerade({ uplink, networks }: Configuration): void {
+    if (uplink?.mode !== 'own' && uplink?.mode !== 'shared') return;
+    const leaving = [...networks].filter(
+      ([, { vrf, internal, masquerade }]) => vrf === uplink.vrf && !internal && masquerade,
+    );
+    if (leaving.length === 0) return;
+    const names = leaving.slice(0, NAMES_IN_LINE).map(([name]) => name);
+    const more = leaving.length > names.length ? ` and ${leaving.length - names.length} more` : '';
+    const what = `packets of ${names.join(', ')}${more} leave by uplink ${uplink.device} with their own addresses`;
+    this.#logger.warn(`masquerade is not supported in this version: ${what}; the wire needs routes to their subnets`);
   }
 
   async #attachAll(endpoints: Configuration['endpoints']): Promise<void> {
@@ -200,10 +279,10 @@ export class Daemon {
     return this.#lock.run(`network ${name}`, async () => {
       this.#refuseWhileStopping();
       if (this.networks.has(name)) throw new TaplineError('conflict', `network ${name} already exists`);
-      const problems = checkConfiguration({
-        ...this.#desired(),
-        networks: new Map([...this.#desired().networks, [name, config]]),
-      });
+      const desired = this.#desired();
+      const wanted = { ...desired, networks: new Map([...desired.networks, [name, config]]) };
+      const routes = this.routes.list().map(({ vrf, prefix }) => ({ vrf, to: prefix }));
+      const problems = [...checkConfiguration(wanted), ...routesInTheWay(name, wanted, routes)];
       throwFirst([...problems, ...unsupportedNetwork(name, config)], ['networks', name]);
       const network = await this.#addNetwork(name, config);
       this.#logger.info(`network ${name} created`);
@@ -212,12 +291,18 @@ export class Daemon {
   }
 
   async #addNetwork(name: string, config: NetworkConfig): Promise<NetworkState> {
-    const network: NetworkState = { name, config, ipam: new Ipam(name, config), phase: 'starting', id: -1 };
+    const routed = !isBridged(name, this.#uplinkConfig);
+    const ipam = new Ipam(name, config, routed ? gatewayMac(config) : null);
+    const network: NetworkState = { name, config, ipam, phase: 'starting', id: -1 };
     this.networks.set(name, network);
     try {
       network.id = await this.dataplane.addNetwork(networkSpec(name, config));
+      if (routed) await this.interfaces.add(name, gatewayInterface(config, network.id));
+      await this.#networksChanged();
     } catch (error) {
+      await this.#removeFromDataplane(network);
       this.networks.delete(name);
+      await this.#networksChanged().catch((again: unknown) => this.#undoFailed('following the networks', again));
       throw error;
     }
     network.phase = 'up';
@@ -251,13 +336,48 @@ export class Daemon {
   async #takeDownNetwork(network: NetworkState): Promise<void> {
     await Promise.all(this.endpointsOf(network.name).map((endpoint) => this.#detach(endpoint)));
     if (this.#uplink?.network === network.name) await this.#closeUplink();
-    if (network.id >= 0) {
-      await this.dataplane
-        .removeNetwork(network.id)
-        .catch((error: unknown) => this.#undoFailed(`removing network ${network.name}`, error));
-      this.events.emit('network-removed', network.id);
-    }
+    await this.#removeFromDataplane(network);
     this.networks.delete(network.name);
+    await this.#networksChanged().catch((error: unknown) => this.#undoFailed('following the networks', error));
+  }
+
+  /** What leads out of the host follows the networks: the host port, and the guard of a shared uplink. */
+  async #networksChanged(): Promise<void> {
+    await this.#hostPorts.update();
+    if (this.#uplink instanceof RoutedUplink) await this.#uplink.networksChanged();
+  }
+
+  async #removeFromDataplane({ name, id }: NetworkState): Promise<void> {
+    if (id < 0) return;
+    await this.interfaces
+      .remove(name)
+      .catch((error: unknown) => this.#undoFailed(`removing the gateway of network ${name}`, error));
+    await this.dataplane
+      .removeNetwork(id)
+      .catch((error: unknown) => this.#undoFailed(`removing network ${name}`, error));
+    this.events.emit('network-removed', id);
+  }
+
+  /** @throws TaplineError `missing`, `invalid`, `conflict` */
+  async addRoute(vrf: string, config: RouteConfig): Promise<RouteState> {
+    this.#refuseWhileStopping();
+    this.#refuseUnknownVrf(vrf);
+    throwFirst(checkRoute([], vrf, config, this.#desired()), []);
+    const route = await this.routes.add(vrf, config);
+    this.#logger.info(`route to ${config.to} in VRF ${vrf} added`);
+    return route;
+  }
+
+  /** @throws TaplineError `missing`, `invalid`, `conflict` */
+  async removeRoute(vrf: string, prefix: string, metric?: number): Promise<void> {
+    this.#refuseUnknownVrf(vrf);
+    await this.routes.remove(vrf, prefix, metric);
+    this.#logger.info(`route to ${prefix} in VRF ${vrf} removed`);
+  }
+
+  #refuseUnknownVrf(vrf: string): void {
+    const names = this.vrfNames();
+    if (!names.includes(vrf)) throw new TaplineError('missing', `no VRF ${vrf}; there is ${names.join(', ')}`, 'vrf');
   }
 
   /**
@@ -360,18 +480,38 @@ export class Daemon {
     this.#claimInterface(endpoint, place);
     this.#warnAbout(endpoint, place);
     const network = this.network(config.network);
-    const bridged = this.#uplink?.network === network.name;
-    const facts = { name, config, network: network.config, addresses, mac, isolation };
-    const request = { ...facts, networkId: network.id, bridged };
-    endpoint.port = await attachPort(request, place, this.#system, this.dataplane, undo);
+    const bridged = isBridged(network.name, this.#uplinkConfig);
+    const slaac = slaacAddresses(network.config, mac, bridged);
+    const gateways = defaultGateways(network.config, bridged);
+    this.#joinNamespace(endpoint, place, [...addresses, ...slaac], gateways);
+    const alone = this.#namespaceRoutes.isAlone(place.identity);
+    const facts = { name, config, network: network.config, addresses, mac, slaac, isolation };
+    const request = { ...facts, networkId: network.id, gateways: alone ? gateways : [] };
+    const { port, tookOver } = await attachPort(request, place, this.#system, this.dataplane, undo);
+    endpoint.port = port;
     undo.push('telling who listens', () => {
       this.events.emit('port-removed', endpoint.port);
     });
+    await this.#namespaceRoutes.arrived(place.identity, name, alone && !tookOver);
+    this.#nameHost(endpoint, place);
     if (place.process === null) return;
     const unwatch = this.dataplane.watchPidfd(place.process.pidfd, () =>
       this.#gone(endpoint, 'its process ended', 'info'),
     );
     undo.push('unwatching the process', unwatch);
+  }
+
+  /** Where the host is reached, its name is known in the container. Without it all else works: what fails is said only. */
+  #nameHost({ name, config, undo }: EndpointState, place: Place): void {
+    const network = this.network(config.network).config;
+    const [gateway] = gatewaysOf(network);
+    if (!network.host || gateway === undefined) return;
+    try {
+      const remove = addHostName(place, name, formatAddress(gateway), this.#system);
+      if (remove !== null) undo.push(`removing ${HOST_NAME}`, remove);
+    } catch (error) {
+      this.#logger.warn(`endpoint ${name}: ${HOST_NAME} is not known there: ${firstLine(error)}`);
+    }
   }
 
   /** Two names can lead to one namespace, so what counts is the namespace itself. */
@@ -382,6 +522,18 @@ export class Daemon {
       throw new TaplineError('conflict', `${what}; choose another interface name`, 'interface');
     }
     endpoint.place = place;
+  }
+
+  /** Leaving comes after the interface has gone: its routes went with it, and what is left is put in order for the others. */
+  #joinNamespace(
+    { name, config, undo }: EndpointState,
+    { identity, path }: Place,
+    addresses: readonly string[],
+    gateways: readonly string[],
+  ): void {
+    const { network, interface: device, gateway_priority: priority } = config;
+    this.#namespaceRoutes.join(identity, path, { name, network, interface: device, priority, addresses, gateways });
+    undo.push('putting the routes of the namespace in order', () => this.#namespaceRoutes.leave(identity, name));
   }
 
   #warnAbout({ name }: EndpointState, { container }: Place): void {
@@ -423,13 +575,17 @@ export class Daemon {
   }
 
   #portDown(port: number, error: string): void {
-    if (this.#uplink?.port === port) {
-      this.#logger.warn(`uplink ${this.#uplink.device} is down (${error}); trying again each second`);
-      // It comes back as another port; a capture of this one would wait for ever.
-      this.#uplinkRemoved(port);
-      this.#uplink.lost().catch((cause: unknown) => this.#undoFailed('closing the uplink', cause));
+    const uplink = this.#uplink;
+    if (uplink?.port === port) {
+      if (uplink instanceof BridgedUplink) {
+        this.#logger.warn(`uplink ${uplink.device} is down (${error}); trying again each second`);
+        // It comes back as another port; a capture of this one would wait for ever.
+        this.#uplinkRemoved(port, uplink.network);
+      }
+      uplink.lost().catch((cause: unknown) => this.#undoFailed('closing the uplink', cause));
       return;
     }
+    if (this.#hostPorts.lost(port, error)) return;
     for (const endpoint of this.endpoints.values()) {
       if (endpoint.port !== port) continue;
       this.#gone(endpoint, `its interface was taken away (${error})`);
@@ -459,29 +615,59 @@ export class Daemon {
       .catch((error: unknown) => this.#undoFailed('reopening the uplink', error));
   }
 
-  async #openUplink(config: BridgedUplinkConfig): Promise<void> {
+  async #openUplink(config: UplinkConfig): Promise<void> {
+    if (config.mode === 'bridged') await this.#openBridgedUplink(config);
+    else await this.#openRoutedUplink(config);
+    this.mirrors.update();
+  }
+
+  async #openBridgedUplink(config: BridgedUplinkConfig): Promise<void> {
     const network = this.network(config.network);
     const uplink = new BridgedUplink(config, network.config, network.id, this.#system, this.dataplane);
     await uplink.open();
     this.#uplink = uplink;
-    this.mirrors.update();
     if (uplink.mtu < network.config.mtu) {
       const what = `uplink ${config.device} has MTU ${uplink.mtu}, network ${network.name} ${network.config.mtu}`;
       this.#logger.warn(`${what}: larger frames will be dropped on their way out`);
     }
   }
 
+  async #openRoutedUplink(config: RoutedUplinkConfig): Promise<void> {
+    const { vrf } = config;
+    const isReached = ([name, network]: [string, NetworkState]): boolean =>
+      network.config.vrf === vrf && !network.config.internal && !isBridged(name, this.#uplinkConfig);
+    const uplink = new RoutedUplink(config, {
+      system: this.#system,
+      dataplane: this.dataplane,
+      interfaces: this.interfaces,
+      logger: this.#logger,
+      setRoutes: (routes) => {
+        const metric = UPLINK_METRIC;
+        const wanted = routes.map(({ prefix, via }) => ({ vrf, to: prefix, via, metric }));
+        return this.routes.setInterfaceRoutes('uplink', wanted);
+      },
+      subnets: () => [...this.networks].filter(isReached).flatMap(([, network]) => network.config.subnets),
+      portRemoved: (port) => {
+        this.events.emit('port-removed', port);
+      },
+      portBack: () => this.mirrors.update(),
+    });
+    await uplink.open();
+    this.#uplink = uplink;
+  }
+
   /** The static entries of its port end with the port, whether or not it comes back. */
-  #uplinkRemoved(port: number, network = this.#uplink?.network): void {
-    if (network !== undefined) this.networks.get(network)?.ipam.release(UPLINK_PORT_NAME);
+  #uplinkRemoved(port: number, network: string): void {
+    this.networks.get(network)?.ipam.release(UPLINK_PORT_NAME);
     this.events.emit('port-removed', port);
   }
 
   async #closeUplink(): Promise<void> {
     const uplink = this.#uplink;
     this.#uplink = null;
+    this.#uplinkConfig = null;
     if (uplink === null) return;
-    if (uplink.port >= 0) this.#uplinkRemoved(uplink.port, uplink.network);
+    if (uplink instanceof BridgedUplink && uplink.port >= 0) this.#uplinkRemoved(uplink.port, uplink.network);
     await uplink.close().catch((error: unknown) => this.#undoFailed('closing the uplink', error));
   }
 
@@ -516,10 +702,11 @@ export class Daemon {
     return [...this.endpoints.values()].filter(({ config }) => config.network === network);
   }
 
-  /** The desired state in the shape of a file, for the checks across objects. Mirrors may name what is away for a while. */
+  /** The desired state in the shape of a file, for the checks across objects. Mirrors and routes may name what is away for a while. */
   #desired(): Configuration {
     return {
-      uplink: this.#uplink?.config ?? null,
+      uplink: this.#uplinkConfig,
+      vrfs: new Map(),
       networks: new Map([...this.networks].map(([name, { config }]) => [name, config])),
       endpoints: new Map([...this.endpoints].map(([name, { config }]) => [name, config])),
       mirrors: new Map(),
@@ -544,6 +731,7 @@ export class Daemon {
 
   async #removeEverything(): Promise<void> {
     await this.mirrors.clear();
+    this.routes.clear();
     await Promise.all([...this.endpoints.values()].map((endpoint) => this.#detach(endpoint)));
     await this.#closeUplink();
     for (const network of [...this.networks.values()]) await this.#takeDownNetwork(network);

@@ -27,6 +27,8 @@ export interface EventView {
   readonly mac: string | null;
   /** Seconds of quarantine; moves of a flapping MAC; events that were lost. */
   readonly count: number;
+  /** address-conflict: the address of ours that another uses; null else. */
+  readonly address: string | null;
   /** One sentence for a person. */
   readonly text: string;
 }
@@ -57,6 +59,10 @@ const SENTENCES: Readonly<Record<DataplaneEvent['kind'], (event: Unsaid) => stri
   },
   'port-released': (event) => `port ${event.port} forwards again${place(event)}`,
   'fdb-full': (event) => `no room to learn MAC ${event.mac ?? '-'} of port ${event.port ?? '-'}${place(event)}`,
+  'address-conflict': (event) =>
+    `MAC ${event.mac} on port ${event.port ?? '-'} uses ${event.address}, an address of the gateway${place(event)}; give it another`,
+  'neighbors-full': (event) =>
+    `no room for another neighbor${event.port === null ? '' : ` of port ${event.port}`}${place(event)}: idle ones are put out`,
   'events-lost': (event) => `${event.count} events were lost: more happened than could be told`,
 };
 
@@ -76,6 +82,7 @@ function lostEvents(id: number, time: string, count: number): EventView {
     vlan: null,
     mac: null,
     count,
+    address: null,
   };
   return { ...unsaid, text: SENTENCES['events-lost'](unsaid) };
 }
@@ -117,6 +124,7 @@ export class EventLog {
       vlan: event.vlan === 0 ? null : event.vlan,
       mac: event.mac === '' ? null : event.mac,
       count: event.count,
+      address: event.address === '' ? null : event.address,
     };
     return { ...unsaid, text: SENTENCES[event.kind](unsaid) };
   }

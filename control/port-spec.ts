@@ -99,13 +99,22 @@ export interface EndpointFacts {
   readonly mac: string;
   /** With prefix length. */
   readonly addresses: readonly string[];
+  /** Addresses that its kernel makes for itself, with prefix length. */
+  readonly slaac?: readonly string[];
   readonly isolation: number;
 }
 
-export function endpointPort({ config, network, mac, addresses, isolation }: EndpointFacts): ConfiguredPort {
+export function endpointPort({
+  config,
+  network,
+  mac,
+  addresses,
+  slaac = [],
+  isolation,
+}: EndpointFacts): ConfiguredPort {
   const vlan = endpointVlan(config, network);
   return {
-    security: securitySpec(config, mac, addresses),
+    security: securitySpec(config, mac, [...addresses, ...slaac]),
     isolation,
     ...(vlan === undefined ? {} : { vlan }),
     storm: stormSpec(config.storm_control, network.storm_control),

@@ -1,5 +1,6 @@
 /** A dataplane that only keeps books: what the daemon asked for, what it could be told to fail at. */
 
+import { formatSubnet, parseSubnet } from '../../../control/config/address.js';
 import type {
   Capture,
   CapturedFrame,
@@ -9,13 +10,19 @@ import type {
   DataplaneStatus,
   FdbEntry,
   FdbFlush,
+  FibEntry,
+  InterfaceSpec,
   MdbEntry,
   MirrorSpec,
+  NeighborEntry,
   NetworkSpec,
   PortCounters,
   PortSpec,
+  RouterStatus,
+  RouteSpec,
   StaticEntry,
   Totals,
+  VrfSpec,
 } from '../../../control/types.js';
 
 export class CaptureDouble implements Capture {
@@ -50,6 +57,13 @@ export class DataplaneDouble implements Dataplane {
   readonly mdbEntries: MdbEntry[] = [];
   readonly flushes: FdbFlush[] = [];
   readonly mirrors = new Map<number, MirrorSpec>();
+  readonly vrfs = new Map<number, VrfSpec>();
+  readonly interfaces = new Map<number, InterfaceSpec>();
+  /** By VRF and prefix. */
+  readonly routes = new Map<string, RouteSpec>();
+  readonly neighborEntries: NeighborEntry[] = [];
+  /** Interfaces whose neighbors were forgotten. */
+  readonly flushedNeighbors: number[] = [];
   /** Numbers of ports. */
   readonly quarantined: number[] = [];
   rxDrops: Record<string, number> = {};
@@ -76,7 +90,7 @@ export class DataplaneDouble implements Dataplane {
 
   async removeNetwork(network: number): Promise<void> {
     if (!this.networks.has(network)) throw new Error(`ENOENT network ${network}`);
-    if ([...this.livePorts.values()].some((port) => port.network === network))
+    if ([...this.livePorts.values(), ...this.interfaces.values()].some((user) => user.network === network))
       throw new Error(`EBUSY network ${network}`);
     this.networks.delete(network);
     for (const [id, { fromNetwork }] of this.mirrors) if (fromNetwork === network) this.mirrors.delete(id);
@@ -129,7 +143,15 @@ export class DataplaneDouble implements Dataplane {
   }
 
   totals(): Totals {
-    return { rxPackets: 20, originated: 1, copies: 3, txPackets: 17, rxDrops: this.rxDrops, txDrops: this.txDrops };
+    return {
+      rxPackets: 20,
+      originated: 1,
+      copies: 3,
+      local: 2,
+      txPackets: 15,
+      rxDrops: this.rxDrops,
+      txDrops: this.txDrops,
+    };
   }
 
   async fdb(): Promise<FdbEntry[]> {
@@ -168,6 +190,108 @@ export class DataplaneDouble implements Dataplane {
     if (!this.mirrors.delete(mirror)) throw new Error(`ENOENT mirror ${mirror}`);
   }
 
+  async addVrf(spec: VrfSpec): Promise<number> {
+    this.#mayFail(`addVrf ${spec.name}`);
+    const id = this.#next++;
+    this.vrfs.set(id, spec);
+    return id;
+  }
+
+  async setVrf(vrf: number, spec: VrfSpec): Promise<void> {
+    if (!this.vrfs.has(vrf)) throw new Error(`ENOENT VRF ${vrf}`);
+    this.vrfs.set(vrf, spec);
+  }
+
+  async removeVrf(vrf: number): Promise<void> {
+    if ([...this.interfaces.values()].some((spec) => spec.vrf === vrf)) throw new Error(`EBUSY VRF ${vrf}`);
+    if (!this.vrfs.delete(vrf)) throw new Error(`ENOENT VRF ${vrf}`);
+    for (const [key, spec] of this.routes) if (spec.vrf === vrf) this.routes.delete(key);
+  }
+
+  async addInterface(spec: InterfaceSpec): Promise<number> {
+    this.#mayFail('addInterface');
+    this.#check(spec);
+    const id = this.#next++;
+    this.interfaces.set(id, spec);
+    return id;
+  }
+
+  #check({ vrf, network, port }: InterfaceSpec): void {
+    if (!this.vrfs.has(vrf)) throw new Error(`ENOENT VRF ${vrf}`);
+    if (!this.networks.has(network)) throw new Error(`ENOENT network ${network}`);
+    if (port !== null && !this.livePorts.has(port)) throw new Error(`ENOENT port ${port}`);
+  }
+
+  async setInterface(iface: number, spec: InterfaceSpec): Promise<void> {
+    if (!this.interfaces.has(iface)) throw new Error(`ENOENT interface ${iface}`);
+    this.#check(spec);
+    this.interfaces.set(iface, spec);
+  }
+
+  async removeInterface(iface: number): Promise<void> {
+    if (!this.interfaces.delete(iface)) throw new Error(`ENOENT interface ${iface}`);
+    for (const [key, spec] of this.routes) {
+      const hops = spec.hops.filter((hop) => hop.interface !== iface);
+      if (hops.length === 0 && spec.hops.length > 0) this.routes.delete(key);
+      else this.routes.set(key, { ...spec, hops });
+    }
+  }
+
+  /** The interface of a kind, or of a network by name. */
+  interfaceOf(name: string): InterfaceSpec {
+    for (const spec of this.interfaces.values())
+      if (spec.kind === name || this.networks.get(spec.network)?.name === name) return spec;
+    throw new Error(`no interface ${name}`);
+  }
+
+  async setRoute(spec: RouteSpec): Promise<void> {
+    this.#mayFail(`setRoute ${spec.prefix}`);
+    if (!this.vrfs.has(spec.vrf)) throw new Error(`ENOENT VRF ${spec.vrf}`);
+    for (const hop of spec.hops)
+      if (!this.interfaces.has(hop.interface)) throw new Error(`ENOENT interface ${hop.interface}`);
+    this.routes.set(`${spec.vrf} ${spec.prefix}`, spec);
+  }
+
+  async removeRoute(vrf: number, prefix: string): Promise<boolean> {
+    return this.routes.delete(`${vrf} ${prefix}`);
+  }
+
+  async fib(): Promise<FibEntry[]> {
+    const connected = [...this.interfaces].flatMap(([id, { vrf, addresses }]) =>
+      addresses.flatMap((address): FibEntry[] => {
+        const hops = [{ interface: id, via: null, metric: 0 }];
+        const host = `${address.split('/')[0]}/${address.includes(':') ? 128 : 32}`;
+        return [
+          { vrf, prefix: formatSubnet(parseSubnet(address)), kind: 'connected', hops },
+          { vrf, prefix: host, kind: 'local', hops },
+        ];
+      }),
+    );
+    return [...connected, ...this.routes.values()];
+  }
+
+  async neighbors(): Promise<NeighborEntry[]> {
+    return this.neighborEntries;
+  }
+
+  async flushNeighbors(iface: number): Promise<void> {
+    this.flushedNeighbors.push(iface);
+  }
+
+  async routerStatus(): Promise<RouterStatus> {
+    return {
+      neighbors: this.neighborEntries.length,
+      neighborsMax: 4096,
+      neighborsEvicted: 0,
+      fibPrefixes: (await this.fib()).length,
+      icmpErrors: 3,
+      icmpSuppressed: 1,
+      fragmented: 0,
+      reassembled: 0,
+      held: 0,
+    };
+  }
+
   onEvent(callback: (event: DataplaneEvent) => void): void {
     this.#event = callback;
   }
@@ -183,6 +307,7 @@ export class DataplaneDouble implements Dataplane {
       fromPort: 0,
       mac: '',
       count: 0,
+      address: '',
       ...part,
     });
   }

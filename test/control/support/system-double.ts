@@ -2,7 +2,7 @@
 
 import type { ContainerInfo } from '../../../control/containers.js';
 import { TaplineError } from '../../../control/errors.js';
-import type { System } from '../../../control/system.js';
+import { OWN_NAMESPACE, type System } from '../../../control/system.js';
 import type { HostFacts } from '../../../io/host-facts.js';
 import type { LinkFacts } from '../../../io/interface.js';
 import type { ChangeSocket } from '../../../io/netlink.js';
@@ -12,6 +12,21 @@ import type { Uplink, UplinkOptions } from '../../../io/uplink.js';
 
 const LINK: LinkFacts = { index: 7, mac: '02:00:00:00:00:01', mtu: 1500, enabled: true, carrier: true };
 const NO_FACTS: HostFacts = { addresses: [], linkLocal: null, defaults: [] };
+
+/** A line of `ip -batch` as `ip -json` would print what it made. */
+function printed(line: string): Record<string, string | number> {
+  const [what, first = '', ...rest] = line.split(' ');
+  const words = what === 'rule' ? [first, ...rest] : rest;
+  const found: Record<string, string | number> =
+    what === 'rule' ? {} : { dst: first.replace(/^(0.0.0.0|::)\/0$/, 'default') };
+  const names: Record<string, string> = { from: 'src', lookup: 'table', via: 'gateway' };
+  for (let i = 0; i + 1 < words.length; i += 2) {
+    const [key = '', value = ''] = [words[i], words[i + 1]];
+    found[names[key] ?? key] = key === 'metric' || key === 'priority' ? Number(value) : value;
+  }
+  if (what === 'route' && first === '::/0') found.metric ??= 1024;
+  return found;
+}
 
 export class SystemDouble implements System {
   /** Path to identity. */
@@ -38,7 +53,14 @@ export class SystemDouble implements System {
   /** Error of a line for `ip` that begins so. */
   readonly ipErrors = new Map<string, string>();
   nftError: string | null = null;
-  /** Devices of the host with aliases. */
+  /** Rules and routes inside namespaces, `route 0.0.0.0/0 via 172.30.0.1 dev eth0`, by path and `-4` or `-6`. */
+  readonly inside = new Map<string, Set<string>>();
+  /** The kernel has no policy routing. */
+  withoutRules = false;
+  /** Lines in the hosts file of a process: `pid mark` to line. */
+  readonly hostsLines = new Map<string, string>();
+  hostsError: string | null = null;
+  /** Devices of the host with aliases, besides the TAPs. */
   readonly aliases: { name: string; alias: string }[] = [];
   /** Errors by interface alias: what attachTap rejects with. */
   readonly tapErrors = new Map<string, string>();
@@ -148,7 +170,8 @@ export class SystemDouble implements System {
   }
 
   async deviceAliases(): Promise<{ name: string; alias: string }[]> {
-    return [...this.aliases];
+    const own = [...this.taps.values()].filter(({ netns }) => netns === OWN_NAMESPACE);
+    return [...this.aliases, ...own.map((tap) => ({ name: tap.interface, alias: tap.alias }))];
   }
 
   async runIp(lines: readonly string[]): Promise<void> {
@@ -156,6 +179,35 @@ export class SystemDouble implements System {
       for (const [start, error] of this.ipErrors) if (line.startsWith(start)) throw new Error(error);
       this.ipLines.push(line);
     }
+  }
+
+  #inside(netns: string, family: string): Set<string> {
+    const key = `${netns} ${family}`;
+    const lines = this.inside.get(key) ?? new Set();
+    this.inside.set(key, lines);
+    return lines;
+  }
+
+  /** Keeps `rule` and `route` lines as they were added; the kernel's refusals are of those that are there, or not there. */
+  async runIpInside(netns: string, lines: readonly string[], family: 4 | 6): Promise<void> {
+    const there = this.#inside(netns, `-${family}`);
+    for (const line of lines) {
+      const [what, verb, ...rest] = line.split(' ');
+      const words = `${what} ${rest.join(' ')}`;
+      if (verb === 'add' && there.has(words)) throw new Error(`ip ${line}: RTNETLINK answers: File exists`);
+      if (verb === 'del' && !there.has(words)) throw new Error(`ip ${line}: RTNETLINK answers: No such process`);
+      if (verb === 'add') there.add(words);
+      else there.delete(words);
+    }
+  }
+
+  async readIpInside<T>(netns: string, ...words: string[]): Promise<T[]> {
+    if (!this.namespaces.has(netns)) throw new Error(`ENOENT opening network namespace ${netns}`);
+    const [family = '', what = ''] = words;
+    if (what === 'rule' && this.withoutRules)
+      throw new Error('ip -4 rule show: RTNETLINK answers: Operation not supported');
+    const there = [...this.#inside(netns, family)].filter((line) => line.startsWith(`${what} `));
+    return there.map((line) => printed(line) as T);
   }
 
   /** Understands what makes and what deletes a table. */
@@ -169,6 +221,16 @@ export class SystemDouble implements System {
   async listNftTable(family: string, name: string): Promise<string | null> {
     if (this.nftError !== null) throw new Error(this.nftError);
     return this.tables.get(`${family} ${name}`) ?? null;
+  }
+
+  addHostsLine(pid: number, line: string, mark: string): boolean {
+    if (this.hostsError !== null) throw new Error(this.hostsError);
+    this.hostsLines.set(`${pid} ${mark}`, line);
+    return true;
+  }
+
+  removeHostsLine(pid: number, mark: string): boolean {
+    return this.hostsLines.delete(`${pid} ${mark}`);
   }
 
   openPidfd(pid: number): number {
