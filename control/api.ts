@@ -4,16 +4,24 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { Captures } from './capture.js';
-import { booleanField, integerField, macField, mapping, nameField, vlanField } from './config/fields.js';
+import { booleanField, integerField, macField, mapping, nameField, prefixField, vlanField } from './config/fields.js';
 import { formatPath } from './config/problems.js';
 import { readWith } from './config/read.js';
-import { type EndpointConfig, endpointSchema, mirrorSchema, networkSchema } from './config/schema.js';
+import {
+  DEFAULT_VRF,
+  type EndpointConfig,
+  endpointSchema,
+  mirrorSchema,
+  networkSchema,
+  routeSchema,
+} from './config/schema.js';
 import type { Daemon } from './daemon.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
 import { addStatic, flushFdb, removeEntry } from './fdb.js';
 import type { MirrorView } from './mirrors.js';
+import { neighborViews, type RouterFilter, routeView, routeViews, vrfViews } from './router-views.js';
 import { listenPrivately } from './socket.js';
-import type { DataplaneStatus, Totals } from './types.js';
+import type { DataplaneStatus, RouterStatus, Totals } from './types.js';
 import type { UplinkDescription } from './uplink/description.js';
 import { VERSION } from './version.js';
 import {
@@ -36,6 +44,7 @@ export interface StatusView extends Omit<DataplaneStatus, 'quarantined'> {
   readonly networks: number;
   readonly endpoints: number;
   readonly uplink: UplinkDescription | null;
+  readonly router: RouterStatus;
   readonly quarantined: readonly QuarantineView[];
   readonly mirrors: readonly MirrorView[];
   readonly captures: readonly {
@@ -92,14 +101,25 @@ const flushBody = mapping('a JSON object with network, port and vlan where wante
   port: nameField.optional(),
   vlan: vlanField.optional(),
 });
+const MAX_METRIC = 2_147_483_647;
+const routerQuery = mapping('a query', { vrf: nameField.optional(), network: nameField.optional() });
+const routeQuery = mapping('a query', {
+  prefix: prefixField,
+  vrf: nameField.default(DEFAULT_VRF),
+  metric: wholeNumber(MAX_METRIC).optional(),
+});
 const noQuery = mapping('no query', {});
 
-/** Takes `name` out of a body; what remains is the object as it stands in a file. */
-function splitName(body: unknown): { name: unknown; object: unknown } {
+function objectOf(body: unknown): Record<string, unknown> {
   if (body === null || typeof body !== 'object' || Array.isArray(body)) {
     throw new TaplineError('invalid', 'expected a JSON object as the body of the request');
   }
-  const { name, ...object } = body as Record<string, unknown>;
+  return body as Record<string, unknown>;
+}
+
+/** Takes `name` out of a body; what remains is the object as it stands in a file. */
+function splitName(body: unknown): { name: unknown; object: unknown } {
+  const { name, ...object } = objectOf(body);
   return { name, object };
 }
 
@@ -180,6 +200,27 @@ function fdbRoutes(app: FastifyInstance, daemon: Daemon): void {
   });
 }
 
+function routerRoutes(app: FastifyInstance, daemon: Daemon): void {
+  const filter = (request: FastifyRequest): RouterFilter => {
+    const { vrf = null, network = null } = read(routerQuery, request.query);
+    return { vrf, network };
+  };
+  app.get('/v1/routes', async (request) => routeViews(daemon, filter(request)));
+  app.post('/v1/routes', async (request, reply) => {
+    const { vrf = DEFAULT_VRF, ...object } = objectOf(request.body);
+    const { vrf: name } = read(z.strictObject({ vrf: nameField }), { vrf });
+    const route = await daemon.addRoute(name, read(routeSchema, object));
+    return reply.code(201).send(routeView(daemon, route));
+  });
+  app.delete('/v1/routes', async (request, reply) => {
+    const { prefix, vrf, metric } = read(routeQuery, request.query);
+    await daemon.removeRoute(vrf, prefix, metric);
+    return reply.code(204).send();
+  });
+  app.get('/v1/neighbors', async (request) => neighborViews(daemon, filter(request)));
+  app.get('/v1/vrfs', async () => vrfViews(daemon));
+}
+
 function mirrorRoutes(app: FastifyInstance, daemon: Daemon): void {
   const { mirrors } = daemon;
   app.get('/v1/mirrors', async () => mirrors.list());
@@ -250,6 +291,7 @@ function statusRoute(app: FastifyInstance, daemon: Daemon, captures: Captures, s
       networks: daemon.networks.size,
       endpoints: daemon.endpoints.size,
       uplink: uplink === null ? null : uplink.describe(),
+      router: await daemon.dataplane.routerStatus(),
       captures: captures.list(),
       totals: daemon.dataplane.totals(),
     };
@@ -302,6 +344,7 @@ export function buildApi(daemon: Daemon, logger: Logger, socket: string): { app:
   endpointRoutes(app, daemon);
   tableRoutes(app, daemon);
   fdbRoutes(app, daemon);
+  routerRoutes(app, daemon);
   mirrorRoutes(app, daemon);
   eventRoutes(app, daemon);
   captureRoutes(app, captures);

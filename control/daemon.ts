@@ -361,7 +361,7 @@ export class Daemon {
   /** @throws TaplineError `missing`, `invalid`, `conflict` */
   async addRoute(vrf: string, config: RouteConfig): Promise<RouteState> {
     this.#refuseWhileStopping();
-    this.#refuseUnknownVrf(vrf);
+    this.requireVrf(vrf);
     throwFirst(checkRoute([], vrf, config, this.#desired()), []);
     const route = await this.routes.add(vrf, config);
     this.#logger.info(`route to ${config.to} in VRF ${vrf} added`);
@@ -370,12 +370,13 @@ export class Daemon {
 
   /** @throws TaplineError `missing`, `invalid`, `conflict` */
   async removeRoute(vrf: string, prefix: string, metric?: number): Promise<void> {
-    this.#refuseUnknownVrf(vrf);
+    this.requireVrf(vrf);
     await this.routes.remove(vrf, prefix, metric);
     this.#logger.info(`route to ${prefix} in VRF ${vrf} removed`);
   }
 
-  #refuseUnknownVrf(vrf: string): void {
+  /** @throws TaplineError `missing` for a VRF that nobody has named */
+  requireVrf(vrf: string): void {
     const names = this.vrfNames();
     if (!names.includes(vrf)) throw new TaplineError('missing', `no VRF ${vrf}; there is ${names.join(', ')}`, 'vrf');
   }

@@ -5,6 +5,7 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import {
   COUNTER_BLOCK,
   COUNTER_COPIES,
+  COUNTER_LOCAL,
   COUNTER_MACS,
   COUNTER_ORIGINATED,
   COUNTER_RX_BYTES,
@@ -17,7 +18,7 @@ import {
 } from '../core/counters.js';
 import { DROP_REASONS } from '../core/drop.js';
 import { SLOT_STRIDE } from '../core/packet/arena.js';
-import { MAX_NETWORKS, MAX_PORTS } from '../core/ports.js';
+import { MAX_NETWORKS, MAX_PORTS, ROUTER_PORT } from '../core/ports.js';
 import { endPortLife, fdbWords, GENERATION_WORDS } from '../core/switch/fdb.js';
 import type { Mirror } from '../core/switch/mirror.js';
 import { type EngineResources, PORT_PACKET, PORT_TAP, releaseResources } from '../io/engine.js';
@@ -28,6 +29,7 @@ import { Wakeup } from '../io/wakeup.js';
 import { FDB_CAPACITY } from './capacities.js';
 import { CaptureReader, makeCaptureRing } from './capture-ring.js';
 import { macWords } from './mac.js';
+import { RouterClient } from './router-client.js';
 import type {
   Capture,
   CapturedFrame,
@@ -38,13 +40,19 @@ import type {
   EngineName,
   FdbEntry,
   FdbFlush,
+  FibEntry,
+  InterfaceSpec,
   MdbEntry,
   MirrorSpec,
+  NeighborEntry,
   NetworkSpec,
   PortCounters,
   PortSpec,
+  RouterStatus,
+  RouteSpec,
   StaticEntry,
   Totals,
+  VrfSpec,
 } from './types.js';
 import { applyV8Flags } from './v8-flags.js';
 import type {
@@ -60,7 +68,7 @@ import type {
   WorkerStatus,
   WorkerWatch,
 } from './worker-protocol.js';
-import { readEvents, readFdb, workerNetwork, workerPort } from './worker-specs.js';
+import { plainEvent, readEvents, readFdb, workerNetwork, workerPort } from './worker-specs.js';
 
 /** Packet slots: 136 MiB of address space, of which a steady load touches a few MiB. */
 const SLOTS = 2048;
@@ -132,6 +140,14 @@ const SETTLED_WITHOUT_WORKER: ReadonlySet<Command['op']> = new Set([
   'addStatic',
   'addMirror',
   'removeMirror',
+  'addVrf',
+  'setVrf',
+  'removeVrf',
+  'addInterface',
+  'setInterface',
+  'removeInterface',
+  'setRoute',
+  'flushNeighbors',
   'stop',
 ]);
 
@@ -145,7 +161,7 @@ interface LiveNetwork extends WorkerNetwork {
 
 interface LivePort extends WorkerPort {
   readonly name: string;
-  readonly label: 'tap' | 'uplink';
+  readonly label: PortSpec['kind'];
 }
 
 class WorkerDataplane implements Dataplane {
@@ -181,6 +197,10 @@ class WorkerDataplane implements Dataplane {
   private readonly eventCallbacks: ((event: DataplaneEvent) => void)[] = [];
   /** Port numbers, as the events tell. */
   private readonly quarantined = new Set<number>();
+  private readonly router = new RouterClient({
+    request: (command) => this.request(command),
+    domainOf: (network, vlan) => this.domainOf(network, vlan),
+  });
   private readonly livePorts = new Map<number, LivePort>();
   private readonly removals = new Map<number, Promise<void>>();
   private readonly watches = new Map<number, Watch>();
@@ -216,6 +236,7 @@ class WorkerDataplane implements Dataplane {
       captures: [...this.captures.values()].map(({ capture }) => capture),
       mirrors: [...this.mirrors.values()],
       statics: this.statics,
+      ...this.router.setup(),
     };
     const worker = new Worker(WORKER, {
       workerData: setup,
@@ -273,10 +294,9 @@ class WorkerDataplane implements Dataplane {
 
   /** Quarantines end with the worker that imposed them: its successor starts with all ports forwarding, and finds a loop again. */
   private releaseQuarantined(): void {
-    const time = Date.now();
     for (const port of this.quarantined) {
       const network = this.livePorts.get(port)?.network ?? 0;
-      this.emit({ time, kind: 'port-released', network, vlan: 0, port, fromPort: 0, mac: '', count: 0 });
+      this.emit(plainEvent('port-released', { network, port }));
     }
   }
 
@@ -380,11 +400,15 @@ class WorkerDataplane implements Dataplane {
   }
 
   /** Numbers for the VLANs that a port is the first of its network to name. */
-  private nameVlans(spec: PortSpec): [vid: number, fid: number][] {
-    const network = this.networks.get(spec.network);
-    if (network === undefined || network.vlanProtocol === 0 || spec.vlan === undefined) return [];
+  private nameVlans({ network, vlan }: PortSpec): [vid: number, fid: number][] {
+    return vlan === undefined ? [] : this.numberVlans(network, [vlan.native, ...vlan.tagged]);
+  }
+
+  private numberVlans(networkId: number, vids: readonly number[]): [vid: number, fid: number][] {
+    const network = this.networks.get(networkId);
+    if (network === undefined || network.vlanProtocol === 0) return [];
     const fresh: [number, number][] = [];
-    for (const vid of new Set([spec.vlan.native, ...spec.vlan.tagged])) {
+    for (const vid of new Set(vids)) {
       if (vid === 0 || network.vlans.has(vid)) continue;
       fresh.push([vid, firstFree(this.domains, MAX_NETWORKS, 'networks and VLANs', fresh.at(-1)?.[1])]);
     }
@@ -396,10 +420,16 @@ class WorkerDataplane implements Dataplane {
     return fresh;
   }
 
+  /** The domain of a VLAN, or of a network without for 0, and the VLANs that this names first. */
+  private domainOf(networkId: number, vlan: number): { fid: number; vlans: [vid: number, fid: number][] } {
+    const vlans = this.numberVlans(networkId, [vlan]);
+    return { fid: this.networks.get(networkId)?.vlans.get(vlan) ?? networkId, vlans };
+  }
+
   async addPort(spec: PortSpec): Promise<number> {
     const id = this.freePort();
     const vlans = this.nameVlans(spec);
-    const kind = spec.kind === 'tap' ? PORT_TAP : PORT_PACKET;
+    const kind = spec.kind === 'uplink' ? PORT_PACKET : PORT_TAP;
     const port: LivePort = { ...workerPort(id, kind, spec), name: spec.name, label: spec.kind };
     this.livePorts.set(id, port);
     try {
@@ -413,11 +443,13 @@ class WorkerDataplane implements Dataplane {
 
   /** Numbers go round, so that one is not used again at once: a glance at old output cannot mistake one port for another. */
   private freePort(): number {
-    for (let tries = 1; tries < MAX_PORTS; tries++) {
-      this.lastPort = (this.lastPort % (MAX_PORTS - 1)) + 1;
+    // The router's number is nobody else's.
+    const most = ROUTER_PORT - 1;
+    for (let tries = 0; tries < most; tries++) {
+      this.lastPort = (this.lastPort % most) + 1;
       if (!this.livePorts.has(this.lastPort)) return this.lastPort;
     }
-    throw new Error(`no more than ${MAX_PORTS - 1} ports`);
+    throw new Error(`no more than ${most} ports`);
   }
 
   removePort(id: number): Promise<void> {
@@ -492,6 +524,7 @@ class WorkerDataplane implements Dataplane {
       rxPackets: sums[COUNTER_RX_PACKETS],
       originated: sums[COUNTER_ORIGINATED],
       copies: sums[COUNTER_COPIES],
+      local: sums[COUNTER_LOCAL],
       txPackets: sums[COUNTER_TX_PACKETS],
       rxDrops: drops(COUNTER_RX_DROPS),
       txDrops: drops(COUNTER_TX_DROPS),
@@ -566,6 +599,56 @@ class WorkerDataplane implements Dataplane {
 
   private forgetMirrors(isGone: (mirror: Mirror) => boolean): void {
     for (const mirror of [...this.mirrors.values()]) if (isGone(mirror)) this.mirrors.delete(mirror.id);
+  }
+
+  // --- the router
+
+  addVrf(spec: VrfSpec): Promise<number> {
+    return this.router.addVrf(spec);
+  }
+
+  setVrf(vrf: number, spec: VrfSpec): Promise<void> {
+    return this.router.setVrf(vrf, spec);
+  }
+
+  removeVrf(vrf: number): Promise<void> {
+    return this.router.removeVrf(vrf);
+  }
+
+  addInterface(spec: InterfaceSpec): Promise<number> {
+    return this.router.addInterface(spec);
+  }
+
+  setInterface(iface: number, spec: InterfaceSpec): Promise<void> {
+    return this.router.setInterface(iface, spec);
+  }
+
+  removeInterface(iface: number): Promise<void> {
+    return this.router.removeInterface(iface);
+  }
+
+  setRoute(spec: RouteSpec): Promise<void> {
+    return this.router.setRoute(spec);
+  }
+
+  removeRoute(vrf: number, prefix: string): Promise<boolean> {
+    return this.router.removeRoute(vrf, prefix);
+  }
+
+  fib(): Promise<FibEntry[]> {
+    return this.router.fib();
+  }
+
+  neighbors(): Promise<NeighborEntry[]> {
+    return this.router.neighbors();
+  }
+
+  flushNeighbors(iface: number): Promise<void> {
+    return this.router.flushNeighbors(iface);
+  }
+
+  routerStatus(): Promise<RouterStatus> {
+    return this.router.status();
   }
 
   onEvent(callback: (event: DataplaneEvent) => void): void {

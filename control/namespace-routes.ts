@@ -5,8 +5,8 @@
  */
 
 import type { Logger } from 'pino';
-import { formatSubnet, parseSubnet } from './config/address.js';
 import { KeyedLock } from './concurrency.js';
+import { formatSubnet, parseSubnet } from './config/address.js';
 import { firstLine } from './errors.js';
 import type { System } from './system.js';
 

@@ -140,7 +140,15 @@ export interface MdbPort {
 export interface DataplaneEvent {
   /** Milliseconds since the epoch. */
   readonly time: number;
-  readonly kind: 'mac-moved' | 'mac-flapping' | 'port-quarantined' | 'port-released' | 'fdb-full' | 'address-conflict' | 'neighbors-full' | 'events-lost';
+  readonly kind:
+    | 'mac-moved'
+    | 'mac-flapping'
+    | 'port-quarantined'
+    | 'port-released'
+    | 'fdb-full'
+    | 'address-conflict'
+    | 'neighbors-full'
+    | 'events-lost';
   readonly network: number;
   readonly vlan: number;
   /** The port it happened on; 0 where there is none. */

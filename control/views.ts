@@ -1,6 +1,7 @@
 /** What the API answers: plain JSON objects with names in place of numbers. The CLI prints these and nothing else. */
 
 import { DROP_REASONS } from '../core/drop.js';
+import { ROUTER_PORT } from '../core/ports.js';
 import { formatAddress } from './config/address.js';
 import { isIsolated, UPLINK_PORT_NAME } from './config/check.js';
 import type { EndpointConfig, NetworkConfig, StormConfig, TrunkConfig } from './config/schema.js';
@@ -16,10 +17,19 @@ export interface NetworkView {
   readonly state: string;
   readonly subnets: readonly string[];
   readonly gateways: readonly string[];
+  /** Null where the gateway is outside, behind a bridged uplink. */
+  readonly gateway_mac: string | null;
+  /** Parts of the subnets that addresses are given out of; empty: all of them. */
+  readonly range: readonly string[];
+  readonly vrf: string;
   readonly mtu: number;
   readonly internal: boolean;
   readonly isolated: boolean;
   readonly masquerade: boolean;
+  readonly host: boolean;
+  readonly source_validation: boolean;
+  readonly proxy: readonly string[];
+  readonly router_advertisements: NetworkConfig['router_advertisements'];
   readonly ageing: number;
   readonly fdb_limit: number;
   readonly fdb_full: 'flood' | 'drop';
@@ -55,6 +65,7 @@ export interface EndpointView {
   /** The access port's VLAN; null for a trunk, and in a network without VLANs. */
   readonly vlan: number | null;
   readonly trunk: TrunkConfig | null;
+  readonly gateway_priority: number;
 }
 
 /** What a port does with VLANs. */
@@ -121,9 +132,11 @@ export interface DropView {
 
 export interface DropsView {
   readonly received: number;
-  /** Frames that Tapline itself made: announcements and queries. */
+  /** Frames that Tapline itself made: announcements and queries, ARP and ICMP of the router. */
   readonly originated: number;
   readonly copies: number;
+  /** Frames for the router itself, or for multicast snooping. */
+  readonly local: number;
   readonly delivered: number;
   readonly drops: readonly DropView[];
   /** Only ports that dropped something. */
@@ -138,10 +151,17 @@ export function networkView(daemon: Daemon, network: NetworkState): NetworkView 
     state: phase,
     subnets,
     gateways: gatewaysOf(config).map(formatAddress),
+    gateway_mac: daemon.interfaces.get(name)?.request.mac ?? null,
+    range: config.range,
+    vrf: config.vrf,
     mtu,
     internal,
     isolated,
     masquerade,
+    host: config.host,
+    source_validation: config.source_validation,
+    proxy: config.proxy,
+    router_advertisements: config.router_advertisements,
     ageing,
     fdb_limit,
     fdb_full: config.fdb_full,
@@ -175,6 +195,7 @@ export function endpointView(daemon: Daemon, endpoint: EndpointState): EndpointV
     ...isolationView(config, network),
     vlan: config.trunk === undefined ? (endpointVlan(config, network)?.native ?? null) : null,
     trunk: config.trunk ?? null,
+    gateway_priority: config.gateway_priority,
   };
 }
 
@@ -290,7 +311,7 @@ export async function fdbViews(daemon: Daemon, network: string | null): Promise<
       mac: entry.mac,
       network: networkName(daemon, entry.network),
       vlan: entry.vlan === 0 ? null : entry.vlan,
-      port: portName(daemon, entry.port),
+      port: entry.port === ROUTER_PORT ? 'gateway' : portName(daemon, entry.port),
       ageSeconds: entry.ageSeconds,
       static: entry.static,
     }));
@@ -316,6 +337,7 @@ export function dropsView(daemon: Daemon): DropsView {
     received: totals.rxPackets,
     originated: totals.originated,
     copies: totals.copies,
+    local: totals.local,
     delivered: totals.txPackets,
     drops: dropViews(totals.rxDrops, totals.txDrops),
     ports,

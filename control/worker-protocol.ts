@@ -1,10 +1,13 @@
 /** What main thread and worker say to each other. Commands go over a MessagePort with an eventfd to wake the worker out of the kernel. */
 
 import type { MessagePort } from 'node:worker_threads';
+import type { InterfaceOptions } from '../core/router/interface.js';
+import type { VrfOptions } from '../core/router/router.js';
+import type { Prefix } from '../core/router/vrf.js';
 import type { Mirror } from '../core/switch/mirror.js';
 import type { MulticastOptions } from '../core/topology.js';
 import type { EngineResources } from '../io/engine.js';
-import type { EngineName, MdbEntry, PortVlanSpec, StormSpec } from './types.js';
+import type { EngineName, MdbEntry, PortVlanSpec, RouterStatus, StormSpec } from './types.js';
 
 /** Handed to the worker at its start. Memory is given by address, so that a new worker goes on with the tables of a dead one. */
 export interface WorkerSetup {
@@ -26,6 +29,9 @@ export interface WorkerSetup {
   readonly captures: readonly WorkerCapture[];
   readonly mirrors: readonly Mirror[];
   readonly statics: readonly WorkerStatic[];
+  readonly vrfs: readonly WorkerVrf[];
+  readonly interfaces: readonly WorkerInterface[];
+  readonly routes: readonly WorkerRoute[];
 }
 
 /** A descriptor that the main thread wants to know readable. */
@@ -53,6 +59,8 @@ export interface WorkerPort {
   /** ROUTER_AUTO and so on. */
   readonly router: number;
   readonly fastLeave: boolean;
+  /** The router's alone. */
+  readonly routed: boolean;
   /** Addresses to announce once the port is there; null: none. */
   readonly announce: AnnouncedAddresses | null;
 }
@@ -99,6 +107,44 @@ export interface WorkerStatic {
   readonly port: number;
 }
 
+export interface WorkerVrf {
+  readonly number: number;
+  readonly options: VrfOptions;
+}
+
+export interface WorkerInterface {
+  readonly number: number;
+  readonly up: boolean;
+  readonly options: InterfaceOptions;
+}
+
+export interface WorkerHop {
+  readonly iface: number;
+  /** Four words; null: on the link. */
+  readonly via: readonly number[] | null;
+  readonly metric: number;
+}
+
+export interface WorkerRoute {
+  readonly vrf: number;
+  readonly prefix: Prefix;
+  /** ROUTE_UNICAST and so on. */
+  readonly kind: number;
+  readonly hops: readonly WorkerHop[];
+}
+
+/** Int32 a prefix of the FIB in a listing: VRF, the prefix's four words, length, number of the route in the VRF. */
+export const FIB_RECORD = 7;
+
+export interface FibListing {
+  readonly words: Int32Array;
+  /** The routes that the prefixes lead to: few, however many prefixes there are. */
+  readonly routes: readonly (Omit<WorkerRoute, 'prefix'> & { readonly value: number; readonly isConnected: boolean })[];
+}
+
+/** Int32 a neighbor in a listing: interface, address, state, MAC's first two octets, last four, seconds in the state, router, waiting. */
+export const NEIGHBOR_RECORD = 11;
+
 export interface WorkerCapture {
   readonly id: number;
   /** 0: any. */
@@ -125,6 +171,24 @@ export type Command =
   | { op: 'mdb' }
   | { op: 'addMirror'; mirror: Mirror }
   | { op: 'removeMirror'; id: number }
+  | { op: 'addVrf'; vrf: WorkerVrf }
+  | { op: 'setVrf'; vrf: WorkerVrf }
+  | { op: 'removeVrf'; number: number }
+  /** `vlans` as with addPort. */
+  | {
+      op: 'addInterface';
+      iface: WorkerInterface;
+      network: number;
+      vlans: readonly (readonly [vid: number, fid: number])[];
+    }
+  | { op: 'setInterface'; iface: WorkerInterface }
+  | { op: 'removeInterface'; number: number }
+  | { op: 'setRoute'; route: WorkerRoute }
+  | { op: 'removeRoute'; vrf: number; prefix: Prefix }
+  | { op: 'fib' }
+  | { op: 'neighbors' }
+  | { op: 'flushNeighbors'; iface: number }
+  | { op: 'routerStatus' }
   | { op: 'status' }
   | { op: 'capture'; capture: WorkerCapture }
   | { op: 'endCapture'; id: number }
@@ -147,8 +211,8 @@ export interface WorkerStatus {
 /** Int32 an FDB entry in a listing: domain, MAC's first two octets, last four, port, age in seconds, 1 where it is static. */
 export const FDB_RECORD = 6;
 
-/** What a worker answers a request with; an Int32Array is an FDB listing. */
-export type Answer = Int32Array | MdbEntry[] | WorkerStatus | boolean | null;
+/** What a worker answers a request with; an Int32Array is a listing of the FDB or of neighbors. */
+export type Answer = Int32Array | MdbEntry[] | WorkerStatus | FibListing | RouterStatus | boolean | null;
 
 /** Events as the dataplane lists them: EVENT_RECORD words each (core/events.ts), and how many found no room. */
 export interface WorkerEvents {

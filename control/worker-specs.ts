@@ -1,9 +1,12 @@
 /** What the control plane asks for, in the words and numbers that the worker takes; and the worker's events in words again. */
 
 import {
+  EVENT_ADDRESS,
+  EVENT_ADDRESS_CONFLICT,
   EVENT_FDB_FULL,
   EVENT_MAC_FLAPPING,
   EVENT_MAC_MOVED,
+  EVENT_NEIGHBORS_FULL,
   EVENT_QUARANTINED,
   EVENT_RECORD,
   EVENT_RELEASED,
@@ -11,6 +14,7 @@ import {
 import { NO_MAC_LIMIT } from '../core/ports.js';
 import { ROUTER_ALWAYS, ROUTER_AUTO, ROUTER_NEVER } from '../core/switch/membership.js';
 import { SECURITY_MAC, SECURITY_STRICT } from '../core/switch/port-security.js';
+import { addressOf, words } from './address-words.js';
 import { parseAddress, parseCidr } from './config/address.js';
 import { formatMac, macWords } from './mac.js';
 import type { DataplaneEvent, FdbEntry, NetworkSpec, PortSpec, SecuritySpec } from './types.js';
@@ -56,6 +60,7 @@ export function workerPort(id: number, kind: number, spec: PortSpec): WorkerPort
     storm: spec.storm ?? null,
     router: ROUTERS[spec.multicast?.router ?? 'auto'],
     fastLeave: spec.multicast?.fastLeave ?? false,
+    routed: spec.routed ?? false,
     announce: announced(spec),
   };
 }
@@ -124,17 +129,14 @@ function prefixMask(bits: number, prefix: number): bigint {
   return all ^ (all >> BigInt(prefix));
 }
 
-/** An address as int32 words, the first octets in the first. */
-function words(value: bigint, count: number): number[] {
-  return Array.from({ length: count }, (_, i) => Number(BigInt.asIntN(32, value >> BigInt(32 * (count - 1 - i)))));
-}
-
 const EVENT_KINDS: Readonly<Record<number, DataplaneEvent['kind']>> = {
   [EVENT_MAC_MOVED]: 'mac-moved',
   [EVENT_MAC_FLAPPING]: 'mac-flapping',
   [EVENT_QUARANTINED]: 'port-quarantined',
   [EVENT_RELEASED]: 'port-released',
   [EVENT_FDB_FULL]: 'fdb-full',
+  [EVENT_ADDRESS_CONFLICT]: 'address-conflict',
+  [EVENT_NEIGHBORS_FULL]: 'neighbors-full',
 };
 
 /** @param networks to find out which network and VLAN a domain is */
@@ -145,11 +147,19 @@ export function readEvents({ words: list, lost }: WorkerEvents, networks: Iterab
   for (let at = 0; at < list.length; at += EVENT_RECORD) {
     const [kind, domain, port, fromPort, high, low, count] = list.subarray(at, at + EVENT_RECORD);
     const mac = high === 0 && low === 0 ? '' : formatMac(high, low);
-    events.push({ time, kind: EVENT_KINDS[kind], ...(places.get(domain) ?? NOWHERE), port, fromPort, mac, count });
+    const words = [...list.subarray(at + EVENT_ADDRESS, at + EVENT_RECORD)];
+    const address = words.every((word) => word === 0) ? '' : addressOf(words);
+    const place = places.get(domain) ?? NOWHERE;
+    events.push({ time, kind: EVENT_KINDS[kind], ...place, port, fromPort, mac, count, address });
   }
-  if (lost > 0)
-    events.push({ time, kind: 'events-lost', network: 0, vlan: 0, port: 0, fromPort: 0, mac: '', count: lost });
+  if (lost > 0) events.push(plainEvent('events-lost', { count: lost }));
   return events;
+}
+
+/** An event of the main thread's own; fields that are not given say "nothing". */
+export function plainEvent(kind: DataplaneEvent['kind'], fields: Partial<DataplaneEvent>): DataplaneEvent {
+  const nothing = { network: 0, vlan: 0, port: 0, fromPort: 0, mac: '', count: 0, address: '' };
+  return { time: Date.now(), kind, ...nothing, ...fields };
 }
 
 interface Place {

@@ -52,6 +52,7 @@ import type {
   WorkerStatus,
 } from './worker-protocol.js';
 import { FDB_RECORD } from './worker-protocol.js';
+import { WorkerRouter } from './worker-router.js';
 
 /** Milliseconds between two turns of maintenance; also the longest sleep. */
 const TICK = 1000;
@@ -68,6 +69,7 @@ class Worker {
   private readonly arena: Arena;
   private readonly engine: Engine;
   private readonly dataplane: Dataplane;
+  private readonly router: WorkerRouter;
   private readonly captures: Captures;
   private readonly clock = new Clock();
   private readonly removing = new Map<number, number>();
@@ -98,6 +100,7 @@ class Worker {
       generations: new Int32Array(setup.generations),
       seed: setup.seed,
     });
+    this.router = new WorkerRouter(this.dataplane.router);
     this.captures = new Captures(this.arena, () => this.send({ kind: 'captured' }));
     this.engine.watch(COMMAND_TOKEN, this.wakeup.fd);
     this.readClock();
@@ -105,6 +108,7 @@ class Worker {
     for (const port of setup.ports) this.inheritPort(port);
     this.dataplane.fdb.recount();
     for (const entry of setup.statics) this.inherit('static entry', () => this.addStatic(entry));
+    this.router.inherit(setup, (what, take) => this.inherit(what, take));
     for (const mirror of setup.mirrors) this.inherit('mirror', () => this.dataplane.topology.addMirror(mirror));
     for (const watch of setup.watches) this.inherit('watch', () => this.engine.watch(watch.token, watch.fd));
     for (const capture of setup.captures) this.addCapture(capture);
@@ -144,6 +148,7 @@ class Worker {
     for (const [port, fd] of this.uplinks) if (isUplinkGone(fd)) this.portDown(port, ENODEV);
     if (this.dataplane.fdb.table.count > 0) this.dataplane.fdb.sweep(SWEEP_BUDGET, this.clock.seconds);
     this.dataplane.topology.tick();
+    this.dataplane.router.tick();
     for (const port of this.portIds) this.dataplane.counters.setMacs(port, this.dataplane.ports[port].macCount);
   }
 
@@ -281,6 +286,11 @@ class Worker {
       case 'stop':
         this.stopping = true;
         return null;
+      case 'addInterface':
+        for (const [vid, fid] of command.vlans) dataplane.topology.addVlan(command.network, vid, fid);
+        return this.router.dispatch(command);
+      default:
+        return this.router.dispatch(command);
     }
   }
 

@@ -2,24 +2,28 @@
  * One dataplane: the tables, and the path of a packet through them.
  *
  *   rx → parse → admit → VLAN → port security → learn → storm control → snooping | forward → to a port | to a group | flood | drop
+ *                                                                                          → to the router → to a port | flood | drop
  *
- * `process` runs one packet to completion. Every packet leaves by exactly one of four doors (`send`, `sendToGroup`, `flood`, `drop`),
- * each of which counts it and gives up its slot; so rx + originated + copies = tx + drops.
+ * `process` runs one packet to completion. Every packet leaves by exactly one door (`send`, `sendToGroup`, `flood`, `drop`, `takeIn`),
+ * each of which counts it and gives up its slot; so rx + originated + copies = tx + local + drops. Only the router may hold one back.
  */
 
 import { Counters } from './counters.js';
 import {
   DROP_FDB_FULL,
+  DROP_INTERFACE_DOWN,
   DROP_INTERNAL_ERROR,
   DROP_ISOLATED,
   DROP_MAC_LIMIT,
   DROP_NO_DESTINATION,
   DROP_NO_SLOT,
   DROP_NONE,
+  DROP_OTHER_HOST,
   DROP_PORT_GONE,
   DROP_PORT_UNBOUND,
   DROP_QUARANTINED,
   DROP_RX_REJECTED,
+  DROP_SNOOPED,
   DROP_SOURCE_MAC,
   DROP_STATIC_MAC,
   DROP_VNET_HEADER,
@@ -28,7 +32,9 @@ import { EVENT_FDB_FULL, EVENT_MAC_FLAPPING, EVENT_MAC_MOVED, EventList } from '
 import type { Arena } from './packet/arena.js';
 import { copyPacket } from './packet/copy.js';
 import { type Packet, TAG_NONE } from './packet/packet.js';
-import { type Domain, MAX_PORTS, Port } from './ports.js';
+import { type Domain, MAX_PORTS, Port, ROUTER_PORT } from './ports.js';
+import type { RouterInterface } from './router/interface.js';
+import { Router } from './router/router.js';
 import { admit, isBroadcast, isGroupDestination } from './switch/admit.js';
 import { Fdb, LEARN_BOUND, LEARN_FULL, LEARN_KNOWN, LEARN_LIMIT, LEARN_MOVED } from './switch/fdb.js';
 import { FlapDetector } from './switch/flaps.js';
@@ -38,7 +44,7 @@ import { inspect, type PortSecurity, SECURITY_STRICT } from './switch/port-secur
 import { classify, egressVid, isStacked, presentVid, setVid } from './switch/vlan.js';
 import { HashTable } from './tables/hash.js';
 import { Topology } from './topology.js';
-import { CONTINUE, DROP, FLOOD, TO_GROUP, TO_PORT } from './verdict.js';
+import { CONTINUE, DROP, FLOOD, FLOOD_ROUTED, LOCAL, TO_GROUP, TO_PORT, TO_ROUTER } from './verdict.js';
 import { parse } from './wire/parse.js';
 
 /** Where frames leave: an engine, or a recorder in tests. */
@@ -79,6 +85,7 @@ export class Dataplane {
   readonly ports: Port[] = [];
   /** Ports, networks, VLANs, mirrors and quarantine: all that is configured or changes seldom. */
   readonly topology: Topology;
+  readonly router: Router;
   readonly events = new EventList();
   /** Seconds and milliseconds (int32, wraps); the caller sets both once a batch. */
   now = 0;
@@ -102,6 +109,9 @@ export class Dataplane {
     const table = new HashTable(options.fdbWords, options.fdbCapacity, options.seed);
     this.fdb = new Fdb(table, options.generations, this.ports, this.domains, options.fdbReserve);
     this.topology = new Topology(this, this.domains, options.seed);
+    this.router = new Router(this, options.seed);
+    // Nothing is ever sent to it: frames for it are handed to the router before.
+    this.ports[ROUTER_PORT].live = true;
   }
 
   observe(observer: Observer | null): void {
@@ -121,9 +131,125 @@ export class Dataplane {
     if (this.observer !== null) this.observer.received(packet);
     if (port.mirrorIn !== null) this.mirrorReceived(packet, port.mirrorIn);
     if (verdict === TO_PORT) this.send(packet);
-    else if (verdict === FLOOD) this.flood(packet, port);
+    else if (verdict === TO_ROUTER) this.route(packet);
+    else this.leave(verdict, packet, port);
+  }
+
+  /** All verdicts but those on the fast paths. */
+  private leave(verdict: number, packet: Packet, port: Port): void {
+    if (verdict === DROP && packet.reason !== DROP_SNOOPED) {
+      this.drop(packet);
+      return;
+    }
+    const { gateway } = this.domains[packet.domain] as Domain;
+    if (gateway !== null && isGroupDestination(packet) && this.overhear(verdict, packet, gateway)) return;
+    if (verdict === FLOOD) this.flood(packet, port);
     else if (verdict === TO_GROUP) this.sendToGroup(packet, port);
     else this.drop(packet);
+  }
+
+  // --- the router's part
+
+  /** A frame for the router: unicast to its MAC, or, on a port that is the router's alone, to a group. */
+  private route(packet: Packet): void {
+    const iface = this.interfaceOf(packet);
+    const own = iface === null ? null : this.unshared(packet);
+    if (iface === null || own === null) {
+      packet.reason = iface === null ? DROP_INTERFACE_DOWN : DROP_NO_SLOT;
+      this.drop(packet);
+      return;
+    }
+    this.leaveRouted(this.routeSafely(own, iface), own);
+  }
+
+  /** The interface that a packet came in by; null: it was removed meanwhile. */
+  interfaceOf(packet: Packet): RouterInterface | null {
+    const port = this.ports[packet.port];
+    if (port.isRouted) return port.routed;
+    return this.domains[packet.domain]?.gateway ?? null;
+  }
+
+  /** The packet, or a copy where mirrors or captures hold its slot: the router rewrites in place. Null: no slot for a copy. */
+  private unshared(packet: Packet): Packet | null {
+    if (this.arena.referenceCount(packet.slot) === 1) return packet;
+    const copy = copyPacket(this.arena, packet);
+    if (copy === null) return null;
+    const { domain, network, tag } = packet;
+    parse(this.arena, copy);
+    copy.domain = domain;
+    copy.network = network;
+    copy.tag = tag;
+    copy.reason = DROP_NONE;
+    this.arena.release(packet.slot);
+    return copy;
+  }
+
+  private routeSafely(packet: Packet, iface: RouterInterface): number {
+    try {
+      return this.router.receive(packet, iface);
+    } catch (error) {
+      this.lastError = error;
+      return refuse(packet, DROP_INTERNAL_ERROR);
+    }
+  }
+
+  private leaveRouted(verdict: number, packet: Packet): void {
+    if (verdict === TO_PORT) this.send(packet);
+    else if (verdict === FLOOD_ROUTED) this.floodRouted(packet);
+    else if (verdict === LOCAL) this.takeIn(packet);
+    else if (verdict === DROP) this.drop(packet);
+  }
+
+  /**
+   * Shows a group frame to the router before the bridge has it.
+   * @returns true where that was all
+   */
+  private overhear(verdict: number, packet: Packet, gateway: RouterInterface): boolean {
+    // A membership message that snooping took in was for the querier, which the gateway is.
+    if (verdict === DROP) {
+      this.takeIn(packet);
+      return true;
+    }
+    const answer = this.overhearSafely(packet, gateway);
+    if (answer === CONTINUE) return false;
+    this.leaveRouted(answer, packet);
+    return true;
+  }
+
+  private overhearSafely(packet: Packet, gateway: RouterInterface): number {
+    try {
+      return this.router.overhear(packet, gateway);
+    } catch (error) {
+      this.lastError = error;
+      return refuse(packet, DROP_INTERNAL_ERROR);
+    }
+  }
+
+  /** For the router: a packet that it has held back goes its way, from where it came in. */
+  resume(packet: Packet): void {
+    packet.reason = DROP_NONE;
+    this.route(packet);
+  }
+
+  /** For the router: a packet that it has held back is dropped, for `packet.reason`. */
+  abandon(packet: Packet): void {
+    this.drop(packet);
+  }
+
+  /** For the router: sends a packet that goes its way in another slot, or in several. Counted by the caller as copies. */
+  sendRouted(packet: Packet, verdict: number): void {
+    this.leaveRouted(verdict, packet);
+  }
+
+  /** A packet was for the dataplane itself. */
+  takeIn(packet: Packet): void {
+    this.counters.local(packet.port);
+    this.arena.release(packet.slot);
+  }
+
+  private floodRouted(packet: Packet): void {
+    const domain = this.domains[packet.domain] as Domain;
+    this.deliver(packet, this.ports[ROUTER_PORT], domain, domain.members, domain.memberCount);
   }
 
   /** A frame came in that the kernel could not hand over: its length is not known. */
@@ -147,7 +273,18 @@ export class Dataplane {
     if (reason !== DROP_NONE) return refuse(packet, reason);
     if (!port.forwarding) return refuse(packet, port.live ? DROP_QUARANTINED : DROP_PORT_UNBOUND);
     const verdict = admit(packet);
-    return verdict === CONTINUE ? this.enter(packet, port) : verdict;
+    if (verdict !== CONTINUE) return verdict;
+    return port.isRouted ? this.enterRouted(packet, port) : this.enter(packet, port);
+  }
+
+  /** A port that is the router's alone: its frames are for the router, or for others on that wire. */
+  private enterRouted(packet: Packet, port: Port): number {
+    const { routed } = port;
+    packet.domain = port.domain;
+    packet.tag = TAG_NONE;
+    if (routed === null) return refuse(packet, DROP_INTERFACE_DOWN);
+    const isOurs = packet.dstLow === routed.macLow && packet.dstHigh === routed.macHigh;
+    return isOurs || isGroupDestination(packet) ? TO_ROUTER : refuse(packet, DROP_OTHER_HOST);
   }
 
   /** What the port lets in, and into which domain. */
@@ -173,6 +310,7 @@ export class Dataplane {
   private bridge(packet: Packet, port: Port): number {
     if (isGroupDestination(packet)) return this.group(packet, port);
     const verdict = forward(this.fdb, this.ports, port, packet);
+    if (verdict === TO_PORT && packet.outPort === ROUTER_PORT) return TO_ROUTER;
     return verdict === FLOOD ? this.limit(packet, port) : verdict;
   }
 

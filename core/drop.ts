@@ -57,7 +57,10 @@ export const DROP_REASONS: readonly DropReason[] = [
   { name: 'martian_source', text: 'source address that no packet on a wire may have' },
   { name: 'martian_destination', text: 'destination address that no router forwards to' },
   { name: 'source_validation', text: 'the route to the source does not lead where the packet came from' },
-  { name: 'link_broadcast', text: 'unicast packet in a broadcast or multicast frame, or the reverse, which no router forwards' },
+  {
+    name: 'link_broadcast',
+    text: 'unicast packet in a broadcast or multicast frame, or the reverse, which no router forwards',
+  },
   { name: 'directed_broadcast', text: 'broadcast to a subnet from outside it' },
   { name: 'no_route', text: 'no route to the destination' },
   { name: 'blackhole', text: 'route says blackhole' },

@@ -11,6 +11,8 @@ export const EVENT_NEIGHBORS_FULL = 7;
 
 /** Int32 an event: kind, domain, port, port before, MAC's first two octets, last four, number, IP address (see `addWithAddress`). */
 export const EVENT_RECORD = 11;
+/** Where in it the address stands. */
+export const EVENT_ADDRESS = 7;
 const CAPACITY = 160;
 /** Moves leave the rest to all else: a loop of many MACs makes thousands before one of them shows it, and that must be said. */
 const MOVES = 128;
@@ -36,7 +38,7 @@ export class EventList {
     words[at + 4] = high;
     words[at + 5] = low;
     words[at + 6] = number;
-    words.fill(0, at + 7, at + EVENT_RECORD);
+    words.fill(0, at + EVENT_ADDRESS, at + EVENT_RECORD);
   }
 
   /** With an address: four words, of which an IPv4 address takes the last, behind 0, 0 and 0xffff (RFC 4291, 2.5.5.2). */
@@ -54,7 +56,7 @@ export class EventList {
     const before = this.count;
     this.add(kind, domain, port, 0, high, low, 0);
     if (this.count === before) return;
-    const at = before * EVENT_RECORD + 7;
+    const at = before * EVENT_RECORD + EVENT_ADDRESS;
     this.words[at] = a;
     this.words[at + 1] = b;
     this.words[at + 2] = c;

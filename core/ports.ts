@@ -30,7 +30,9 @@ export class Port {
   vlan: PortVlan | null = null;
   /** Frames leave without a tag of the domain's, whichever VLAN they are in: no trunk. */
   untagged = true;
-  /** The router's interface on the other side, for a port that belongs to the router alone; null: a port of a bridge. */
+  /** It belongs to the router alone, not to a bridge. */
+  isRouted = false;
+  /** The router's interface at it, for such a port; null: none yet. */
   routed: RouterInterface | null = null;
   /** Null: everybody may speak there. */
   security: PortSecurity | null = null;

@@ -57,6 +57,8 @@ export interface PortOptions {
   readonly storm?: StormControl | null;
   readonly router?: number;
   readonly fastLeave?: boolean;
+  /** The router's alone. */
+  readonly routed?: boolean;
 }
 
 /** Addresses of a port to tell the others of. */
@@ -184,6 +186,7 @@ export class Topology {
     port.fastLeave = options.fastLeave ?? false;
     port.macLimit = options.macLimit ?? NO_MAC_LIMIT;
     port.live = true;
+    port.isRouted = options.routed ?? false;
     network.portCount++;
     this.enterDomains(port);
     port.learning = !this.bind(port, options.macs ?? []) || port.security === null || port.security.macLimit > 1;
@@ -221,6 +224,8 @@ export class Topology {
     port.network = 0;
     port.domain = 0;
     port.vlan = null;
+    port.isRouted = false;
+    port.routed = null;
     port.security = null;
     port.storm = null;
     port.mirrorIn = null;

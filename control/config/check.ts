@@ -10,15 +10,15 @@ import { checkRoutes } from './route.js';
 import {
   type BridgedUplinkConfig,
   type Configuration,
+  DEFAULT_VRF,
   type EndpointConfig,
   type NetworkConfig,
-  DEFAULT_VRF,
   type OwnUplinkConfig,
   type RoutedUplinkConfig,
   TARGET_KEYS,
   type UplinkConfig,
 } from './schema.js';
-import { gatewaysOf, isBridged, knownAddress as address, unusable, uplinkGateways } from './subnets.js';
+import { knownAddress as address, gatewaysOf, isBridged, unusable, uplinkGateways } from './subnets.js';
 
 /** Least MTU of a link that carries IPv6 (RFC 8200 section 5). */
 const IPV6_MIN_MTU = 1280;

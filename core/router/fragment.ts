@@ -104,7 +104,7 @@ function fillFragment(
 }
 
 /** What the doors of the dataplane read. */
-function takePlace(fragment: Packet, packet: Packet): void {
+export function takePlace(fragment: Packet, packet: Packet): void {
   fragment.port = packet.port;
   fragment.network = packet.network;
   fragment.domain = packet.domain;

@@ -287,7 +287,7 @@ export class Reassembly {
     if (before !== NO_SLOT && this.ends[before] > offset) return true;
     const after = before === NO_SLOT ? datagram.first : this.next[before];
     if (after !== NO_SLOT && this.offsets[after] < end) return true;
-    if (more) return datagram.end !== UNKNOWN && end >= datagram.end;
+    if (more) return datagram.end !== UNKNOWN && end > datagram.end;
     return datagram.end !== UNKNOWN || after !== NO_SLOT;
   }
 

@@ -8,6 +8,7 @@ import {
   IGMP_QUICK,
   MLD_GENERAL,
   MLD_QUICK,
+  type QuerySource,
   writeIgmpQueryFrame,
   writeMldQueryFrame,
 } from './query-frame.js';
@@ -29,15 +30,13 @@ export interface Originator {
 export class Asker implements MemberAsker {
   /** Queries sent. */
   count = 0;
-  private readonly macHigh: number;
-  private readonly macLow: number;
+  /** Source of the queries. */
+  source: QuerySource;
   private originator: Originator | null = null;
   private view: DataView = new DataView(new ArrayBuffer(0));
 
-  /** The MAC is the source of the queries. */
-  constructor(macHigh: number, macLow: number) {
-    this.macHigh = macHigh;
-    this.macLow = macLow;
+  constructor(source: QuerySource) {
+    this.source = source;
   }
 
   /** Says how the next ones are sent, and in which memory their slots lie. */
@@ -101,15 +100,15 @@ export class Asker implements MemberAsker {
   }
 
   private write(packet: Packet, isIpv4: boolean, isQuick: boolean, group: Group | null): void {
-    const { view, macHigh, macLow } = this;
+    const { view, source } = this;
     if (isIpv4) {
       const address = group === null ? 0 : group.d;
-      writeIgmpQueryFrame(view, packet, macHigh, macLow, address, isQuick ? IGMP_QUICK : IGMP_GENERAL);
+      writeIgmpQueryFrame(view, packet, source, address, isQuick ? IGMP_QUICK : IGMP_GENERAL);
       return;
     }
     const fields = isQuick ? MLD_QUICK : MLD_GENERAL;
-    if (group === null) writeMldQueryFrame(view, packet, macHigh, macLow, 0, 0, 0, 0, fields);
-    else writeMldQueryFrame(view, packet, macHigh, macLow, group.a, group.b, group.c, group.d, fields);
+    if (group === null) writeMldQueryFrame(view, packet, source, 0, 0, 0, 0, fields);
+    else writeMldQueryFrame(view, packet, source, group.a, group.b, group.c, group.d, fields);
   }
 }
 

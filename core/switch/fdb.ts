@@ -68,7 +68,7 @@ export class Fdb {
   /** Void entries may still stand in the table, and in counts: something was flushed since they were last reclaimed. */
   private hasVoid = false;
   /** Changes whenever an entry that was found before may be found no more, or elsewhere. */
-  private epoch = 0;
+  epoch = 0;
 
   /**
    * @param generations GENERATION_WORDS int32

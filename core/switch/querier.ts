@@ -4,11 +4,11 @@
  *   RFC 3376, 6.6.2 and 8 · RFC 3810, 7.6.2 and 9   election and timers
  *   RFC 4541, 2.1.1                                 a switch asks from 0.0.0.0, so that no router takes it for one
  *
- * Ours gives way to any router. In IGMP its source is 0.0.0.0, which takes no part in the election. MLD asks for a link-local source and
+ * Where the network has a gateway, that asks, with its own addresses. Else ours gives way to any router. In IGMP its source is 0.0.0.0, which takes no part in the election. MLD asks for a link-local source and
  * lets the lowest address win, so ours is one above nearly all: fe80::feff and the MAC. Two switches thus have a winner as well.
  */
 
-import { LINK_LOCAL, OWN_IDENTIFIER, QUERY_INTERVAL, ROBUSTNESS } from './query-frame.js';
+import { QUERY_INTERVAL, type QuerySource, ROBUSTNESS } from './query-frame.js';
 
 /** Defaults of RFC 3376, 8 and RFC 3810, 9; seconds where there is a unit. */
 export const QUERY_RESPONSE = 10;
@@ -34,10 +34,10 @@ export class Querier {
   /** Asks, unless a router does. */
   readonly enabled: boolean;
   // Our address in the election.
-  private readonly a: number;
-  private readonly b: number;
-  private readonly c: number;
-  private readonly d: number;
+  private a: number;
+  private b: number;
+  private c: number;
+  private d: number;
 
   // The elected querier, where it is not ours: its address, and until when it counts.
   private elected = false;
@@ -59,6 +59,14 @@ export class Querier {
   constructor(enabled: boolean, a: number, b: number, c: number, d: number) {
     this.enabled = enabled;
     this.trustedFrom = enabled ? 0 : NEVER;
+    this.a = a;
+    this.b = b;
+    this.c = c;
+    this.d = d;
+  }
+
+  /** Takes part in the election with another address. */
+  claim(a: number, b: number, c: number, d: number): void {
     this.a = a;
     this.b = b;
     this.c = c;
@@ -156,14 +164,21 @@ export class Querier {
   }
 }
 
-/** A querier for IGMP: it asks from 0.0.0.0 and gives way to everybody. */
-export function igmpQuerier(enabled: boolean): Querier {
-  return new Querier(enabled, LAST, LAST, LAST, LAST);
+/** A querier for IGMP. */
+export function igmpQuerier(enabled: boolean, source: QuerySource): Querier {
+  const querier = new Querier(enabled, LAST, LAST, LAST, LAST);
+  claimIgmp(querier, source);
+  return querier;
 }
 
-/** A querier for MLD, with its address for this MAC. */
-export function mldQuerier(enabled: boolean, macHigh: number, macLow: number): Querier {
-  return new Querier(enabled, LINK_LOCAL, 0, OWN_IDENTIFIER | macHigh, macLow);
+/** From 0.0.0.0 it gives way to everybody. */
+export function claimIgmp(querier: Querier, { address4 }: QuerySource): void {
+  if (address4 === 0) querier.claim(LAST, LAST, LAST, LAST);
+  else querier.claim(address4, 0, 0, 0);
+}
+
+export function mldQuerier(enabled: boolean, { linkLocal }: QuerySource): Querier {
+  return new Querier(enabled, linkLocal[0], linkLocal[1], linkLocal[2], linkLocal[3]);
 }
 
 /** Whether the first address, four words, is lower than the second. */

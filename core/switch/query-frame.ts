@@ -48,6 +48,21 @@ export const MLD_QUICK: QueryFields = { maxResponse: 1000, robustness: ROBUSTNES
 export const LINK_LOCAL = 0xfe800000 | 0;
 export const OWN_IDENTIFIER = 0xfeff0000 | 0;
 
+/** Who asks. */
+export interface QuerySource {
+  readonly macHigh: number;
+  readonly macLow: number;
+  /** IPv4 address; 0: a switch, which has none (RFC 4541, 2.1.1). */
+  readonly address4: number;
+  /** Link-local address, four words. */
+  readonly linkLocal: Int32Array;
+}
+
+/** A switch that has no address: it gives way to any router. */
+export function switchSource(macHigh: number, macLow: number): QuerySource {
+  return { macHigh, macLow, address4: 0, linkLocal: Int32Array.of(LINK_LOCAL, 0, OWN_IDENTIFIER | macHigh, macLow) };
+}
+
 /** Shortest frame without FCS (IEEE 802.3-2022, 3.2.8). */
 const MINIMUM_FRAME = 60;
 const IGMP_IPV4_HEADER_LENGTH = IPV4_HEADER_LENGTH + 4;
@@ -71,20 +86,18 @@ export function ipv4GroupMacLow(group: number): number {
 
 /**
  * Writes an IGMPv3 query at `packet.start` and sets the length.
- * @param high source MAC, with `low`
  * @param group 0: general
  */
 export function writeIgmpQueryFrame(
   view: DataView,
   packet: Packet,
-  high: number,
-  low: number,
+  { macHigh, macLow, address4 }: QuerySource,
   group: number,
   fields: QueryFields,
 ): void {
   const to = group === 0 ? IPV4_ALL_HOSTS : group;
   const start = packet.start;
-  setEthernetHeader(view, start, IPV4_GROUP_MAC_HIGH, ipv4GroupMacLow(to), high, low, ETHERTYPE_IPV4);
+  setEthernetHeader(view, start, IPV4_GROUP_MAC_HIGH, ipv4GroupMacLow(to), macHigh, macLow, ETHERTYPE_IPV4);
   const l3 = start + ETHERNET_HEADER_LENGTH;
   view.setUint16(l3 + IPV4_VERSION_IHL, IGMP_IPV4_FIRST);
   view.setUint16(l3 + IPV4_TOTAL_LENGTH, IGMP_IPV4_HEADER_LENGTH + IGMP_V3_QUERY_LENGTH);
@@ -93,7 +106,7 @@ export function writeIgmpQueryFrame(
   view.setUint8(l3 + IPV4_TTL, 1);
   view.setUint8(l3 + IPV4_PROTOCOL, PROTOCOL_IGMP);
   view.setUint16(l3 + IPV4_CHECKSUM, 0);
-  view.setInt32(l3 + IPV4_SOURCE, 0);
+  view.setInt32(l3 + IPV4_SOURCE, address4);
   view.setInt32(l3 + IPV4_DESTINATION, to);
   view.setInt32(l3 + IPV4_HEADER_LENGTH, ROUTER_ALERT);
   view.setUint16(l3 + IPV4_CHECKSUM, ~sumBytes(view, l3, IGMP_IPV4_HEADER_LENGTH) & 0xffff);
@@ -103,15 +116,11 @@ export function writeIgmpQueryFrame(
   packet.length = MINIMUM_FRAME;
 }
 
-/**
- * Writes an MLDv2 query at `packet.start` and sets the length. The group is four words, all 0: general.
- * @param high source MAC, with `low`; the source address follows from it
- */
+/** Writes an MLDv2 query at `packet.start` and sets the length. The group is four words, all 0: general. */
 export function writeMldQueryFrame(
   view: DataView,
   packet: Packet,
-  high: number,
-  low: number,
+  { macHigh, macLow, linkLocal }: QuerySource,
   a: number,
   b: number,
   c: number,
@@ -121,12 +130,12 @@ export function writeMldQueryFrame(
   const start = packet.start;
   const l3 = start + ETHERNET_HEADER_LENGTH;
   const l4 = l3 + IPV6_HEADER_LENGTH + MLD_HOP_BY_HOP_LENGTH;
-  setEthernetHeader(view, start, IPV6_GROUP_MAC_HIGH, a === 0 ? 1 : d, high, low, ETHERTYPE_IPV6);
+  setEthernetHeader(view, start, IPV6_GROUP_MAC_HIGH, a === 0 ? 1 : d, macHigh, macLow, ETHERTYPE_IPV6);
   view.setInt32(l3 + IPV6_VERSION, IPV6_FIRST);
   view.setUint16(l3 + IPV6_PAYLOAD_LENGTH, MLD_HOP_BY_HOP_LENGTH + MLD_V2_QUERY_LENGTH);
   view.setUint8(l3 + IPV6_NEXT_HEADER, IPV6_HOP_BY_HOP);
   view.setUint8(l3 + IPV6_HOP_LIMIT, 1);
-  setIpv6Address(view, l3 + IPV6_SOURCE, LINK_LOCAL, 0, OWN_IDENTIFIER | high, low);
+  setIpv6Address(view, l3 + IPV6_SOURCE, linkLocal[0], linkLocal[1], linkLocal[2], linkLocal[3]);
   if (a === 0) setIpv6Address(view, l3 + IPV6_DESTINATION, IPV6_ALL_NODES_FIRST, 0, 0, 1);
   else setIpv6Address(view, l3 + IPV6_DESTINATION, a, b, c, d);
   writeMldHopByHop(view, l3 + IPV6_HEADER_LENGTH);

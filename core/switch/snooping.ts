@@ -87,8 +87,14 @@ import { isPimHello } from '../wire/pim.js';
 import { Asker, type Originator } from './asker.js';
 import { doubled, type Group, groupText, IPV4_THIRD_WORD, type Mdb } from './mdb.js';
 import { Membership, ROUTER_ALWAYS, ROUTER_NEVER, type SnoopingPort } from './membership.js';
-import { igmpQuerier, mldQuerier, OTHER_QUERIER_PRESENT, type Querier } from './querier.js';
-import { IPV4_GROUP_MAC_HIGH, IPV6_GROUP_MAC_HIGH, ipv4GroupMacLow } from './query-frame.js';
+import { claimIgmp, igmpQuerier, mldQuerier, OTHER_QUERIER_PRESENT, type Querier } from './querier.js';
+import {
+  IPV4_GROUP_MAC_HIGH,
+  IPV6_GROUP_MAC_HIGH,
+  ipv4GroupMacLow,
+  type QuerySource,
+  switchSource,
+} from './query-frame.js';
 
 export type { Originator } from './asker.js';
 export { MAX_PORT_GROUPS, ROUTER_ALWAYS, ROUTER_AUTO, ROUTER_NEVER } from './membership.js';
@@ -134,14 +140,25 @@ export class Snooping {
   private readonly igmp: Querier;
   private readonly mld: Querier;
   private readonly asker: Asker;
+  /** Who asks where there is no gateway. */
+  private readonly own: QuerySource;
 
   constructor(options: SnoopingOptions) {
     this.dropUnregistered = options.dropUnregistered;
     this.members = new Membership(options.seed);
     this.mdb = this.members.mdb;
-    this.igmp = igmpQuerier(options.querier);
-    this.mld = mldQuerier(options.querier, options.macHigh, options.macLow);
-    this.asker = new Asker(options.macHigh, options.macLow);
+    this.own = switchSource(options.macHigh, options.macLow);
+    this.igmp = igmpQuerier(options.querier, this.own);
+    this.mld = mldQuerier(options.querier, this.own);
+    this.asker = new Asker(this.own);
+  }
+
+  /** Asks as the gateway of the network does; null: as a switch. */
+  speakAs(source: QuerySource | null): void {
+    const { 0: a, 1: b, 2: c, 3: d } = (source ?? this.own).linkLocal;
+    this.asker.source = source ?? this.own;
+    claimIgmp(this.igmp, this.asker.source);
+    this.mld.claim(a, b, c, d);
   }
 
   /** Groups with members. */

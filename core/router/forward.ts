@@ -1,0 +1,509 @@
+/**
+ * Forwarding: from the FIB to the port. The path of a packet that meets nothing unusual is written straight down; what is unusual goes to
+ * functions of its own.
+ *
+ *   header check → martians → FIB → (own address, no route: elsewhere) → reach → TTL → MTU → neighbor → MSS → rewrite → port
+ *
+ * Nothing in the packet changes before it is sure to leave: one that waits for its neighbor is routed anew, and one that is refused is
+ * quoted as it came.
+ */
+
+import type { Dataplane } from '../dataplane.js';
+import {
+  DROP_BLACKHOLE,
+  DROP_DIRECTED_BROADCAST,
+  DROP_INTERFACE_DOWN,
+  DROP_IP_CHECKSUM,
+  DROP_IP_MALFORMED,
+  DROP_IP_OPTIONS,
+  DROP_ISOLATED,
+  DROP_LINK_BROADCAST,
+  DROP_MARTIAN_DESTINATION,
+  DROP_NEIGHBOR_INVALID,
+  DROP_NO_ROUTE,
+  DROP_NONE,
+  DROP_PROHIBITED,
+  DROP_SOURCE_VALIDATION,
+  DROP_TOO_BIG,
+  DROP_TTL_EXCEEDED,
+  DROP_UNREACHABLE,
+} from '../drop.js';
+import { sumBytes, updateChecksum16 } from '../packet/checksum.js';
+import { PACKET_IPV4_OPTIONS, PACKET_L3_MALFORMED, type Packet, TAG_NONE } from '../packet/packet.js';
+import { ROUTER_PORT } from '../ports.js';
+import { ISOLATION_OPEN, mayReach } from '../switch/isolation.js';
+import { DROP, FLOOD_ROUTED, HELD, TO_PORT } from '../verdict.js';
+import { ETHERNET_HEADER_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, setEthernetHeader } from '../wire/ethernet.js';
+import { ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE } from '../wire/icmp.js';
+import {
+  IPV4_CHECKSUM,
+  IPV4_DESTINATION,
+  IPV4_DONT_FRAGMENT,
+  IPV4_FRAGMENT,
+  IPV4_SOURCE,
+  IPV4_TTL,
+  ipv4HeaderLength,
+} from '../wire/ipv4.js';
+import { IPV6_DESTINATION, IPV6_HOP_LIMIT, IPV6_SOURCE, ipv6HopLimit } from '../wire/ipv6.js';
+import { MAPPED } from './address.js';
+import { fragment4 } from './fragment.js';
+import { fragment6 } from './fragment6.js';
+import {
+  ICMP_ADMIN_PROHIBITED,
+  ICMP_FRAGMENTATION_NEEDED,
+  ICMP_HOST_UNREACHABLE,
+  ICMP_NET_UNREACHABLE,
+  ICMP_PARAMETER_PROBLEM,
+  ICMP_TTL_EXCEEDED,
+} from './icmp.js';
+import {
+  ICMPV6_ADDRESS_UNREACHABLE,
+  ICMPV6_ADMIN_PROHIBITED,
+  ICMPV6_BEYOND_SCOPE,
+  ICMPV6_HOP_LIMIT_EXCEEDED,
+  ICMPV6_NO_ROUTE,
+  ICMPV6_PACKET_TOO_BIG,
+  ICMPV6_TIME_EXCEEDED,
+  ICMPV6_UNREACHABLE,
+} from './icmpv6.js';
+import { isLinkLocal, type RouterInterface } from './interface.js';
+import { destinationReason4, destinationReason6, sourceReason4, sourceReason6 } from './martians.js';
+import { clampMss, exceedsMtu, shrinkSegments } from './mtu.js';
+import { NEIGHBOR_REACHABLE, type Neighbor } from './neighbors.js';
+import { optionsProblem, processOptions } from './options.js';
+import { reachReason } from './reach.js';
+import type { Router } from './router.js';
+import {
+  type Hop,
+  ROUTE_BLACKHOLE,
+  ROUTE_BROADCAST,
+  ROUTE_LOCAL,
+  ROUTE_PROHIBIT,
+  ROUTE_UNICAST,
+  ROUTE_UNREACHABLE,
+  type Route,
+  type Vrf,
+} from './vrf.js';
+
+/** Fragments that one packet can become: 65,535 bytes in pieces of 8. */
+const MAX_FRAGMENTS = 8192;
+/** 224.0.0.0/4, by the first octet's upper half. */
+const MULTICAST4 = 0xe;
+
+export class Forwarder {
+  /** Packets that were cut. */
+  fragmented = 0;
+  private readonly dataplane: Dataplane;
+  private readonly router: Router;
+  /** Of our own IPv6 packets; any start is as good (RFC 7739, 5.2: not to be guessed). */
+  private identification: number;
+  private readonly slots = new Int32Array(MAX_FRAGMENTS);
+
+  constructor(dataplane: Dataplane, router: Router) {
+    this.dataplane = dataplane;
+    this.router = router;
+    this.identification = router.seed;
+  }
+
+  // --- IPv4
+
+  /** @param from where it came in. Returns a verdict. */
+  receive4(packet: Packet, from: RouterInterface): number {
+    const { view } = this.dataplane.arena;
+    const { l3 } = packet;
+    const refusal = this.check4(packet);
+    if (refusal !== DROP_NONE) return refuse(packet, refusal);
+    const destination = view.getInt32(l3 + IPV4_DESTINATION);
+    const vrf = this.router.vrfs[from.vrf] as Vrf;
+    if (from.validateSource && !this.isExpected4(vrf, from, view.getInt32(l3 + IPV4_SOURCE))) {
+      return refuse(packet, DROP_SOURCE_VALIDATION);
+    }
+    const route = vrf.routes[vrf.fib4.lookup(destination)];
+    if (route.kind !== ROUTE_UNICAST) return this.unusual4(packet, from, route, destination);
+    const hop = route.hops.length === 1 ? route.hops[0] : this.choose(route, packet);
+    const to = this.router.interfaces[hop.iface] as RouterInterface;
+    return this.transit4(packet, from, to, hop, destination);
+  }
+
+  /** What RFC 1812 has a router drop in silence (5.2.2, 5.3.4, 5.3.7). */
+  private check4(packet: Packet): number {
+    const { view } = this.dataplane.arena;
+    const { l3 } = packet;
+    if (l3 === -1 || (packet.flags & PACKET_L3_MALFORMED) !== 0) return DROP_IP_MALFORMED;
+    const length = (packet.flags & PACKET_IPV4_OPTIONS) === 0 ? 20 : ipv4HeaderLength(view, l3);
+    if (sumBytes(view, l3, length) !== 0xffff) return DROP_IP_CHECKSUM;
+    const destination = view.getInt32(l3 + IPV4_DESTINATION);
+    if (destination >>> 28 === MULTICAST4) return DROP_LINK_BROADCAST;
+    const reason = sourceReason4(view.getInt32(l3 + IPV4_SOURCE));
+    return reason === DROP_NONE ? destinationReason4(destination) : reason;
+  }
+
+  /** Whether the route to the source leads back to the interface (RFC 3704, 2.2: strict reverse path). */
+  private isExpected4(vrf: Vrf, from: RouterInterface, source: number): boolean {
+    return leadsTo(vrf.routes[vrf.fib4.lookup(source)], from);
+  }
+
+  private unusual4(packet: Packet, from: RouterInterface, route: Route, destination: number): number {
+    const { errors } = this.router;
+    switch (route.kind) {
+      case ROUTE_LOCAL:
+        return this.router.local.receive4(packet, from, route.hops[0], destination);
+      case ROUTE_BROADCAST:
+        return refuse(packet, DROP_DIRECTED_BROADCAST);
+      case ROUTE_BLACKHOLE:
+        return refuse(packet, DROP_BLACKHOLE);
+      case ROUTE_UNREACHABLE:
+        errors.send4(packet, from, ICMP_UNREACHABLE, ICMP_HOST_UNREACHABLE, 0);
+        return refuse(packet, DROP_UNREACHABLE);
+      case ROUTE_PROHIBIT:
+        errors.send4(packet, from, ICMP_UNREACHABLE, ICMP_ADMIN_PROHIBITED, 0);
+        return refuse(packet, DROP_PROHIBITED);
+      default:
+        errors.send4(packet, from, ICMP_UNREACHABLE, ICMP_NET_UNREACHABLE, 0);
+        return refuse(packet, DROP_NO_ROUTE);
+    }
+  }
+
+  /** From one interface to another, `hop` being on the second. */
+  transit4(packet: Packet, from: RouterInterface, to: RouterInterface, hop: Hop, destination: number): number {
+    const { view } = this.dataplane.arena;
+    const { l3 } = packet;
+    const refusal = this.admit(from, to);
+    if (refusal !== DROP_NONE) return this.refuse4(packet, from, refusal);
+    const ttl = view.getUint8(l3 + IPV4_TTL);
+    if (ttl <= 1) return this.expired4(packet, from);
+    const isBig = exceedsMtu(view, packet, to.mtu);
+    if (isBig && (view.getUint16(l3 + IPV4_FRAGMENT) & IPV4_DONT_FRAGMENT) !== 0) return this.tooBig4(packet, from, to);
+    const neighbor = this.neighbor4(hop, to.number, hop.onLink ? destination : hop.d);
+    if (neighbor === null || neighbor.state !== NEIGHBOR_REACHABLE) {
+      const verdict = this.settle(packet, to, neighbor, 0, 0, MAPPED, hop.onLink ? destination : hop.d);
+      if (verdict !== TO_PORT) return verdict;
+    }
+    const usable = neighbor as Neighbor;
+    if ((packet.flags & PACKET_IPV4_OPTIONS) !== 0) {
+      const reason = this.options4(packet, from, to);
+      if (reason !== DROP_NONE) return refuse(packet, reason);
+    }
+    clampMss(view, packet, from.mtu < to.mtu ? from.mtu : to.mtu);
+    const old = view.getUint16(l3 + IPV4_TTL);
+    view.setUint16(l3 + IPV4_TTL, old - 0x100);
+    view.setUint16(l3 + IPV4_CHECKSUM, updateChecksum16(view.getUint16(l3 + IPV4_CHECKSUM), old, old - 0x100));
+    const verdict = this.aim(packet, from, to, usable, ETHERTYPE_IPV4);
+    return isBig && verdict !== DROP ? this.cut(packet, to, verdict) : verdict;
+  }
+
+  private neighbor4(hop: Hop, iface: number, address: number): Neighbor | null {
+    if (hop.onLink) return this.router.neighbors.find4(iface, address);
+    const known = hop.neighbor;
+    if (known !== null && known.iface === iface && known.d === address && known.c === MAPPED) return known;
+    hop.neighbor = this.router.neighbors.find4(iface, address);
+    return hop.neighbor;
+  }
+
+  private refuse4(packet: Packet, from: RouterInterface, reason: number): number {
+    const code = reason === DROP_INTERFACE_DOWN ? ICMP_NET_UNREACHABLE : ICMP_ADMIN_PROHIBITED;
+    this.router.errors.send4(packet, from, ICMP_UNREACHABLE, code, 0);
+    return refuse(packet, reason);
+  }
+
+  private expired4(packet: Packet, from: RouterInterface): number {
+    this.router.errors.send4(packet, from, ICMP_TIME_EXCEEDED, ICMP_TTL_EXCEEDED, 0);
+    return refuse(packet, DROP_TTL_EXCEEDED);
+  }
+
+  private tooBig4(packet: Packet, from: RouterInterface, to: RouterInterface): number {
+    this.router.errors.send4(packet, from, ICMP_UNREACHABLE, ICMP_FRAGMENTATION_NEEDED, to.mtu);
+    return refuse(packet, DROP_TOO_BIG);
+  }
+
+  private options4(packet: Packet, from: RouterInterface, to: RouterInterface): number {
+    const vrf = this.router.vrfs[from.vrf] as Vrf;
+    const { view } = this.dataplane.arena;
+    const own = to.source4(0);
+    const result = processOptions(view, packet, own, this.router.timeOfDay, vrf.recordRoute, vrf.timestamp);
+    if (result === DROP_NONE) return DROP_NONE;
+    const { pointer } = optionsProblem;
+    if (pointer >= 0) this.router.errors.send4(packet, from, ICMP_PARAMETER_PROBLEM, 0, pointer << 24);
+    return DROP_IP_OPTIONS;
+  }
+
+  /**
+   * A packet that is larger than the MTU and may be cut: what the kernel has not segmented yet is to be segmented smaller, the rest goes
+   * as fragments. Of IPv6 only packets of our own are cut (RFC 8200, 4.5).
+   */
+  cut(packet: Packet, to: RouterInterface, verdict: number): number {
+    const { arena, counters } = this.dataplane;
+    if (packet.gsoType !== 0) {
+      return shrinkSegments(arena, packet, to.mtu) ? verdict : refuse(packet, DROP_TOO_BIG);
+    }
+    const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
+    const count = isIpv4
+      ? fragment4(arena, packet, to.mtu, this.slots)
+      : fragment6(arena, packet, to.mtu, this.slots, ++this.identification | 0);
+    if (count < 0) return DROP;
+    this.fragmented++;
+    counters.copied(packet.port, count - 1);
+    for (let i = 0; i < count; i++) {
+      const fragment = arena.packets[this.slots[i]];
+      fragment.outPort = packet.outPort;
+      this.dataplane.sendRouted(fragment, verdict);
+    }
+    arena.release(packet.slot);
+    return HELD;
+  }
+
+  // --- IPv6
+
+  receive6(packet: Packet, from: RouterInterface): number {
+    const { view } = this.dataplane.arena;
+    const { l3 } = packet;
+    if (l3 === -1 || (packet.flags & PACKET_L3_MALFORMED) !== 0) return refuse(packet, DROP_IP_MALFORMED);
+    const a = view.getInt32(l3 + IPV6_DESTINATION);
+    const b = view.getInt32(l3 + IPV6_DESTINATION + 4);
+    const c = view.getInt32(l3 + IPV6_DESTINATION + 8);
+    const d = view.getInt32(l3 + IPV6_DESTINATION + 12);
+    if (isLinkLocal(a)) return this.linkLocal6(packet, from, a, b, c, d);
+    const refusal = this.check6(packet, a, b, c, d);
+    if (refusal !== DROP_NONE) return refuse(packet, refusal);
+    const vrf = this.router.vrfs[from.vrf] as Vrf;
+    if (from.validateSource && !this.isExpected6(vrf, from, l3)) return refuse(packet, DROP_SOURCE_VALIDATION);
+    const route = vrf.routes[vrf.fib6.lookup(a, b, c, d)];
+    if (route.kind !== ROUTE_UNICAST) return this.unusual6(packet, from, route, a, b, c, d);
+    // Beyond the link that gives such a source its meaning it names nobody (RFC 4291, 2.5.6).
+    if (isLinkLocal(view.getInt32(l3 + IPV6_SOURCE))) return this.beyondScope6(packet, from);
+    const hop = route.hops.length === 1 ? route.hops[0] : this.choose(route, packet);
+    const to = this.router.interfaces[hop.iface] as RouterInterface;
+    return this.transit6(packet, from, to, hop, a, b, c, d);
+  }
+
+  private check6(packet: Packet, a: number, b: number, c: number, d: number): number {
+    const { view } = this.dataplane.arena;
+    if (a >>> 24 === 0xff) return DROP_LINK_BROADCAST;
+    const at = packet.l3 + IPV6_SOURCE;
+    const source = view.getInt32(at);
+    if (!isLinkLocal(source)) {
+      const reason = sourceReason6(source, view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12));
+      // Duplicate address detection asks from nowhere; whether that is one, neighbor discovery sees (RFC 4862, 5.4.2).
+      if (reason !== DROP_NONE) return reason;
+    }
+    return destinationReason6(a, b, c, d);
+  }
+
+  private isExpected6(vrf: Vrf, from: RouterInterface, l3: number): boolean {
+    const { view } = this.dataplane.arena;
+    const at = l3 + IPV6_SOURCE;
+    const a = view.getInt32(at);
+    if (isLinkLocal(a)) return true;
+    const value = vrf.fib6.lookup(a, view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12));
+    return leadsTo(vrf.routes[value], from);
+  }
+
+  private linkLocal6(packet: Packet, from: RouterInterface, a: number, b: number, c: number, d: number): number {
+    if (!from.owns6(a, b, c, d)) return refuse(packet, DROP_MARTIAN_DESTINATION);
+    return this.router.local.receiveLinkLocal(packet, from);
+  }
+
+  private beyondScope6(packet: Packet, from: RouterInterface): number {
+    this.router.errors.send6(packet, from, ICMPV6_UNREACHABLE, ICMPV6_BEYOND_SCOPE, 0);
+    return refuse(packet, DROP_MARTIAN_DESTINATION);
+  }
+
+  private unusual6(
+    packet: Packet,
+    from: RouterInterface,
+    route: Route,
+    a: number,
+    b: number,
+    c: number,
+    d: number,
+  ): number {
+    const { errors } = this.router;
+    switch (route.kind) {
+      case ROUTE_LOCAL:
+        return this.router.local.receive6(packet, from, route.hops[0], a, b, c, d);
+      case ROUTE_BLACKHOLE:
+        return refuse(packet, DROP_BLACKHOLE);
+      case ROUTE_UNREACHABLE:
+        errors.send6(packet, from, ICMPV6_UNREACHABLE, ICMPV6_ADDRESS_UNREACHABLE, 0);
+        return refuse(packet, DROP_UNREACHABLE);
+      case ROUTE_PROHIBIT:
+        errors.send6(packet, from, ICMPV6_UNREACHABLE, ICMPV6_ADMIN_PROHIBITED, 0);
+        return refuse(packet, DROP_PROHIBITED);
+      default:
+        errors.send6(packet, from, ICMPV6_UNREACHABLE, ICMPV6_NO_ROUTE, 0);
+        return refuse(packet, DROP_NO_ROUTE);
+    }
+  }
+
+  transit6(
+    packet: Packet,
+    from: RouterInterface,
+    to: RouterInterface,
+    hop: Hop,
+    a: number,
+    b: number,
+    c: number,
+    d: number,
+  ): number {
+    const { view } = this.dataplane.arena;
+    const { l3 } = packet;
+    const refusal = this.admit(from, to);
+    if (refusal !== DROP_NONE) return this.refuse6(packet, from, refusal);
+    const hopLimit = ipv6HopLimit(view, l3);
+    if (hopLimit <= 1) return this.expired6(packet, from);
+    if (exceedsMtu(view, packet, to.mtu)) return this.tooBig6(packet, from, to);
+    const neighbor = this.neighbor6(hop, to.number, a, b, c, d);
+    if (neighbor === null || neighbor.state !== NEIGHBOR_REACHABLE) {
+      const verdict = hop.onLink
+        ? this.settle(packet, to, neighbor, a, b, c, d)
+        : this.settle(packet, to, neighbor, hop.a, hop.b, hop.c, hop.d);
+      if (verdict !== TO_PORT) return verdict;
+    }
+    clampMss(view, packet, from.mtu < to.mtu ? from.mtu : to.mtu);
+    view.setUint8(l3 + IPV6_HOP_LIMIT, hopLimit - 1);
+    return this.aim(packet, from, to, neighbor as Neighbor, ETHERTYPE_IPV6);
+  }
+
+  private neighbor6(hop: Hop, iface: number, a: number, b: number, c: number, d: number): Neighbor | null {
+    if (hop.onLink) return this.router.neighbors.find6(iface, a, b, c, d);
+    const known = hop.neighbor;
+    if (known !== null && known.iface === iface && known.d === hop.d && known.c === hop.c) {
+      if (known.b === hop.b && known.a === hop.a) return known;
+    }
+    hop.neighbor = this.router.neighbors.find6(iface, hop.a, hop.b, hop.c, hop.d);
+    return hop.neighbor;
+  }
+
+  private refuse6(packet: Packet, from: RouterInterface, reason: number): number {
+    const code = reason === DROP_INTERFACE_DOWN ? ICMPV6_NO_ROUTE : ICMPV6_ADMIN_PROHIBITED;
+    this.router.errors.send6(packet, from, ICMPV6_UNREACHABLE, code, 0);
+    return refuse(packet, reason);
+  }
+
+  private expired6(packet: Packet, from: RouterInterface): number {
+    this.router.errors.send6(packet, from, ICMPV6_TIME_EXCEEDED, ICMPV6_HOP_LIMIT_EXCEEDED, 0);
+    return refuse(packet, DROP_TTL_EXCEEDED);
+  }
+
+  private tooBig6(packet: Packet, from: RouterInterface, to: RouterInterface): number {
+    this.router.errors.send6(packet, from, ICMPV6_PACKET_TOO_BIG, 0, to.mtu);
+    return refuse(packet, DROP_TOO_BIG);
+  }
+
+  // --- both
+
+  /** Whether a packet may go from one interface to the other. Returns a drop reason, or DROP_NONE. */
+  private admit(from: RouterInterface, to: RouterInterface): number {
+    if (!to.up) return DROP_INTERFACE_DOWN;
+    if (from === to) return DROP_NONE;
+    return reachReason(this.router.vrfs[from.vrf] as Vrf, from, to);
+  }
+
+  /**
+   * The neighbor is not there, or not known to be reachable.
+   * @returns TO_PORT: its MAC is good to go on with; else the verdict
+   */
+  private settle(
+    packet: Packet,
+    to: RouterInterface,
+    neighbor: Neighbor | null,
+    a: number,
+    b: number,
+    c: number,
+    d: number,
+  ): number {
+    const { neighbors } = this.router;
+    if (neighbor?.isUsable === true) {
+      neighbors.use(neighbor);
+      return TO_PORT;
+    }
+    return neighbors.resolve(to, a, b, c, d, packet);
+  }
+
+  /** The new Ethernet header, the domain and the port. TO_PORT, FLOOD_ROUTED, or DROP. */
+  aim(packet: Packet, from: RouterInterface, to: RouterInterface, neighbor: Neighbor, etherType: number): number {
+    const { arena, fdb, ports } = this.dataplane;
+    const start = packet.l3 - ETHERNET_HEADER_LENGTH;
+    setEthernetHeader(arena.view, start, neighbor.macHigh, neighbor.macLow, to.macHigh, to.macLow, etherType);
+    // Padding of the last link stays behind (RFC 1812, 5.2.2).
+    packet.length = packet.l3End - start;
+    packet.domain = to.fid;
+    packet.tag = TAG_NONE;
+    packet.vlan = -1;
+    if (to.port !== 0) {
+      packet.outPort = to.port;
+      return TO_PORT;
+    }
+    if (neighbor.fdbEpoch !== fdb.epoch) {
+      const port = fdb.search((to.fid << 16) | neighbor.macHigh, neighbor.macLow);
+      if (port === 0) return this.floodTo(packet, from, to);
+      if (port === ROUTER_PORT) return refuse(packet, DROP_NEIGHBOR_INVALID);
+      neighbor.outPort = port;
+      neighbor.fdbEpoch = fdb.epoch;
+    }
+    packet.outPort = neighbor.outPort;
+    if (from === to && !mayReach(ports[packet.port].isolation, ports[neighbor.outPort].isolation)) {
+      return refuse(packet, DROP_ISOLATED);
+    }
+    return TO_PORT;
+  }
+
+  /** Nobody knows behind which port the MAC is. An isolated endpoint reaches its like by no detour. */
+  private floodTo(packet: Packet, from: RouterInterface, to: RouterInterface): number {
+    const isIsolated = this.dataplane.ports[packet.port].isolation !== ISOLATION_OPEN;
+    return from === to && isIsolated ? refuse(packet, DROP_ISOLATED) : FLOOD_ROUTED;
+  }
+
+  /**
+   * One of several hops: of those that work the ones with the least metric, and of these by flow (RFC 2992: a flow keeps its path).
+   * Where none works, the first: what is wrong with it is the answer.
+   */
+  private choose(route: Route, packet: Packet): Hop {
+    const { hops } = route;
+    let best = -1;
+    let count = 0;
+    for (let i = 0; i < hops.length; i++) {
+      if (!this.isAlive(hops[i])) continue;
+      if (best < 0) best = i;
+      if (hops[i].metric !== hops[best].metric) break;
+      count++;
+    }
+    if (count === 0) return hops[0];
+    let nth = count === 1 ? 0 : (this.flowHash(packet) >>> 1) % count;
+    for (let i = best; i < hops.length; i++) {
+      if (this.isAlive(hops[i]) && nth-- === 0) return hops[i];
+    }
+    return hops[best];
+  }
+
+  private isAlive(hop: Hop): boolean {
+    const iface = this.router.interfaces[hop.iface];
+    if (iface === null || iface === undefined || !iface.up) return false;
+    return hop.onLink || !this.router.neighbors.isFailed(hop.iface, hop.a, hop.b, hop.c, hop.d);
+  }
+
+  private flowHash(packet: Packet): number {
+    const { view } = this.dataplane.arena;
+    const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
+    const from = packet.l3 + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE);
+    const to = from + (isIpv4 ? 8 : 32);
+    let hash = this.router.seed ^ packet.protocol;
+    for (let at = from; at < to; at += 4) hash = mix(hash, view.getInt32(at));
+    return mix(hash, (packet.srcPort << 16) ^ packet.dstPort);
+  }
+}
+
+/** Two rounds of multiply and shift (the constants of MurmurHash3's finaliser). */
+function mix(hash: number, word: number): number {
+  const h = Math.imul(hash ^ word, 0x85ebca6b | 0);
+  return Math.imul(h ^ (h >>> 13), 0xc2b2ae35 | 0) ^ (h >>> 16);
+}
+
+function leadsTo(route: Route, iface: RouterInterface): boolean {
+  return route.hops.some((hop) => hop.iface === iface.number);
+}
+
+function refuse(packet: Packet, reason: number): number {
+  packet.reason = reason;
+  return DROP;
+}
