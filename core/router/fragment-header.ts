@@ -33,7 +33,7 @@ import {
 } from '../wire/ipv6.js';
 import { MAPPED } from './address.js';
 
-/** Codes of the ICMPv6 Parameter Problem: erroneous header field (RFC 4443, 3.4), incomplete header chain (RFC 7112, 7). */
+/** Codes of the ICMPv6 Parameter Problem: erroneous header field (RFC 4443, 3.4), incomplete header chain (RFC 7112, 5). */
 const PROBLEM_HEADER_FIELD = 0;
 const PROBLEM_HEADER_CHAIN = 3;
 

@@ -1,5 +1,5 @@
 /**
- * IPv4 options of packets that pass the router, or are for it (RFC 791, 3.1; RFC 1812, 4.2.2.1, 5.2.4 and 5.3.13). Source routes
+ * IPv4 options of packets that pass the router, or are for it (RFC 791, 3.1; RFC 1812, 4.2.2.1 and 5.3.13). Source routes
  * are refused always, record route and timestamp unless they have been allowed (RFC 7126, 4.3 to 4.7). All others pass as they are,
  * unknown ones included (RFC 1812, 5.3.13.1).
  */

@@ -126,7 +126,7 @@ test('no segments are cut smaller with DF, over IPv6, of UDP, without GSO, or be
 function syn(options: number[], isIpv6 = false, flags = SYN): Uint8Array {
   const padded = [...options];
   while (padded.length % 4 !== 0) padded.push(0);
-  const segment = tcp({ srcPort: 40_000, dstPort: 80, options: padded.length, flags }, Uint8Array.of(1, 2, 3));
+  const segment = tcp({ srcPort: 40_000, dstPort: 80, options: padded.length, flags }, Uint8Array.of(0xff, 0xff, 3));
   segment.set(padded, 20);
   return withTcpSum(
     isIpv6 ? ethernet(0x86dd, ipv6({ nextHeader: 6 }, segment)) : ethernet(0x0800, ipv4({ protocol: 6 }, segment)),
@@ -179,6 +179,7 @@ test('a broken list of options ends the search', (t) => {
     [2, 3, 0xff],
     [2, 6, 0xff, 0xff, 1, 1],
     [1, 1, 1, 2],
+    [1, 1, 2, 4],
   ]) {
     const frame = syn(options);
     t.deepEqual(clamp(frame, 1280), frame, options.join(' '));

@@ -59,7 +59,7 @@ test('RFC 7126, 4.3 and 4.4: source routes are refused whatever is allowed, and 
   }
 });
 
-test('RFC 7126, 4.5 and 4.6: record route and timestamp are refused unless allowed, each for itself', (t) => {
+test('RFC 7126, 4.5 and 4.7: record route and timestamp are refused unless allowed, each for itself', (t) => {
   const route = [7, 7, 4, 0, 0, 0, 0];
   const stamp = [68, 8, 5, 0, 0, 0, 0, 0];
   t.is(run(route, false, true).reason, DROP_IP_OPTIONS);

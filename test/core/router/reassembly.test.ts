@@ -463,6 +463,7 @@ test('RFC 7112, 5: IPv6: a first fragment without the transport header is answer
   const short = [
     part6(udp({ srcPort: 1, dstPort: 2 }).slice(0, 8), { offset: 0, more: true, nextHeader: 6 }),
     part6(extension(58), { offset: 0, more: true, nextHeader: 60 }),
+    part6(extension(253), { offset: 0, more: true, nextHeader: 60 }),
     part6(numbered(8), { offset: 0, more: true, nextHeader: 44 }),
   ];
   for (const frame of short) {
@@ -534,6 +535,18 @@ test('the oldest datagram makes room for a new one', (t) => {
   t.deepEqual(bench.givenUp, [
     { frame: part4(numbered(8), { offset: 0, more: true, source: 0 }), reason: DROP_FRAGMENT_LIMIT },
   ]);
+});
+
+test('the oldest datagram makes room for a slot', (t) => {
+  const bench = new Bench(64, { slots: 4 });
+  for (const source of [1, 2, 3, 1, 2, 3]) {
+    bench.receive(part4(numbered(8), { offset: bench.received * 2, more: true, source }));
+  }
+  t.deepEqual(
+    bench.givenUp.map(({ frame }) => viewOf(frame).getUint16(28)),
+    [1, 1],
+  );
+  t.is(bench.reassembly.held, 4);
 });
 
 test('a source that has its share of datagrams, or of slots, makes room itself; others are not hurt', (t) => {
