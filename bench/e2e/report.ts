@@ -1,10 +1,10 @@
 /** A finished run as tables for the terminal, or as one JSON object. */
 
 import { cpus, loadavg, release } from 'node:os';
+import { median } from '../statistics.js';
 import { DEFAULT_PEERS, GUARD_PEERS, type Options, PEER_NAMES, type PeerName, type SuiteName } from './context.js';
 import type { ScenarioResult, Verdict } from './runner.js';
 import { ENDPOINT_BARS, type EndpointsResult } from './scenarios/endpoints.js';
-import { median } from './statistics.js';
 
 export interface Report {
   readonly environment: Environment;

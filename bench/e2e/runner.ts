@@ -4,6 +4,7 @@
  * compared is the ratio within a round, and what is reported is the median of these ratios.
  */
 
+import { median } from '../statistics.js';
 import { type Context, PEER_NAMES, type PeerName } from './context.js';
 import { machineCpuNs, processCpuNs } from './cpu.js';
 import { inNamespace } from './namespaces.js';
@@ -12,7 +13,6 @@ import { run } from './processes.js';
 import type { Goal, Measurement, Scenario } from './scenarios/scenario.js';
 import { GIGABITS } from './scenarios/tcp.js';
 import { Scope } from './scope.js';
-import { median } from './statistics.js';
 import { type Suite, takesPart } from './suites/suite.js';
 
 /** Seconds of load before the first round: compilation, address resolution, caches. Not reported. */

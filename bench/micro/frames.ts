@@ -155,9 +155,12 @@ export function hostAddress(number: number): number {
   return (0xac1e0000 + number) >>> 0;
 }
 
-/** 02-00 followed by a number. */
+/** First two octets of all MACs here. */
+export const MAC_HIGH = 0x0200;
+
+/** MAC_HIGH followed by a number. */
 export function writeMac(view: DataView, at: number, number: number): void {
-  view.setUint16(at, 0x0200);
+  view.setUint16(at, MAC_HIGH);
   view.setUint32(at + 2, number);
 }
 

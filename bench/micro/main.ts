@@ -4,7 +4,9 @@ import { spawnSync } from 'node:child_process';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { applyV8Flags } from '../../control/v8-flags.js';
+import { median } from '../statistics.js';
 import { fibCases } from './fib.js';
+import { forwardingCases } from './forwarding.js';
 import { HEAP_RUNS, type HeapResult, heapGrowth } from './heap.js';
 import { type Case, fastest, type Result, runCase } from './suite.js';
 import { GUARDED, switchCases, UNGUARDED } from './switch.js';
@@ -14,7 +16,11 @@ import { wireCases } from './wire.js';
 const GUARD_ROUNDS = 9;
 
 /** One group a process: V8 specialises the hot path for the kinds of objects it has met, and groups would spoil each other's. */
-const GROUPS: Record<string, () => Case[]> = { wire: wireCases, switch: switchCases, fib: fibCases };
+const GROUPS: Record<string, () => Case[]> = {
+  wire: wireCases,
+  switch: switchCases,
+  fib: () => [...fibCases(), ...forwardingCases()],
+};
 
 function main(): void {
   const words = process.argv.slice(2);
@@ -103,12 +109,6 @@ function guardCosts(): Cost[] {
   });
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const half = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
-}
-
 function printCost({ name, off, on, ratio, bar }: Cost): void {
   const verdict = bar === null ? '' : ratio > bar ? `bar ${bar}: MISSED` : `bar ${bar}: met`;
   console.log(
@@ -130,14 +130,23 @@ function child<T>(words: string[]): T {
 }
 
 function print(result: Result): void {
-  const rate =
-    result.unit === 'bytes'
-      ? `${(result.perSecond / 1e9).toFixed(2)} GB/s`
-      : `${(result.perSecond / 1e6).toFixed(1)} M ${result.unit}/s`;
-  const cost = result.unit === 'bytes' ? '' : `${result.nanoseconds.toFixed(1)} ns`;
-  console.log(
-    `${result.name.padEnd(46)} ${rate.padStart(20)} ${cost.padStart(10)}  ±${result.margin.toFixed(1)} %  ${[verdict(result), result.note].filter((part) => part !== '').join('; ')}`,
-  );
+  const isBytes = result.unit === 'bytes';
+  const rate = `${shortRate(result, result.perSecond)}${isBytes ? 'B' : ` ${result.unit}`}/s`;
+  const cost = isBytes ? '' : `${result.nanoseconds.toFixed(1)} ns`;
+  const columns = [
+    result.name.padEnd(56),
+    rate.padStart(19),
+    cost.padStart(10),
+    `±${result.margin.toFixed(1)} %`.padStart(8),
+    `fastest ${shortRate(result, 1e9 / result.fastest)}`.padEnd(17),
+    [verdict(result), result.note].filter((part) => part !== '').join('; '),
+  ];
+  console.log(columns.join(' ').trimEnd());
+}
+
+/** In billions of bytes, or millions of anything else. */
+function shortRate({ unit }: Result, perSecond: number): string {
+  return unit === 'bytes' ? `${(perSecond / 1e9).toFixed(2)} G` : `${(perSecond / 1e6).toFixed(1)} M`;
 }
 
 function verdict(result: Result): string {

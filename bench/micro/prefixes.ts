@@ -132,14 +132,23 @@ export function small(words: number): Prefixes {
   return { words, addresses, lengths: Uint8Array.from(rows, ([, length]) => length) };
 }
 
-/** One address in each of random prefixes: every lookup finds something, as deep as the table goes. */
-export function destinations({ words, addresses, lengths }: Prefixes): Int32Array {
+/**
+ * One address in each of random prefixes: every lookup finds something, as deep as the table goes.
+ * @param accepts whether an address, in as many words as the table has, may be one of them
+ */
+export function destinations(
+  { words, addresses, lengths }: Prefixes,
+  accepts: (...address: number[]) => boolean = () => true,
+): Int32Array {
   const random = new Random(0xde57);
   const list = new Int32Array(DESTINATIONS * words);
-  for (let i = 0; i < DESTINATIONS; i++) {
+  for (let i = 0; i < DESTINATIONS; ) {
     const at = random.next(lengths.length);
-    for (let part = 0; part < words; part++)
-      list[i * words + part] = addresses[at * words + part] | (word(random) & ~mask(lengths[at], part));
+    const address = Array.from(
+      { length: words },
+      (_, part) => addresses[at * words + part] | (word(random) & ~mask(lengths[at], part)),
+    );
+    if (accepts(...address)) list.set(address, i++ * words);
   }
   return list;
 }

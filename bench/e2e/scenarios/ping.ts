@@ -1,10 +1,10 @@
 /** Round trip of a lone packet: 500 echo requests a second, the median of their times. */
 
+import { median } from '../../statistics.js';
 import type { Context } from '../context.js';
 import { inNamespace } from '../namespaces.js';
 import type { Site } from '../peers/peer.js';
 import { run } from '../processes.js';
-import { median } from '../statistics.js';
 import type { Goal, Measurement, Scenario } from './scenario.js';
 
 /** Seconds between requests; at 2 ms each finds the switch asleep. */

@@ -1,0 +1,95 @@
+/**
+ * A dataplane with a router: network 1 with a sender, network 2 with next hops whose MACs are known, in a VRF that interconnects them. The
+ * interfaces have the networks' numbers.
+ */
+
+import type { Dataplane } from '../../core/dataplane.js';
+import { MAPPED } from '../../core/router/address.js';
+import { INTERFACE_NETWORK } from '../../core/router/interface.js';
+import { LEARN_CREATE, LEARN_OVERRIDE, LEARN_SOLICITED, NEIGHBOR_REACHABLE } from '../../core/router/neighbors.js';
+import { type Bench, MAC_HIGH, makeBench } from './frames.js';
+
+export const VRF = 1;
+/** Where packets come from, and where they go. */
+export const NEAR = 1;
+export const FAR = 2;
+export const NEAR_PORT = 1;
+/** Next hops, each on a port of its own behind the near one. */
+export const HOPS = 16;
+const FIRST_FAR_PORT = NEAR_PORT + 1;
+
+/** Hosts by number: the last four octets of their MACs, and the end of their addresses. A gateway's MAC has its network's number added. */
+export const GATEWAY = 1;
+export const SENDER = 10;
+const FIRST_HOP = 20;
+
+/** 100.64.0.0/16 (RFC 6598) and fd00:30::/32, the networks' numbers behind: no table of prefixes.ts has them. */
+const OWN4 = 0x64400000;
+const OWN6 = 0xfd000030 | 0;
+const BYTE_MASK = 0xffffff00 | 0;
+
+export function address4(network: number, host: number): number {
+  return OWN4 | (network << 8) | host;
+}
+
+export function address6(network: number, host: number): [number, number, number, number] {
+  return [OWN6, network, 0, host];
+}
+
+export function isOwn4(address: number): boolean {
+  return address >>> 16 === OWN4 >>> 16;
+}
+
+/** By the first word. */
+export function isOwn6(a: number): boolean {
+  return a === OWN6;
+}
+
+/** Four words. @param index from 0 */
+export function hopAddress4(index: number): number[] {
+  return [0, 0, MAPPED, address4(FAR, FIRST_HOP + index)];
+}
+
+export function hopAddress6(index: number): number[] {
+  return address6(FAR, FIRST_HOP + index);
+}
+
+export function makeRouted(): Bench {
+  const bench = makeBench(0);
+  const { topology, router } = bench.dataplane;
+  for (const network of [NEAR, FAR]) topology.addNetwork(network, 300, 1000);
+  topology.addPort(NEAR_PORT, NEAR);
+  for (let hop = 0; hop < HOPS; hop++) {
+    topology.addPort(FIRST_FAR_PORT + hop, FAR, { macs: [[MAC_HIGH, FIRST_HOP + hop]] });
+  }
+  router.addVrf(VRF, { interconnect: true, recordRoute: false, timestamp: false });
+  for (const network of [NEAR, FAR]) {
+    router.addInterface(network, {
+      kind: INTERFACE_NETWORK,
+      vrf: VRF,
+      fid: network,
+      port: 0,
+      macHigh: MAC_HIGH,
+      macLow: GATEWAY + network,
+      mtu: 1500,
+      addresses4: Int32Array.of(address4(network, GATEWAY), BYTE_MASK),
+      addresses6: Int32Array.of(...address6(network, GATEWAY), 64),
+    });
+  }
+  resolveHops(bench.dataplane);
+  return bench;
+}
+
+/** The next hops are known as if they had just answered: their IPv4 and IPv6 addresses are REACHABLE. */
+function resolveHops({ router }: Dataplane): void {
+  const iface = router.interface(FAR);
+  for (let hop = 0; hop < HOPS; hop++) {
+    for (const address of [hopAddress4(hop), hopAddress6(hop)]) {
+      const [a, b, c, d] = address;
+      for (const how of [LEARN_CREATE, LEARN_SOLICITED | LEARN_OVERRIDE])
+        router.neighbors.learn(iface, a, b, c, d, MAC_HIGH, FIRST_HOP + hop, how, FIRST_FAR_PORT + hop);
+      if (router.neighbors.find6(FAR, a, b, c, d)?.state !== NEIGHBOR_REACHABLE)
+        throw new Error(`next hop ${hop} is not reachable`);
+    }
+  }
+}
