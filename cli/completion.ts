@@ -5,6 +5,7 @@
 
 import type { Argument, Command, Option } from 'commander';
 import type { MirrorView } from '../control/mirrors.js';
+import type { RouteView, VrfView } from '../control/router-views.js';
 import { socketPath } from '../control/socket.js';
 import type { EndpointView, NetworkView } from '../control/views.js';
 import { ApiClient } from './client.js';
@@ -80,6 +81,11 @@ function argumentAt({ command, given }: Position): Argument | undefined {
   return registeredArguments[given] ?? (last?.variadic === true ? last : undefined);
 }
 
+async function staticRoutes(client: ApiClient): Promise<string[]> {
+  const routes = await client.get<RouteView[]>('/v1/routes');
+  return [...new Set(routes.filter(({ source }) => source === 'static').map(({ prefix }) => prefix))];
+}
+
 /** Names of objects, for arguments and options called after their kind. */
 async function objectNames(kind: string, client: ApiClient): Promise<string[]> {
   const networks = async (): Promise<string[]> =>
@@ -89,6 +95,8 @@ async function objectNames(kind: string, client: ApiClient): Promise<string[]> {
   if (kind === 'network' || kind === 'from-network') return networks();
   if (kind === 'endpoint' || kind === 'from' || kind === 'to') return endpoints();
   if (kind === 'port') return [...(await endpoints()), 'uplink'];
+  if (kind === 'vrf') return (await client.get<VrfView[]>('/v1/vrfs')).map(({ name }) => name);
+  if (kind === 'static-route') return staticRoutes(client);
   if (kind === 'mirror') return (await client.get<MirrorView[]>('/v1/mirrors')).map(({ name }) => name);
   if (kind === 'target') return [...(await networks()), ...(await endpoints()), 'uplink'];
   return [];

@@ -23,6 +23,7 @@ export interface ConnectOptions {
   readonly vlan?: string;
   readonly trunk?: string;
   readonly native?: string;
+  readonly gatewayPriority?: string;
 }
 
 const EXAMPLES = `
@@ -32,7 +33,7 @@ Examples:
   docker run -d --network none --name c1 alpine sleep 1d
   tapline connect blue c1
   tapline connect blue --netns /run/netns/a --name a --address 172.30.0.2
-  tapline connect red c1 --interface eth1
+  tapline connect red c1 --interface eth1 --gateway-priority 1
   tapline connect blue router --security mac --interface eth1
   tapline connect lan c1 --vlan 10
   tapline connect lan vm --trunk 10-20,30 --native 10`;
@@ -78,6 +79,7 @@ export function endpointBody(
     ...(options.interface === undefined ? {} : { interface: options.interface }),
     ...(addresses.length === 0 ? {} : { addresses }),
     ...(options.mac === undefined ? {} : { mac: options.mac }),
+    ...(options.gatewayPriority === undefined ? {} : { gateway_priority: numeric(options.gatewayPriority) }),
     ...guardsOf(options),
   };
 }
@@ -91,6 +93,7 @@ export function withEndpointOptions(command: Command): Command {
     .option('--ip <address>', 'the same as --address, as Docker says it', collect)
     .option('--ip6 <address>', 'the same as --address, as Docker says it', collect)
     .option('--mac <mac>', 'MAC address')
+    .option('--gateway-priority <number>', 'of the endpoints in one namespace the highest has the default route')
     .addOption(
       new Option('--security <level>', 'what is checked of its frames (default: strict)').choices([
         'strict',

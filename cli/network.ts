@@ -8,6 +8,13 @@ import { type Column, formatRecord, formatTable, list, printJson, removeEach, ye
 interface CreateOptions {
   readonly subnet?: string[];
   readonly gateway?: string[];
+  readonly gatewayMac?: string;
+  readonly ipRange?: string[];
+  readonly vrf?: string;
+  readonly host?: boolean;
+  readonly sourceValidation?: boolean;
+  readonly proxy?: string[];
+  readonly routerAdvertisements?: boolean;
   readonly mtu?: string;
   readonly internal?: boolean;
   readonly isolated?: boolean;
@@ -40,12 +47,26 @@ function multicastBody({ snooping, querier, unregistered }: CreateOptions): Reco
   return Object.keys(multicast).length === 0 ? {} : { multicast };
 }
 
+/** What the gateway is like. */
+function gatewayBody(options: CreateOptions): Record<string, unknown> {
+  return {
+    ...(options.gateway === undefined ? {} : { gateways: options.gateway }),
+    ...(options.gatewayMac === undefined ? {} : { gateway_mac: options.gatewayMac }),
+    ...(options.ipRange === undefined ? {} : { range: options.ipRange }),
+    ...(options.vrf === undefined ? {} : { vrf: options.vrf }),
+    ...(options.host === true ? { host: true } : {}),
+    ...(options.sourceValidation === true ? { source_validation: true } : {}),
+    ...(options.proxy === undefined ? {} : { proxy: options.proxy }),
+    ...(options.routerAdvertisements === true ? { router_advertisements: { enabled: true } } : {}),
+  };
+}
+
 /** The body of POST /v1/networks: only what the user gave, so that defaults stay in one place. */
 function networkBody(name: string, options: CreateOptions): Record<string, unknown> {
   return {
     name,
     subnets: options.subnet ?? [],
-    ...(options.gateway === undefined ? {} : { gateways: options.gateway }),
+    ...gatewayBody(options),
     ...(options.mtu === undefined ? {} : { mtu: numeric(options.mtu) }),
     ...(options.internal === true ? { internal: true } : {}),
     ...(options.isolated === true ? { isolated: true } : {}),
@@ -69,6 +90,13 @@ function registerCreate(network: Command, context: Context): void {
     .description('make a network')
     .requiredOption('--subnet <subnet>', 'subnet, such as 172.30.0.0/24 or fd00:30::/64 (repeatable)', collect)
     .option('--gateway <address>', "the router's address in a subnet; the first unless given (repeatable)", collect)
+    .option('--gateway-mac <mac>', "the gateway's MAC (default: from its address)")
+    .option('--ip-range <prefix>', 'part of a subnet that addresses are given out of (repeatable)', collect)
+    .option('--vrf <vrf>', 'VRF; networks of one reach each other where it interconnects (default: default)')
+    .option('--host', 'the host and the endpoints reach each other, at the gateway address')
+    .option('--source-validation', 'take packets only from where the route to their source leads')
+    .option('--proxy <prefix>', 'prefix that the gateway answers ARP and neighbor discovery for (repeatable)', collect)
+    .option('--router-advertisements', 'endpoints may make their IPv6 addresses themselves (SLAAC)')
     .option('--mtu <bytes>', 'MTU of its endpoints (default: 1500)')
     .option('--internal', 'no way out')
     .option('--isolated', 'endpoints reach the gateway and the uplink, not each other')
@@ -135,16 +163,30 @@ function loopLine({ enabled, moves, quarantine }: NetworkView['loop_protection']
   return enabled ? `quarantine of ${quarantine} s after ${moves} moves of a MAC in 10 s` : 'off';
 }
 
+function advertisementLine(spec: NetworkView['router_advertisements']): string {
+  const { enabled, interval, lifetime, autonomous, managed, other } = spec;
+  if (!enabled) return 'off';
+  const flags = Object.entries({ autonomous, managed, other }).filter(([, on]) => on);
+  return [`every ${interval} s`, `lifetime ${lifetime} s`, ...flags.map(([name]) => name)].join(', ');
+}
+
 function formatNetwork(view: NetworkView): string {
   return formatRecord({
     name: view.name,
     state: view.state,
     subnets: list(view.subnets),
     gateways: list(view.gateways),
+    'gateway mac': view.gateway_mac ?? 'outside',
+    range: list(view.range),
+    vrf: view.vrf,
     mtu: view.mtu,
     internal: yesNo(view.internal),
     isolated: yesNo(view.isolated),
     masquerade: yesNo(view.masquerade),
+    host: yesNo(view.host),
+    'source validation': yesNo(view.source_validation),
+    proxy: list(view.proxy),
+    'router advertisements': advertisementLine(view.router_advertisements),
     ageing: `${view.ageing} s`,
     'fdb limit': `${view.fdb_limit}, then ${view.fdb_full}`,
     vlans: view.vlan_protocol ?? '-',

@@ -13,6 +13,7 @@ import { registerFdb } from './fdb.js';
 import { registerMirror } from './mirror.js';
 import { registerNetwork } from './network.js';
 import { registerQuickstart } from './quickstart.js';
+import { registerRoute } from './route.js';
 import { registerRun } from './run.js';
 import { registerShow } from './show.js';
 import { registerStatus } from './status.js';
@@ -28,6 +29,7 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   registerDisconnect,
   registerRun,
   registerShow,
+  registerRoute,
   registerFdb,
   registerMirror,
   registerEvents,
@@ -46,7 +48,7 @@ Exit codes: 0 success, 1 failure, 2 wrong usage or configuration.`;
 
 export function buildProgram(context: Context): Command {
   const program = new Command('tapline')
-    .description('A virtual switch for containers, wholly in user space')
+    .description('A virtual switch and router for containers, wholly in user space')
     .version(VERSION, '-V, --version')
     .option('--socket <path>', 'control socket of the daemon (TAPLINE_SOCKET)')
     .enablePositionalOptions()

@@ -1,4 +1,4 @@
-/** `tapline show ports|endpoints|fdb|vlan|mdb|security|mirrors|drops`: what the daemon and its dataplane hold. */
+/** `tapline show ports|endpoints|fdb|route|neigh|vrf|vlan|mdb|security|mirrors|drops`: what the daemon and its dataplane hold. */
 
 import type { Command } from 'commander';
 import type { MirrorView } from '../control/mirrors.js';
@@ -7,6 +7,7 @@ import type { VlanView } from '../control/vlan-views.js';
 import { type Context, clientOf, wantsJson, withJson, withSocket } from './context.js';
 import { MIRRORS } from './mirror.js';
 import { type Column, formatTable, list, printJson, sum } from './output.js';
+import { registerShowRouter } from './show-router.js';
 
 const PORTS: readonly Column<PortView>[] = [
   { title: 'PORT', value: ({ name }) => name },
@@ -95,8 +96,8 @@ const PORT_DROPS: readonly Column<DropView & { port: string }>[] = [
 ];
 
 function formatDrops(view: DropsView): string {
-  const { received, originated, copies, delivered } = view;
-  const head = `received ${received}, made here ${originated}, copied by flooding ${copies}, delivered ${delivered}\n`;
+  const { received, originated, copies, local, delivered } = view;
+  const head = `received ${received}, made here ${originated}, copied by flooding ${copies}, delivered ${delivered}, taken in ${local}\n`;
   if (view.drops.length === 0) return `${head}nothing dropped\n`;
   const rows = view.ports.flatMap(({ port, drops }) => drops.map((drop) => ({ ...drop, port })));
   const ports = rows.length === 0 ? '' : `\n${formatTable(PORT_DROPS, rows)}`;
@@ -134,12 +135,15 @@ function registerTable<T>(
 }
 
 export function registerShow(program: Command, context: Context): void {
-  const show = program.command('show').description('show ports, endpoints, learned MACs, VLANs, groups and drops');
+  const show = program
+    .command('show')
+    .description('show ports, endpoints, learned MACs, routes, neighbors, VLANs, groups and drops');
   register<PortView[]>(show, context, 'ports', 'ports with their counters', (ports) => formatTable(PORTS, ports));
   register<EndpointView[]>(show, context, 'endpoints', 'endpoints with their addresses', (rows) =>
     formatTable(ENDPOINTS, rows),
   );
   registerTable<FdbView>(show, context, 'fdb', 'which MAC is behind which port', FDB);
+  registerShowRouter(show, context);
   registerTable<VlanView>(show, context, 'vlan', 'which port is in which VLAN', VLANS);
   registerTable<MdbView>(show, context, 'mdb', 'which ports have joined which multicast group', MDB);
   registerTable<SecurityView>(show, context, 'security', 'what endpoints may send, and what they tried', SECURITY);

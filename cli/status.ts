@@ -15,6 +15,20 @@ function uplinkText(uplink: NonNullable<StatusView['uplink']>): string {
   return `${device} ${condition}, ${how}, MTU ${mtu}${where}`;
 }
 
+/** "12 prefixes, 5 of 4096 neighbors, 3 ICMP errors (1 not sent)", and more where there is more to say. */
+function routerText(router: StatusView['router']): string {
+  const { fragmented, reassembled, held, neighborsEvicted } = router;
+  const suppressed = router.icmpSuppressed === 0 ? '' : ` (${router.icmpSuppressed} more not sent)`;
+  return [
+    `${router.fibPrefixes} prefixes`,
+    `${router.neighbors} of ${router.neighborsMax} neighbors${neighborsEvicted === 0 ? '' : ` (${neighborsEvicted} put out)`}`,
+    `${router.icmpErrors} ICMP errors${suppressed}`,
+    ...(fragmented === 0 ? [] : [`${fragmented} packets fragmented`]),
+    ...(reassembled === 0 ? [] : [`${reassembled} reassembled`]),
+    ...(held === 0 ? [] : [`${held} waiting`]),
+  ].join(', ');
+}
+
 export function formatStatus(status: StatusView): string {
   const { uplink, totals } = status;
   const captures = status.captures.map(({ target, frames, lost }) => `${target} (${frames} frames, ${lost} lost)`);
@@ -29,8 +43,9 @@ export function formatStatus(status: StatusView): string {
     uplink: uplink === null ? '-' : uplinkText(uplink),
     'packet slots': `${status.freeSlots} free of ${status.slots}`,
     fdb: `${status.fdbEntries} of ${status.fdbCapacity} entries, ${status.fdbMoves} moves, ${status.fdbFull} times full`,
+    router: routerText(status.router),
     quarantined: status.quarantined.map(({ port, text }) => (text === '' ? port : `${port} (${text})`)).join(', '),
-    frames: `${totals.rxPackets} received, ${totals.originated} made here, ${totals.copies} copied, ${totals.txPackets} delivered, ${
+    frames: `${totals.rxPackets} received, ${totals.originated} made here, ${totals.copies} copied, ${totals.txPackets} delivered, ${totals.local} taken in, ${
       sum(totals.rxDrops) + sum(totals.txDrops)
     } dropped`,
     captures: captures.join(', '),
