@@ -25,7 +25,7 @@ export interface EventView {
   /** Null in a network without VLANs. */
   readonly vlan: number | null;
   readonly mac: string | null;
-  /** Seconds of quarantine; moves of a flapping MAC; events that were lost. */
+  /** Seconds of quarantine; moves of a flapping MAC; neighbors there are; events that were lost. */
   readonly count: number;
   /** address-conflict: the address of ours that another uses; null else. */
   readonly address: string | null;
@@ -60,9 +60,9 @@ const SENTENCES: Readonly<Record<DataplaneEvent['kind'], (event: Unsaid) => stri
   'port-released': (event) => `port ${event.port} forwards again${place(event)}`,
   'fdb-full': (event) => `no room to learn MAC ${event.mac ?? '-'} of port ${event.port ?? '-'}${place(event)}`,
   'address-conflict': (event) =>
-    `MAC ${event.mac} on port ${event.port ?? '-'} uses ${event.address}, an address of the gateway${place(event)}; give it another`,
+    `MAC ${event.mac ?? '-'} on port ${event.port ?? '-'} uses ${event.address}, an address of the router${place(event)}; give it another`,
   'neighbors-full': (event) =>
-    `no room for another neighbor${event.port === null ? '' : ` of port ${event.port}`}${place(event)}: idle ones are put out`,
+    `all ${event.count} neighbors are taken, and port ${event.port ?? '-'} needs another: the least used are put out; look for a scan behind it`,
   'events-lost': (event) => `${event.count} events were lost: more happened than could be told`,
 };
 

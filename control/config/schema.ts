@@ -264,12 +264,13 @@ export const ROUTE_TYPES = ['blackhole', 'unreachable', 'prohibit'] as const;
 export const DEFAULT_METRIC = 100;
 const MAX_METRIC = 2_147_483_647;
 
-const VIA = 'expected an address, or a list of addresses';
-const viaField = z
-  .union([hopField, nonEmptyListOf('next hops', hopField)], { error: VIA })
-  .transform((via) => (Array.isArray(via) ? via : [via]));
-
-export const metricField = integerField(0, MAX_METRIC);
+/** One address, or a list; mistakes are said of the one, or of the entry. */
+const viaField = z.unknown().transform((via, context): string[] => {
+  const result = Array.isArray(via) ? nonEmptyListOf('next hops', hopField).safeParse(via) : hopField.safeParse(via);
+  if (result.success) return [result.data].flat();
+  for (const { message, path } of result.error.issues) context.addIssue({ code: 'custom', message, path: [...path] });
+  return z.NEVER;
+});
 
 function familyOf(address: string): string {
   return address.includes(':') ? 'IPv6' : 'IPv4';

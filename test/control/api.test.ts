@@ -48,6 +48,20 @@ test('networks: create, list, inspect, remove', async (t) => {
     state: 'up',
     subnets: ['10.9.0.0/24'],
     gateways: ['10.9.0.1'],
+    gateway_mac: '02:42:0a:09:00:01',
+    range: [],
+    vrf: 'default',
+    host: false,
+    source_validation: false,
+    proxy: [],
+    router_advertisements: {
+      enabled: false,
+      interval: 200,
+      lifetime: 1800,
+      autonomous: true,
+      managed: false,
+      other: false,
+    },
     mtu: 1400,
     internal: false,
     isolated: false,
@@ -97,6 +111,7 @@ test('endpoints: connect, list, inspect, disconnect', async (t) => {
     isolation_group: null,
     vlan: null,
     trunk: null,
+    gateway_priority: 0,
   };
   t.deepEqual(await ask('POST', '/v1/endpoints', { network: 'blue', netns: '/ns/a' }), [201, view]);
   t.deepEqual(await ask('GET', '/v1/endpoints'), [200, [view]]);
@@ -135,7 +150,7 @@ const REFUSED: readonly (readonly [Method, string, unknown, number, string])[] =
     '/v1/networks',
     { name: 'x', subnets: ['10.0.0.0/24'], foo: 1 },
     400,
-    'foo: unknown key; expected one of subnets, gateways, mtu, internal, isolated, masquerade, ageing, fdb_limit, fdb_full, vlan_filtering, vlan_protocol, multicast, storm_control, loop_protection, vxlan',
+    'foo: unknown key; expected one of subnets, gateways, gateway_mac, range, vrf, mtu, internal, isolated, masquerade, host, source_validation, proxy, router_advertisements, ageing, fdb_limit, fdb_full, vlan_filtering, vlan_protocol, multicast, storm_control, loop_protection, vxlan',
   ],
   [
     'POST',
@@ -364,7 +379,15 @@ test('tables speak of names', async (t) => {
   ];
   t.deepEqual(await ask('GET', '/v1/drops'), [
     200,
-    { received: 20, originated: 1, copies: 3, delivered: 17, drops, ports: [{ port: 'a', network: 'blue', drops }] },
+    {
+      received: 20,
+      originated: 1,
+      copies: 3,
+      local: 2,
+      delivered: 15,
+      drops,
+      ports: [{ port: 'a', network: 'blue', drops }],
+    },
   ]);
   t.like((await ask('GET', '/v1/status'))[1], {
     engine: 'epoll',

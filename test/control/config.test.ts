@@ -31,7 +31,7 @@ const NAME =
 const INTERFACE = 'expected an interface name of 1 to 15 characters without spaces or any of /:%#\'"\\';
 const PUBLISH = 'expected a published port such as "8080:80", "10.77.0.1:5201:5201/tcp" or "6000-6010:6000-6010/udp"';
 const NETWORK_KEYS =
-  'expected one of subnets, gateways, mtu, internal, isolated, masquerade, ageing, fdb_limit, fdb_full, vlan_filtering, vlan_protocol, multicast, storm_control, loop_protection, vxlan';
+  'expected one of subnets, gateways, gateway_mac, range, vrf, mtu, internal, isolated, masquerade, host, source_validation, proxy, router_advertisements, ageing, fdb_limit, fdb_full, vlan_filtering, vlan_protocol, multicast, storm_control, loop_protection, vxlan';
 
 /** What is wrong, the input, and the exact line behind the file's name. */
 const BAD: readonly (readonly [string, string, string])[] = [
@@ -46,7 +46,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'unknown key',
     'version: 1\nfoo: 1',
-    'foo: unknown key; expected one of version, uplink, networks, endpoints, mirrors, services, policy',
+    'foo: unknown key; expected one of version, uplink, vrfs, networks, endpoints, mirrors, services, policy',
   ],
   [
     'not YAML',
@@ -764,12 +764,6 @@ endpoints: { a: { network: blue, netns: /a, trunk: { allowed: [4] } } }`,
   ],
   // Well formed, and not built yet.
   [
-    'own',
-    uplink('device: up0, mode: own, addresses: [10.77.0.1/24], gateway: 10.77.0.254'),
-    'uplink.mode: own: not supported in this version',
-  ],
-  ['shared', uplink('device: up0, mode: shared'), 'uplink.mode: shared: not supported in this version'],
-  [
     'vxlan',
     network('subnets: [10.0.0.0/24], vxlan: { vni: 42, local: 10.77.0.1, remotes: [10.77.0.2], port: 4789 }'),
     'networks.blue.vxlan: not supported in this version',
@@ -821,10 +815,23 @@ uplink: { device: up0, mode: bridged, network: red }
   t.deepEqual(config.networks.get('blue'), {
     subnets: ['172.30.0.0/24', 'fd00:30::/64'],
     gateways: [],
+    range: [],
+    vrf: 'default',
     mtu: 1500,
     internal: true,
     isolated: false,
     masquerade: false,
+    host: false,
+    source_validation: false,
+    proxy: [],
+    router_advertisements: {
+      enabled: false,
+      interval: 200,
+      lifetime: 1800,
+      autonomous: true,
+      managed: false,
+      other: false,
+    },
     ageing: 300,
     fdb_limit: 16384,
     fdb_full: 'flood',
@@ -846,6 +853,7 @@ uplink: { device: up0, mode: bridged, network: red }
     macs: [],
     storm_control: {},
     multicast: { router: 'auto', fast_leave: true },
+    gateway_priority: 0,
     publish: [],
   });
   t.like(config.endpoints.get('a'), { container: 'web.1', interface: 'net0', addresses: [] });

@@ -35,7 +35,11 @@ test('a file comes up: explicit addresses first, the rest around them', async (t
       ['b', 'tap'],
     ],
   );
-  t.like(system.taps.get('/run/netns/b eth0'), { mac: '02:42:ac:1e:00:02', mtu: 1500, alias: 'tapline:b', routes: [] });
+  t.like(system.taps.get('/run/netns/b eth0'), { mac: '02:42:ac:1e:00:02', mtu: 1500, alias: 'tapline:b' });
+  t.deepEqual(system.taps.get('/run/netns/b eth0')?.routes, [
+    { to: '0.0.0.0/0', via: '172.30.0.1' },
+    { to: '::/0', via: 'fd00:30::1' },
+  ]);
   await daemon.stop();
   t.deepEqual(leftovers(fixture), []);
   t.is(dataplane.networks.size, 0);

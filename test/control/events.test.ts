@@ -30,6 +30,7 @@ function makeLog(): { log: EventLog; lines: string[]; add: (part: Partial<Datapl
     fromPort: 1,
     mac: 'M',
     count: 0,
+    address: '',
   } as const;
   return { log, lines, add: (part) => log.add({ ...event, ...part }) };
 }
@@ -42,6 +43,8 @@ test('every kind of event is one line with names', (t) => {
   add({ kind: 'port-quarantined', count: 1, fromPort: 0, mac: '' });
   add({ kind: 'port-released', fromPort: 0, mac: '' });
   add({ kind: 'fdb-full', fromPort: 0 });
+  add({ kind: 'address-conflict', fromPort: 0, address: '172.30.0.1' });
+  add({ kind: 'neighbors-full', network: 0, fromPort: 0, mac: '', count: 4096 });
   add({ kind: 'events-lost', network: 0, port: 0, fromPort: 0, mac: '', count: 9 });
   add({ fromPort: 99, mac: 'N' });
   t.deepEqual(lines, [
@@ -51,6 +54,8 @@ test('every kind of event is one line with names', (t) => {
     'warn port b is quarantined for 1 second in network blue; look for a loop behind it',
     'warn port b forwards again in network blue',
     'warn no room to learn MAC M of port b in network blue',
+    'warn MAC M on port b uses 172.30.0.1, an address of the router in network blue; give it another',
+    'warn all 4096 neighbors are taken, and port b needs another: the least used are put out; look for a scan behind it',
     'warn 9 events were lost: more happened than could be told',
     'info MAC N moved from port 99 to port b in network blue',
   ]);
@@ -110,6 +115,7 @@ test('an event says all there is, and null where there is nothing', (t) => {
       vlan: 7,
       mac: 'M',
       count: 0,
+      address: null,
       text: 'MAC M moved from port a to port b in network blue, VLAN 7',
     },
     {
@@ -122,6 +128,7 @@ test('an event says all there is, and null where there is nothing', (t) => {
       vlan: null,
       mac: null,
       count: 2,
+      address: null,
       text: '2 events were lost: more happened than could be told',
     },
   ]);
