@@ -8,25 +8,25 @@ import { DROP_NONE } from '../../core/drop.js';
 import { finishChecksum, sumBytes } from '../../core/packet/checksum.js';
 import { destinationReason4, destinationReason6, isHostAddress4, isHostAddress6 } from '../../core/router/martians.js';
 import { Hop, prefix4, prefix6, ROUTE_UNICAST, type Vrf } from '../../core/router/vrf.js';
-import { setIpv6Address } from '../../core/wire/ipv6.js';
+import { ETHERNET_HEADER_LENGTH } from '../../core/wire/ethernet.js';
+import { IPV4_CHECKSUM, IPV4_DESTINATION, IPV4_HEADER_LENGTH, IPV4_TTL } from '../../core/wire/ipv4.js';
+import { IPV6_DESTINATION, IPV6_HOP_LIMIT, setIpv6Address } from '../../core/wire/ipv6.js';
 import { MEMORY_BAR } from './fib.js';
-import { type Bench, load, tcp6Frame, tcpFrame, writeMac } from './frames.js';
+import { type Bench, load } from './frames.js';
 import { DESTINATIONS, destinations, internet4, internet6, type Prefixes, small } from './prefixes.js';
 import {
-  address4,
-  address6,
   FAR,
-  GATEWAY,
+  frame4,
+  frame6,
   HOPS,
   hopAddress4,
   hopAddress6,
   isOwn4,
   isOwn6,
   makeRouted,
-  NEAR,
   NEAR_PORT,
-  SENDER,
   VRF,
+  writeMacs,
 } from './routed.js';
 import type { Case } from './suite.js';
 
@@ -35,15 +35,14 @@ const BATCH = 1024;
 /** Frames written before they are processed, as the kernel does it: loads right behind narrower stores would stall. */
 const AHEAD = 32;
 
-/** Offsets in an untagged frame: TTL, protocol and checksum of IPv4 in one word; the hop limit of IPv6; destinations. */
-const TTL4 = 22;
-const DESTINATION4 = 30;
-const SOURCE4 = 26;
-const HOP_LIMIT6 = 21;
-const SOURCE6 = 22;
-const DESTINATION6 = 38;
-const IP = 14;
-const TTL = 64;
+/** Offsets in an untagged frame. The first is of a word: TTL, protocol and checksum. */
+const IP = ETHERNET_HEADER_LENGTH;
+const TTL4 = IP + IPV4_TTL;
+const CHECKSUM4 = IP + IPV4_CHECKSUM;
+const DESTINATION4 = IP + IPV4_DESTINATION;
+const HOP_LIMIT6 = IP + IPV6_HOP_LIMIT;
+const DESTINATION6 = IP + IPV6_DESTINATION;
+const HOP_LIMIT = 64;
 
 /** Frames for a router that is set up. */
 interface Traffic {
@@ -56,26 +55,6 @@ interface Traffic {
   renew(view: DataView, at: number, index: number): void;
 }
 
-function renewMacs(view: DataView, at: number): void {
-  writeMac(view, at, GATEWAY + NEAR);
-  writeMac(view, at + 6, SENDER);
-}
-
-/** A frame of the sender's with source and TTL, and a destination that `renew` replaces. */
-function frame4(): Uint8Array {
-  const frame = tcpFrame(GATEWAY + NEAR, SENDER);
-  const view = new DataView(frame.buffer);
-  view.setInt32(SOURCE4, address4(NEAR, SENDER));
-  return frame;
-}
-
-function frame6(): Uint8Array {
-  const frame = tcp6Frame(GATEWAY + NEAR, SENDER);
-  const view = new DataView(frame.buffer);
-  setIpv6Address(view, SOURCE6, ...address6(NEAR, SENDER));
-  return frame;
-}
-
 /** TTL, protocol and the checksum that goes with each destination: a word of the header. */
 function ttlWords(frame: Uint8Array, to: Int32Array): Int32Array {
   const bytes = frame.slice();
@@ -83,8 +62,8 @@ function ttlWords(frame: Uint8Array, to: Int32Array): Int32Array {
   const words = new Int32Array(to.length);
   for (let i = 0; i < to.length; i++) {
     view.setInt32(DESTINATION4, to[i]);
-    view.setUint16(TTL4 + 2, 0);
-    view.setUint16(TTL4 + 2, finishChecksum(sumBytes(view, IP, 20)));
+    view.setUint16(CHECKSUM4, 0);
+    view.setUint16(CHECKSUM4, finishChecksum(sumBytes(view, IP, IPV4_HEADER_LENGTH)));
     words[i] = view.getInt32(TTL4);
   }
   return words;
@@ -108,14 +87,14 @@ function traffic4(prefixes: Prefixes): Traffic {
     setRoute(vrf, prefix4(prefixes.addresses[index], length), hopAddress4(index % HOPS));
   });
   const to = destinations(prefixes, isForwarded4);
-  const frame = frame4();
+  const frame = frame4(hopAddress4(0));
   const ttl = ttlWords(frame, to);
   return {
     bench,
     bytes: vrf.fib4.memory,
     frame,
     renew: (view, at, index) => {
-      renewMacs(view, at);
+      writeMacs(view, at);
       view.setInt32(at + TTL4, ttl[index]);
       view.setInt32(at + DESTINATION4, to[index]);
     },
@@ -134,10 +113,10 @@ function traffic6(prefixes: Prefixes): Traffic {
   return {
     bench,
     bytes: vrf.fib6.memory,
-    frame: frame6(),
+    frame: frame6(hopAddress6(0)),
     renew: (view, at, index) => {
-      renewMacs(view, at);
-      view.setUint8(at + HOP_LIMIT6, TTL);
+      writeMacs(view, at);
+      view.setUint8(at + HOP_LIMIT6, HOP_LIMIT);
       const word = index * 4;
       setIpv6Address(view, at + DESTINATION6, to[word], to[word + 1], to[word + 2], to[word + 3]);
     },

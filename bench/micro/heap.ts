@@ -1,4 +1,4 @@
-/** Heap growth over ten million packets: nothing on the packet path may allocate, the guards and the making of copies included. */
+/** Heap growth over ten million packets: nothing on the packet path may allocate, the guards, the router and the making of copies included. */
 
 import { COUNTER_BLOCK, COUNTER_RX_DROPS } from '../../core/counters.js';
 import { finishChecksum, sumBytes } from '../../core/packet/checksum.js';
@@ -6,6 +6,7 @@ import { copyPacket } from '../../core/packet/copy.js';
 import { ROUTER_ALWAYS } from '../../core/switch/membership.js';
 import { LEARNING_TIME } from '../../core/switch/snooping.js';
 import { type Bench, load, makeBench, makeGuarded, tagged, tcpFrame } from './frames.js';
+import { frame4, frame6, hopAddress4, hopAddress6, makeRouted, NEAR_PORT } from './routed.js';
 
 const PACKETS = 10_000_000;
 /** Bytes that the measuring itself may cost: 0.01 a packet, where one allocated number a packet would be 160 MB. */
@@ -44,6 +45,13 @@ function guarded(): Load {
   return { bench, slots: [...conversation(bench, 1, 2), ...conversation(bench, 2, 1), group, fromTrunk] };
 }
 
+/** From network to network, both families: in place, and in a copy where somebody else holds the slot. */
+function routed(): Load {
+  const bench = makeRouted();
+  const frames = [frame4(hopAddress4(0)), frame6(hopAddress6(1))];
+  return { bench, slots: frames.map((frame) => load(bench.arena, NEAR_PORT, frame)) };
+}
+
 const TRUNK = 5;
 /** VLAN 10, priority 5. */
 const TAG = 0xa00a;
@@ -80,6 +88,7 @@ function report(from: number): Uint8Array {
 const RUNS: readonly { readonly name: string; readonly make: () => Load }[] = [
   { name: 'bare', make: bare },
   { name: 'every guard on, multicast, VLAN copies', make: guarded },
+  { name: 'routed, IPv4 and IPv6', make: routed },
 ];
 /** Runs are numbered from 0. */
 export const HEAP_RUNS = RUNS.length;

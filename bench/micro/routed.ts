@@ -4,10 +4,14 @@
  */
 
 import type { Dataplane } from '../../core/dataplane.js';
+import { finishChecksum, sumBytes } from '../../core/packet/checksum.js';
 import { MAPPED } from '../../core/router/address.js';
 import { INTERFACE_NETWORK } from '../../core/router/interface.js';
 import { LEARN_CREATE, LEARN_OVERRIDE, LEARN_SOLICITED, NEIGHBOR_REACHABLE } from '../../core/router/neighbors.js';
-import { type Bench, MAC_HIGH, makeBench } from './frames.js';
+import { ETHERNET_DESTINATION, ETHERNET_HEADER_LENGTH, ETHERNET_SOURCE } from '../../core/wire/ethernet.js';
+import { IPV4_CHECKSUM, IPV4_DESTINATION, IPV4_HEADER_LENGTH, IPV4_SOURCE } from '../../core/wire/ipv4.js';
+import { IPV6_DESTINATION, IPV6_SOURCE, setIpv6Address } from '../../core/wire/ipv6.js';
+import { type Bench, MAC_HIGH, makeBench, tcp6Frame, tcpFrame, writeMac } from './frames.js';
 
 export const VRF = 1;
 /** Where packets come from, and where they go. */
@@ -92,4 +96,33 @@ function resolveHops({ router }: Dataplane): void {
         throw new Error(`next hop ${hop} is not reachable`);
     }
   }
+}
+
+/** Writes the MACs of a frame from the sender to its gateway. */
+export function writeMacs(view: DataView, at: number): void {
+  writeMac(view, at + ETHERNET_DESTINATION, GATEWAY + NEAR);
+  writeMac(view, at + ETHERNET_SOURCE, SENDER);
+}
+
+/** TCP from the sender by way of its gateway. @param to four words, as hopAddress4 gives */
+export function frame4(to: readonly number[]): Uint8Array {
+  const frame = tcpFrame(0, 0);
+  const view = new DataView(frame.buffer);
+  const ip = ETHERNET_HEADER_LENGTH;
+  writeMacs(view, 0);
+  view.setInt32(ip + IPV4_SOURCE, address4(NEAR, SENDER));
+  view.setInt32(ip + IPV4_DESTINATION, to[3]);
+  view.setUint16(ip + IPV4_CHECKSUM, 0);
+  view.setUint16(ip + IPV4_CHECKSUM, finishChecksum(sumBytes(view, ip, IPV4_HEADER_LENGTH)));
+  return frame;
+}
+
+/** The same over IPv6. */
+export function frame6([a, b, c, d]: readonly number[]): Uint8Array {
+  const frame = tcp6Frame(0, 0);
+  const view = new DataView(frame.buffer);
+  writeMacs(view, 0);
+  setIpv6Address(view, ETHERNET_HEADER_LENGTH + IPV6_SOURCE, ...address6(NEAR, SENDER));
+  setIpv6Address(view, ETHERNET_HEADER_LENGTH + IPV6_DESTINATION, a, b, c, d);
+  return frame;
 }

@@ -87,6 +87,23 @@ test.serial(
   },
 );
 
+test.serial('Tapline routes beside the kernel: between networks, and to and from the wire', async (t) => {
+  t.timeout(120_000);
+  const only = ['--only', 'tcp-1', '--only', 'tcp6-in', '--only', 'ping'];
+  const ended = await finish(start(['route', 'uplink', ...only, '--rounds', '1', '--seconds', '1', '--json']));
+  t.is(ended.code, 0, ended.stderr);
+  for (const { suite, engine, scenarios } of JSON.parse(ended.stdout).suites) {
+    t.true(['uring', 'epoll'].includes(engine), suite);
+    t.is(scenarios.length, 2, suite);
+    for (const { scenario, ratio, verdict, cpuPerGbit } of scenarios) {
+      t.true(ratio > 0, scenario.name);
+      t.is(verdict === null, scenario.bar === null);
+      if (cpuPerGbit !== null) t.true(cpuPerGbit.switch.tapline > 0 && cpuPerGbit.ratio > 0);
+    }
+  }
+  t.deepEqual(remainsOf(ended.pid), []);
+});
+
 test.serial('the table names every row and leaves the ratio open where Tapline took no part', async (t) => {
   t.timeout(60_000);
   const ended = await finish(start(['l2', '--peer', 'c-relay', '--only', 'ping', '--rounds', '1', '--seconds', '1']));
