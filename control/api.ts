@@ -11,6 +11,7 @@ import {
   DEFAULT_VRF,
   type EndpointConfig,
   endpointSchema,
+  MAX_METRIC,
   mirrorSchema,
   networkSchema,
   routeSchema,
@@ -101,7 +102,6 @@ const flushBody = mapping('a JSON object with network, port and vlan where wante
   port: nameField.optional(),
   vlan: vlanField.optional(),
 });
-const MAX_METRIC = 2_147_483_647;
 const routerQuery = mapping('a query', { vrf: nameField.optional(), network: nameField.optional() });
 const routeQuery = mapping('a query', {
   prefix: prefixField,

@@ -262,7 +262,7 @@ export const ROUTE_TYPES = ['blackhole', 'unreachable', 'prohibit'] as const;
 
 /** Before the default routes of an uplink, behind what somebody says should come first. */
 export const DEFAULT_METRIC = 100;
-const MAX_METRIC = 2_147_483_647;
+export const MAX_METRIC = 2_147_483_647;
 
 /** One address, or a list; mistakes are said of the one, or of the entry. */
 const viaField = z.unknown().transform((via, context): string[] => {
@@ -282,7 +282,7 @@ export const routeSchema = mapping('a route: a mapping with to, and either via o
   via: viaField.optional(),
   type: oneOf(ROUTE_TYPES).optional(),
   /** The lowest that works is taken. */
-  metric: metricField.default(DEFAULT_METRIC),
+  metric: integerField(0, MAX_METRIC).default(DEFAULT_METRIC),
 }).superRefine(({ to, via, type }, context) => {
   if ((via === undefined) === (type === undefined)) {
     refuse(context, [], `expected exactly one of via and type, got ${via === undefined ? 'none of them' : 'both'}`);
