@@ -42,14 +42,13 @@ function targetOf(words: readonly string[], more: readonly string[]): Record<str
   }
   const via = [...hops, ...more];
   if (via.length === 0) throw usageError(`expected ${TARGET} behind the prefix`);
-  return { via };
+  return { via: via.length === 1 ? via[0] : via };
 }
 
 /** `default` is what leads everywhere, in the family of the next hop. */
 function prefixOf(prefix: string, via: unknown): string {
   if (prefix !== 'default') return prefix;
-  const [first = ''] = Array.isArray(via) ? (via as string[]) : [];
-  return first.includes(':') ? '::/0' : '0.0.0.0/0';
+  return String(via).includes(':') ? '::/0' : '0.0.0.0/0';
 }
 
 const ADD_HELP = `

@@ -143,7 +143,7 @@ export class Routes {
   #noRoute(vrf: string, prefix: string, metric?: number): TaplineError {
     const owned = this.#routes.find((route) => route.vrf === vrf && route.prefix === prefix && route.owner !== null);
     if (owned !== undefined) {
-      const what = `the route to ${prefix} comes and goes with the ${owned.owner}`;
+      const what = `the route to ${prefix} belongs to interface ${owned.owner} and goes with it`;
       return new TaplineError('conflict', what, 'prefix');
     }
     const connected = this.#interfaces

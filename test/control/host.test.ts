@@ -184,8 +184,9 @@ test('shared: addresses, gateway, MTU and carrier of the host are followed at on
     change();
     delays.push(await lab.told(what, condition));
   }
+  // 30 to 90 ms on a machine that has nothing else to do; beside other tests it has.
   const typical = delays.sort((a, b) => a - b)[delays.length >> 1] ?? 0;
-  t.true(typical < 200, `${delays.map(Math.round).join(' ')} ms`);
+  t.true(typical < 500, `${delays.map(Math.round).join(' ')} ms`);
   await lab.end('SIGTERM');
 });
 

@@ -111,3 +111,42 @@ test('property: against a plain set: never two owners, always inside, the lowest
     ),
   );
 });
+
+test('a range is what addresses are given out of; others may be asked for', (t) => {
+  const ipam = new Ipam(
+    'blue',
+    networkSchema.parse({ subnets: ['10.0.0.0/24', 'fd00::/64'], range: ['10.0.0.128/30'] }),
+  );
+  const names = ['a', 'b', 'c', 'd'];
+  t.deepEqual(
+    names.map((name) => ipam.complete(name, []).addresses),
+    [128, 129, 130, 131].map((last, index) => [`10.0.0.${last}/24`, `fd00::${index + 2}/64`]),
+  );
+  t.throws(() => ipam.complete('e', []), { message: 'no address left in 10.0.0.128/30 of network blue' });
+  ipam.reserve('f', { addresses: ['10.0.0.7'] });
+  t.deepEqual(ipam.complete('f', ['10.0.0.7']).addresses, ['10.0.0.7/24', 'fd00::6/64']);
+  ipam.release('f');
+  ipam.release('b');
+  t.deepEqual(
+    ipam.complete('e', []).addresses,
+    ['10.0.0.129/24', 'fd00::3/64'],
+    'not the one outside that is free too',
+  );
+});
+
+test('a range at the edge of its subnet leaves the addresses out that no host can have', (t) => {
+  const ipam = new Ipam('blue', networkSchema.parse({ subnets: ['10.0.0.0/24'], range: ['10.0.0.0/30'] }));
+  t.deepEqual(ipam.complete('a', []).addresses, ['10.0.0.2/24']);
+  t.deepEqual(ipam.complete('b', []).addresses, ['10.0.0.3/24']);
+  t.throws(() => ipam.complete('c', []), { message: 'no address left in 10.0.0.0/30 of network blue' });
+});
+
+test("the gateway's MAC is nobody else's, whatever is released", (t) => {
+  const ipam = new Ipam('blue', networkSchema.parse({ subnets: ['10.0.0.0/24'] }), '02:42:0a:00:00:02');
+  t.is(ipam.complete('a', []).mac === '02:42:0a:00:00:02', false, 'a derived one gives way');
+  ipam.release('blue');
+  t.false(ipam.holds('blue'));
+  t.throws(() => ipam.reserve('b', { addresses: [], mac: '02:42:0a:00:00:02' }), {
+    message: 'mac: 02:42:0a:00:00:02 is the MAC of the gateway of network blue',
+  });
+});

@@ -13,10 +13,10 @@ const HOST_FACTS = {
   defaults: [{ family: 4, via: '10.77.0.254' }] as const,
 };
 
-function fixtureWithDevice(): Fixture {
+function fixtureWithDevice(mode = 'own'): Fixture {
   const fixture = makeFixture();
   fixture.system.devices.add('up0');
-  fixture.system.hosts.set('up0', HOST_FACTS);
+  if (mode === 'shared') fixture.system.hosts.set('up0', HOST_FACTS);
   return fixture;
 }
 
@@ -73,6 +73,25 @@ test('own: without mac it has one of its own, the same each time', async (t) => 
   t.is(Number.parseInt(macs[0] ?? '', 16) & 3, 2);
 });
 
+test('own: the host’s MAC and addresses are refused, with the key at fault', async (t) => {
+  for (const [yaml, message] of [
+    [
+      OWN.replace('02:00:00:00:77:01', '02:00:00:00:00:01'),
+      /^uplink\.mac: 02:00:00:00:00:01 is the MAC of the host's up0; /,
+    ],
+    [
+      OWN.replace('10.77.0.1/24', '10.77.0.2/24'),
+      /^uplink\.addresses\[1\]: fd00:77::1 is an address of the host's up0; /,
+    ],
+  ] as const) {
+    const fixture = fixtureWithDevice();
+    fixture.system.hosts.set('up0', HOST_FACTS);
+    const error = await t.throwsAsync(fixture.daemon.apply(config(yaml)), { instanceOf: TaplineError });
+    t.regex(error.message, message);
+    t.deepEqual(leftovers(fixture), []);
+  }
+});
+
 test('routed: it answers for the prefixes it is told', async (t) => {
   const fixture = fixtureWithDevice();
   const yaml = `${NETWORKS}uplink: { device: up0, mode: routed, addresses: [172.30.255.1/16], proxy: [172.30.0.0/24] }\n`;
@@ -98,7 +117,7 @@ for (const [mode, yaml] of [
 
   test(`${mode}: whatever fails while it opens, nothing is left`, async (t) => {
     for (const call of ['addNetwork uplink', 'addPort uplink', 'addInterface']) {
-      const fixture = fixtureWithDevice();
+      const fixture = fixtureWithDevice(mode);
       fixture.dataplane.failing.add(call);
       await t.throwsAsync(fixture.daemon.apply(config(yaml)), undefined, call);
       t.deepEqual(leftovers(fixture), [], call);
@@ -108,7 +127,7 @@ for (const [mode, yaml] of [
   });
 
   test(`${mode}: it follows carrier and MTU`, async (t) => {
-    const fixture = fixtureWithDevice();
+    const fixture = fixtureWithDevice(mode);
     const { daemon, system, logs } = fixture;
     await daemon.apply(config(yaml));
     const { port } = uplinkOf(fixture);
@@ -128,7 +147,7 @@ for (const [mode, yaml] of [
   });
 
   test(`${mode}: a device that is deleted and made again is taken up again, with its new MTU`, async (t) => {
-    const fixture = fixtureWithDevice();
+    const fixture = fixtureWithDevice(mode);
     const { daemon, dataplane, system, logs } = fixture;
     const removed: number[] = [];
     daemon.events.on('port-removed', (port: number) => removed.push(port));
@@ -154,7 +173,7 @@ for (const [mode, yaml] of [
   });
 
   test(`${mode}: another device of the same name is noticed before its socket fails, and within a second without being told`, async (t) => {
-    const fixture = fixtureWithDevice();
+    const fixture = fixtureWithDevice(mode);
     await fixture.daemon.apply(config(yaml));
     const before = uplinkOf(fixture).port;
     fixture.system.links.set('up0', { index: 9 });
@@ -165,7 +184,7 @@ for (const [mode, yaml] of [
 }
 
 test('shared: addresses, MAC, MTU and gateway are the host’s, and follow it', async (t) => {
-  const fixture = fixtureWithDevice();
+  const fixture = fixtureWithDevice('shared');
   const { daemon, system, logs } = fixture;
   await daemon.apply(config(SHARED));
   t.like(uplinkOf(fixture), {
@@ -198,7 +217,7 @@ test('shared: addresses, MAC, MTU and gateway are the host’s, and follow it', 
 });
 
 test('shared: guard and filter are for the networks that are reached by it, as they come and go', async (t) => {
-  const fixture = fixtureWithDevice();
+  const fixture = fixtureWithDevice('shared');
   const { daemon, system } = fixture;
   await daemon.apply(config(SHARED));
   const script = (): string => system.tables.get('netdev tapline_up0') ?? '';
@@ -231,7 +250,7 @@ test('shared: guard and filter are for the networks that are reached by it, as t
 });
 
 test('shared: the guard is put back when somebody flushes the rules', async (t) => {
-  const fixture = fixtureWithDevice();
+  const fixture = fixtureWithDevice('shared');
   const { daemon, system, logs } = fixture;
   await daemon.apply(config(SHARED));
   system.tables.clear();
@@ -243,7 +262,7 @@ test('shared: the guard is put back when somebody flushes the rules', async (t) 
 });
 
 test('shared: without nft it says what to install, and nothing is left', async (t) => {
-  const fixture = fixtureWithDevice();
+  const fixture = fixtureWithDevice('shared');
   fixture.system.nftError = 'nft not found: install nftables';
   const error = await t.throwsAsync(fixture.daemon.apply(config(SHARED)), { instanceOf: TaplineError });
   t.is(error.message, 'uplink: nft not found: install nftables');
