@@ -25,7 +25,7 @@ default  fd00:30::/64   connected  -                      blue       -       con
 default  ::/0           unicast    fe80::1                blue       100     static     active
 `,
   );
-  t.regex((await run('show', 'route', '--all', '--network', 'red')).out, /^default  172\.31\.0\.1\/32 +local/m);
+  t.regex((await run('show', 'route', '--all', '--network', 'red')).out, /^default +172\.31\.0\.1\/32 +local/m);
   t.is((await run('show', 'route', '--vrf', 'grey')).err, 'tapline: vrf: no VRF grey; there is default\n');
   t.like(await run('route', 'rm', '10.9.0.0/16'), { code: 0, out: '10.9.0.0/16\n' });
   t.like(await run('route', 'rm', '10.9.0.0/16'), {
