@@ -45,7 +45,7 @@ const wireKeys = {
   /** In place of `gateway`, for both families. */
   gateways: listOf('gateway addresses', addressField).default([]),
   vrf: nameField.default(DEFAULT_VRF),
-  /** From the first address unless given. */
+  /** Follows from the device's unless given. */
   mac: macField.optional(),
 };
 

@@ -1,9 +1,11 @@
 /** What a routed uplink is at the moment: its device's state, and the addresses and gateways that are its own or the host's. */
 
+import type { LinkFacts } from '../../io/interface.js';
 import type { FilterPrefix, FilterProgram } from '../../io/packet-filter.js';
 import { sharedFilter, stationFilter } from '../../io/packet-filter.js';
 import { hostMask, parseSubnet, type Subnet } from '../config/address.js';
 import type { BridgedUplinkConfig, UplinkConfig } from '../config/schema.js';
+import { TaplineError } from '../errors.js';
 import { macWords, stableMac } from '../mac.js';
 import type { System } from '../system.js';
 
@@ -33,13 +35,25 @@ function defaultRoute(six: boolean, via: string | null): UplinkRoute {
   return { prefix: six ? '::/0' : '0.0.0.0/0', via };
 }
 
+function whyDown(device: string, { enabled, carrier }: LinkFacts): string {
+  if (!enabled) return `${device} is set down`;
+  return carrier ? '' : `${device} has no carrier`;
+}
+
+/** What was known before, with what its device says at once: addresses and routes take longer to read. */
+export function withLink(before: UplinkFacts, device: string, link: LinkFacts): UplinkFacts {
+  const why = whyDown(device, link);
+  const noAddress = why === '' && before.addresses.length === 0;
+  return { ...before, mtu: link.mtu, why: noAddress ? before.why : why };
+}
+
 /** @returns null where there is no such device */
 export async function uplinkFacts(config: RoutedUplinkConfig, system: System): Promise<UplinkFacts | null> {
   const { device } = config;
   const link = system.linkFacts(device);
   if (link === null) return null;
   const { index, mtu } = link;
-  const why = link.enabled ? (link.carrier ? '' : `${device} has no carrier`) : `${device} is set down`;
+  const why = whyDown(device, link);
   if (config.mode !== 'shared') {
     const gateways = config.gateway === undefined ? config.gateways : [config.gateway, ...config.gateways];
     const defaults = gateways.map((gateway) => defaultRoute(gateway.includes(':'), gateway));
@@ -67,4 +81,37 @@ function filterPrefix(subnet: Subnet): FilterPrefix {
 /** Which frames of the wire concern us. @param subnets those of the networks that are reached by this uplink */
 export function uplinkFilter(shared: boolean, mac: string, subnets: readonly string[]): FilterProgram {
   return shared ? sharedFilter(subnets.map(parseSubnet).map(filterPrefix)) : stationFilter(...macWords(mac));
+}
+
+const REMEDY = 'choose another, or mode: shared';
+
+function withoutPrefix(text: string): string {
+  return text.split('/', 1)[0] ?? text;
+}
+
+/**
+ * Two who answer for one MAC or address would take each other's packets, and the host's own frames tell us nothing: they are not
+ * received.
+ *
+ * @throws TaplineError `conflict` with the key at fault
+ */
+export async function refuseTheHosts(
+  config: Exclude<RoutedUplinkConfig, { mode: 'shared' }>,
+  system: System,
+): Promise<void> {
+  const { device, mac } = config;
+  if (mac !== undefined && system.linkFacts(device)?.mac === mac) {
+    throw new TaplineError('conflict', `${mac} is the MAC of the host's ${device}; ${REMEDY}`, 'mac');
+  }
+  const host = await system.hostFacts(device);
+  const taken = new Set(host.addresses.map(withoutPrefix));
+  config.addresses.forEach((text, index) => {
+    const address = withoutPrefix(text);
+    if (!taken.has(address)) return;
+    throw new TaplineError(
+      'conflict',
+      `${address} is an address of the host's ${device}; ${REMEDY}`,
+      `addresses[${index}]`,
+    );
+  });
 }

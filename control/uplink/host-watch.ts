@@ -6,7 +6,7 @@ import type { ChangeSocket } from '../../io/netlink.js';
 import type { Dataplane } from '../types.js';
 
 /** Milliseconds from the first change until it is told: a change seldom comes alone. */
-const PAUSE = 50;
+const PAUSE = 25;
 
 export class HostWatch {
   readonly #dataplane: Pick<Dataplane, 'watchPidfd'>;

@@ -12,7 +12,15 @@ import type { InterfaceRequest, Interfaces } from '../interfaces.js';
 import type { System } from '../system.js';
 import type { Dataplane } from '../types.js';
 import { missingDevice, type UplinkDescription } from './description.js';
-import { type RoutedUplinkConfig, type UplinkFacts, type UplinkRoute, uplinkFacts, uplinkFilter } from './facts.js';
+import {
+  type RoutedUplinkConfig,
+  refuseTheHosts,
+  type UplinkFacts,
+  type UplinkRoute,
+  uplinkFacts,
+  uplinkFilter,
+  withLink,
+} from './facts.js';
 import { Guard, removeStaleGuard } from './guard.js';
 import { hiddenNetwork } from './hidden-network.js';
 import { HostWatch } from './host-watch.js';
@@ -120,7 +128,10 @@ export class RoutedUplink {
     this.#networkId = await dataplane.addNetwork(hiddenNetwork('uplink'));
     const facts = await uplinkFacts(this.config, system);
     if (facts === null) throw missingDevice(this.device, new Error('ENODEV no such device in this network namespace'));
-    if (!shared) this.#ownMac = facts.mac;
+    if (this.config.mode !== 'shared') {
+      await refuseTheHosts(this.config, system);
+      this.#ownMac = facts.mac;
+    }
     await this.#attach(facts);
     await this.#tell();
     if (facts.why !== '') logger.warn(`uplink ${this.device} is down: ${facts.why}; waiting`);
@@ -245,11 +256,16 @@ export class RoutedUplink {
   }
 
   async #follow(): Promise<void> {
-    this.#link = JSON.stringify(this.#parts.system.linkFacts(this.device));
-    const facts = await uplinkFacts(this.config, this.#parts.system);
+    const link = this.#parts.system.linkFacts(this.device);
+    this.#link = JSON.stringify(link);
     const before = this.#facts;
     const away = this.#socket === null;
     const why = this.#why;
+    if (link !== null && before !== null && link.index === this.#socket?.index) {
+      this.#facts = withLink(before, this.device, link);
+      await this.#tell();
+    }
+    const facts = await uplinkFacts(this.config, this.#parts.system);
     if (facts === null || facts.index !== this.#socket?.index) await this.#detach();
     if (facts === null) {
       if (!away) this.#parts.logger.warn(`uplink ${this.device} is down: its device is away; trying again each second`);

@@ -41,8 +41,8 @@ const logger = pino({ level: 'info' }, pino.destination(2));
 const daemon = new Daemon({ dataplane, logger, system: realSystem, instance: '/run/lab.sock' });
 await daemon.apply(parseConfiguration(process.argv[2] ?? '', 'lab'));
 const timer = tellChanges(dataplane);
-process.stdout.write('ready\n');
 process.once('SIGTERM', () => {
   clearInterval(timer);
   void daemon.stop().then(() => process.exit(0));
 });
+process.stdout.write('ready\n');
