@@ -493,6 +493,7 @@ export class Daemon {
     undo.push('telling who listens', () => {
       this.events.emit('port-removed', endpoint.port);
     });
+    undo.push('leading nothing there', () => this.#namespaceRoutes.depart(place.identity, name));
     await this.#namespaceRoutes.arrived(place.identity, name, alone && !tookOver);
     this.#nameHost(endpoint, place);
     if (place.process === null) return;

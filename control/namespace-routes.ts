@@ -226,6 +226,12 @@ export class NamespaceRoutes {
     await this.#arrange(identity, state.path);
   }
 
+  /** Its interface is about to go: nothing leads there any more. */
+  depart(identity: string, name: string): void {
+    const state = this.#namespaces.get(identity)?.get(name);
+    if (state !== undefined) state.up = false;
+  }
+
   /** Its interface is gone. */
   async leave(identity: string, name: string): Promise<void> {
     const states = this.#namespaces.get(identity);
@@ -243,10 +249,11 @@ export class NamespaceRoutes {
         const states = [...(this.#namespaces.get(identity)?.values() ?? [])];
         // The process of one who left may have ended; another way in leads to the same namespace.
         const inside = states[0]?.path ?? path;
+        const there = states.filter(({ up }) => up);
         try {
           await this.#arrangeFamily(identity, inside, states, family);
         } catch (error) {
-          this.#failed(states, inside, error);
+          this.#failed(there, inside, error);
         }
       }
     });
@@ -276,10 +283,17 @@ export class NamespaceRoutes {
     }
   }
 
-  /** Nobody misses the routes of a namespace that has gone. */
-  #failed(states: readonly State[], path: string, error: unknown): void {
-    const level = states.length === 0 || this.#system.namespaceIdentity(path) === null ? 'debug' : 'warn';
-    const names = states.map(({ member }) => member.name).join(', ');
-    this.#logger[level](`routes of the namespace of endpoints ${names} not set: ${firstLine(error)}`);
+  /**
+   * Nobody misses the routes of a namespace that has gone; and when an endpoint leaves in the middle, its leave puts in order what
+   * is left.
+   *
+   * @param there the endpoints whose interfaces were there before
+   */
+  #failed(there: readonly State[], path: string, error: unknown): void {
+    const expected = there.length === 0 || there.some(({ up }) => !up) || this.#system.namespaceIdentity(path) === null;
+    const names = there.map(({ member }) => member.name).join(', ');
+    this.#logger[expected ? 'debug' : 'warn'](
+      `routes of the namespace of endpoints ${names} not set: ${firstLine(error)}`,
+    );
   }
 }

@@ -178,6 +178,39 @@ test('a kernel without policy routing: metrics only, said once a family', async 
   await fixture.daemon.stop();
 });
 
+test('endpoints that leave at once do not wait for each other', async (t) => {
+  const fixture = await makeDaemon();
+  const { daemon, system, logs } = fixture;
+  await daemon.connect('a', endpoint('blue'));
+  await daemon.connect('b', endpoint('red', { interface: 'eth1' }));
+  const run = system.runIpInside.bind(system);
+  system.runIpInside = (netns, lines, family) => {
+    const gone = lines.find(
+      (line) => line.includes(' add ') && !system.taps.has(`/ns/a ${/dev (\S+)/.exec(line)?.[1]}`),
+    );
+    return gone === undefined ? run(netns, lines, family) : Promise.reject(new Error(`ip ${gone}: Cannot find device`));
+  };
+  await daemon.stop();
+  t.deepEqual(
+    logs.filter((line) => line.startsWith('warn')),
+    [],
+  );
+  t.deepEqual(leftovers(fixture), []);
+});
+
+test('routes that cannot be set are said', async (t) => {
+  const fixture = await makeDaemon();
+  const { daemon, system, logs } = fixture;
+  await daemon.connect('a', endpoint('blue'));
+  system.runIpInside = () => Promise.reject(new Error('ip route add: no such thing'));
+  await daemon.connect('b', endpoint('red', { interface: 'eth1' }));
+  t.deepEqual(
+    logs.filter((line) => line.startsWith('warn')),
+    new Array(2).fill('warn routes of the namespace of endpoints a, b not set: ip route add: no such thing'),
+  );
+  await daemon.stop();
+});
+
 test('a namespace that went away is not waited for', async (t) => {
   const fixture = await makeDaemon();
   const { daemon, system, logs } = fixture;
