@@ -74,7 +74,7 @@ export const DROP_REASONS: readonly DropReason[] = [
   { name: 'neighbor_failed', text: 'next hop does not answer ARP or neighbor discovery' },
   { name: 'neighbor_queue', text: 'too many packets wait for the MAC of a next hop' },
   { name: 'neighbor_full', text: 'no room for another neighbor' },
-  { name: 'neighbor_rate', text: 'more ARP or neighbor discovery than a port may send to the router' },
+  { name: 'neighbor_rate', text: 'more ARP or neighbor discovery than a port may send to the router, or cause' },
   { name: 'neighbor_invalid', text: 'ARP or neighbor discovery that the router must not believe' },
   { name: 'fragment_invalid', text: 'fragment that overlaps others, or does not fit into a datagram' },
   { name: 'fragment_timeout', text: 'the rest of the datagram did not arrive in time' },

@@ -216,7 +216,8 @@ export class Forwarder {
     return refuse(packet, DROP_TOO_BIG);
   }
 
-  private options4(packet: Packet, from: RouterInterface, to: RouterInterface): number {
+  /** Options, in transit to or at `to`. Returns a drop reason, or DROP_NONE. */
+  options4(packet: Packet, from: RouterInterface, to: RouterInterface): number {
     const vrf = this.router.vrfs[from.vrf] as Vrf;
     const { view } = this.dataplane.arena;
     const own = to.source4(0);

@@ -5,8 +5,8 @@
 
 import type { Dataplane } from '../dataplane.js';
 import { DROP_HOST_ACCESS, DROP_HOST_OWNED, DROP_ICMP_INVALID, DROP_NONE, DROP_NOT_LISTENING } from '../drop.js';
-import { PACKET_FRAGMENT, type Packet, TAG_NONE } from '../packet/packet.js';
-import { DROP, TO_PORT } from '../verdict.js';
+import { PACKET_FRAGMENT, PACKET_IPV4_OPTIONS, type Packet, TAG_NONE } from '../packet/packet.js';
+import { CONTINUE, DROP, TO_PORT } from '../verdict.js';
 import { ETHERNET_HEADER_LENGTH, setEthernetHeader } from '../wire/ethernet.js';
 import { ICMP_ECHO_REQUEST, ICMP_UNREACHABLE, icmpType } from '../wire/icmp.js';
 import {
@@ -39,6 +39,8 @@ export class LocalDelivery {
   reassembled = 0;
   private readonly dataplane: Dataplane;
   private readonly router: Router;
+  /** The packet in hand came in fragments. */
+  private isAssembled = false;
 
   constructor(dataplane: Dataplane, router: Router) {
     this.dataplane = dataplane;
@@ -53,6 +55,10 @@ export class LocalDelivery {
       if (reason !== DROP_HOST_OWNED)
         this.router.errors.send4(packet, from, ICMP_UNREACHABLE, ICMP_ADMIN_PROHIBITED, 0);
       return refuse(packet, reason);
+    }
+    if ((packet.flags & PACKET_IPV4_OPTIONS) !== 0) {
+      const refused = this.router.forwarder.options4(packet, from, owner);
+      if (refused !== DROP_NONE) return refuse(packet, refused);
     }
     if (packet.protocol === PROTOCOL_ICMP && !owner.shared) {
       if ((packet.flags & PACKET_FRAGMENT) !== 0) return this.assemble(packet, from);
@@ -78,6 +84,7 @@ export class LocalDelivery {
       return refuse(packet, reason);
     }
     const host = owner.hostAccess || owner.shared ? this.hostOf(from) : null;
+    if (host === null && (packet.flags & PACKET_FRAGMENT) !== 0) return this.assemble(packet, from);
     if (packet.protocol === PROTOCOL_ICMPV6 && !owner.shared) return this.icmp6(packet, from, host, a, b, c, d);
     if (host !== null) return this.toHost6(packet, from, host, a, b, c, d);
     return this.nobody6(packet, from);
@@ -86,6 +93,7 @@ export class LocalDelivery {
   /** To the interface's own link-local address, which the host has no part in. */
   receiveLinkLocal(packet: Packet, from: RouterInterface): number {
     if (from.shared && !isDiscovery(this.dataplane.arena.view, packet)) return refuse(packet, DROP_HOST_OWNED);
+    if ((packet.flags & PACKET_FRAGMENT) !== 0) return this.assemble(packet, from);
     const own = from.linkLocal;
     if (packet.protocol === PROTOCOL_ICMPV6) return this.icmp6(packet, from, null, own[0], own[1], own[2], own[3]);
     return this.nobody6(packet, from);
@@ -103,12 +111,20 @@ export class LocalDelivery {
     const { view } = this.dataplane.arena;
     if ((packet.flags & PACKET_FRAGMENT) !== 0) return this.assemble(packet, from);
     if (packet.l4 === -1) return refuse(packet, DROP_ICMP_INVALID);
-    if (isDiscovery(view, packet)) return this.router.discovery.receive(packet, from);
+    if (isDiscovery(view, packet)) return this.discover(packet, from);
     const reason = this.router.examine6(packet, from);
     if (reason !== DROP_NONE) return refuse(packet, reason);
     if (icmpv6Type(view, packet.l4) === ICMPV6_ECHO_REQUEST) return this.echo6(packet, from, a, b, c, d);
     if (host !== null) return this.toHost6(packet, from, host, a, b, c, d);
     return refuse(packet, DROP_ICMP_INVALID);
+  }
+
+  /** A message to the interface's MAC. */
+  private discover(packet: Packet, from: RouterInterface): number {
+    // One that came in fragments is to be ignored (RFC 6980, 5).
+    if (this.isAssembled) return refuse(packet, DROP_NEIGHBOR_INVALID);
+    const verdict = this.router.discovery.receive(packet, from);
+    return verdict === CONTINUE ? refuse(packet, from.shared ? DROP_HOST_OWNED : DROP_NEIGHBOR_INVALID) : verdict;
   }
 
   private nobody6(packet: Packet, from: RouterInterface): number {
@@ -156,7 +172,10 @@ export class LocalDelivery {
     packet.domain = domain;
     packet.network = network;
     packet.tag = TAG_NONE;
-    return this.router.receive(packet, from);
+    this.isAssembled = true;
+    const next = this.router.receive(packet, from);
+    this.isAssembled = false;
+    return next;
   }
 
   private echo4(packet: Packet, from: RouterInterface, destination: number): number {

@@ -9,6 +9,7 @@
 import type { Dataplane } from '../dataplane.js';
 import {
   DROP_FRAGMENT_TIMEOUT,
+  DROP_HOST_OWNED,
   DROP_INTERFACE_DOWN,
   DROP_NEIGHBOR_FAILED,
   DROP_NONE,
@@ -134,13 +135,13 @@ export class Router implements RouterContext, ReassemblyContext {
     if (packet.etherType === ETHERTYPE_IPV6) return this.forwarder.receive6(packet, from);
     if (packet.etherType !== ETHERTYPE_ARP) return refuse(packet, DROP_NOT_LISTENING);
     const verdict = this.arp.receive(packet, from);
-    return verdict === CONTINUE ? refuse(packet, DROP_NOT_LISTENING) : verdict;
+    return verdict === CONTINUE ? refuse(packet, from.shared ? DROP_HOST_OWNED : DROP_NOT_LISTENING) : verdict;
   }
 
   /** A group frame that nobody but the router could take. */
   private receiveGroup(packet: Packet, from: RouterInterface): number {
     const verdict = this.overhear(packet, from);
-    return verdict === CONTINUE ? refuse(packet, DROP_OTHER_HOST) : verdict;
+    return verdict === CONTINUE ? refuse(packet, from.shared ? DROP_HOST_OWNED : DROP_OTHER_HOST) : verdict;
   }
 
   /** A broadcast or multicast in the interface's domain. CONTINUE: the bridge goes on with it; else the verdict. */
