@@ -181,6 +181,17 @@ test('a kernel without policy routing: metrics only, said once a family', async 
 test('endpoints that leave at once do not wait for each other', async (t) => {
   const fixture = await makeDaemon();
   const { daemon, system, logs } = fixture;
+  const attach = system.attachTap.bind(system);
+  system.attachTap = async (options) => {
+    const tap = await attach(options);
+    // The kernel takes its time: the device of one has gone, and that endpoint has not yet heard of it, when the other leaves.
+    const pause = options.interface === 'eth1' ? 50 : 0;
+    const detach = async (): Promise<void> => {
+      await tap.detach();
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    };
+    return { ...tap, detach };
+  };
   await daemon.connect('a', endpoint('blue'));
   await daemon.connect('b', endpoint('red', { interface: 'eth1' }));
   const run = system.runIpInside.bind(system);
