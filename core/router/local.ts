@@ -4,7 +4,14 @@
  */
 
 import type { Dataplane } from '../dataplane.js';
-import { DROP_HOST_ACCESS, DROP_HOST_OWNED, DROP_ICMP_INVALID, DROP_NONE, DROP_NOT_LISTENING } from '../drop.js';
+import {
+  DROP_HOST_ACCESS,
+  DROP_HOST_OWNED,
+  DROP_ICMP_INVALID,
+  DROP_NEIGHBOR_INVALID,
+  DROP_NONE,
+  DROP_NOT_LISTENING,
+} from '../drop.js';
 import { PACKET_FRAGMENT, PACKET_IPV4_OPTIONS, type Packet, TAG_NONE } from '../packet/packet.js';
 import { CONTINUE, DROP, TO_PORT } from '../verdict.js';
 import { ETHERNET_HEADER_LENGTH, setEthernetHeader } from '../wire/ethernet.js';
