@@ -4,9 +4,10 @@
  */
 
 import type { Logger } from 'pino';
-import { contains, formatAddress, parseAddress, parseSubnet } from './config/address.js';
-import { linkOf } from './config/route.js';
+import { formatAddress, parseAddress, parseSubnet } from './config/address.js';
+import { connectedOwner, linkOf } from './config/route.js';
 import type { RouteConfig } from './config/schema.js';
+import { knownAddress, type Link } from './config/subnets.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
 import type { InterfaceState, Interfaces } from './interfaces.js';
 import type { Dataplane, HopSpec, RouteSpec } from './types.js';
@@ -62,15 +63,30 @@ function interfaceRoute(owner: string, { vrf, to, via, metric }: InterfaceRoute)
   return { ...common, kind: 'unicast', via: [via], source: 'uplink' };
 }
 
-/** The interface on whose link an address is: the one with the longest subnet. */
-function interfaceWith(text: string, interfaces: readonly InterfaceState[]): InterfaceState | null {
+/** An address of the router, and the interface that has it. */
+interface InterfaceLink extends Link {
+  readonly state: InterfaceState;
+}
+
+function linksOf(state: InterfaceState): InterfaceLink[] {
+  return state.request.addresses.map((text) => {
+    const address = knownAddress(text.split('/', 1)[0] ?? '');
+    return { subnet: parseSubnet(text), address, owner: state.name, state };
+  });
+}
+
+/** What routes of a VRF can lead to. */
+interface Reach {
+  readonly interfaces: readonly InterfaceState[];
+  readonly links: readonly InterfaceLink[];
+}
+
+/** The interface on whose link an address is: the one with the longest subnet. The router itself is no next hop. */
+function interfaceWith(text: string, { links }: Reach): InterfaceState | null {
   const address = parseAddress(text);
   if (address === null) return null;
-  const links = interfaces.flatMap((state) =>
-    state.request.addresses.map((own) => ({ subnet: parseSubnet(own), own, state })),
-  );
   const link = linkOf(links, address);
-  return link === undefined || link.own.split('/', 1)[0] === formatAddress(address) ? null : link.state;
+  return link === undefined || link.address.value === address.value ? null : link.state;
 }
 
 export class Routes {
@@ -105,11 +121,11 @@ export class Routes {
         throw new TaplineError('conflict', `${what}; remove it, or choose another metric`, 'to');
       }
       this.#routes.push(route);
-      const failures = await this.#reconcile();
-      const failure = failures.get(keyOf(vrf, prefix));
+      const key = keyOf(vrf, prefix);
+      const failure = (await this.#reconcile(key)).get(key);
       if (failure === undefined) return route;
       this.#routes = this.#routes.filter((other) => other !== route);
-      await this.#reconcile();
+      await this.#reconcile(key);
       throw asTaplineError(failure, 'to');
     });
   }
@@ -132,7 +148,7 @@ export class Routes {
         );
       }
       this.#routes = this.#routes.filter((route) => route !== first);
-      await this.#reconcile();
+      await this.#reconcile(keyOf(vrf, prefix));
     });
   }
 
@@ -169,12 +185,19 @@ export class Routes {
     this.#routes = [];
   }
 
-  /** Makes the dataplane have what there is to have. @returns what it refused, by VRF and prefix */
-  async #reconcile(): Promise<Map<string, unknown>> {
-    this.#forgetWhatWent();
-    for (const route of this.#routes) this.#resolve(route);
-    const wanted = this.#wanted();
-    for (const key of [...this.#installed.keys()]) if (!wanted.has(key)) await this.#uninstall(key);
+  /**
+   * Makes the dataplane have what there is to have.
+   *
+   * @param only VRF and prefix of the routes that changed; null: interfaces may have
+   * @returns what it refused, by VRF and prefix
+   */
+  async #reconcile(only: string | null = null): Promise<Map<string, unknown>> {
+    if (only === null) this.#forgetWhatWent();
+    const isMeant = (key: string): boolean => only === null || key === only;
+    const routes = this.#routes.filter(({ vrf, prefix }) => isMeant(keyOf(vrf, prefix)));
+    this.#resolveAll(routes);
+    const wanted = this.#wanted(routes);
+    for (const key of [...this.#installed.keys()]) if (isMeant(key) && !wanted.has(key)) await this.#uninstall(key);
     const failures = new Map<string, unknown>();
     for (const [key, want] of wanted) {
       const { vrf, spec } = want;
@@ -201,57 +224,55 @@ export class Routes {
     }
   }
 
-  #resolve(route: RouteState): void {
-    const { vrf, via, metric, kind } = route;
+  #resolveAll(routes: readonly RouteState[]): void {
+    const reaches = new Map<string, Reach>();
+    for (const route of routes) {
+      const reach = reaches.get(route.vrf) ?? this.#reachOf(route.vrf);
+      reaches.set(route.vrf, reach);
+      this.#resolve(route, reach);
+    }
+  }
+
+  #reachOf(vrf: string): Reach {
+    const interfaces = this.#interfaces.in(vrf);
+    return { interfaces, links: interfaces.flatMap(linksOf) };
+  }
+
+  #resolve(route: RouteState, reach: Reach): void {
+    const { vrf, prefix, via, metric, kind } = route;
     route.hops = [];
     route.reason = '';
-    const interfaces = this.#interfaces.in(vrf);
-    if (interfaces.length === 0) route.reason = `no network or uplink is in VRF ${vrf}`;
-    if (kind !== 'unicast' || interfaces.length === 0) return;
+    if (reach.interfaces.length === 0) route.reason = `no network or uplink is in VRF ${vrf}`;
+    // An entry that comes with an interface is nobody's to replace.
+    const owner = connectedOwner(parseSubnet(prefix), reach.links);
+    if (owner !== null) route.reason = `${prefix} is ${owner}`;
+    if (kind !== 'unicast' || route.reason !== '') return;
     const hops: HopSpec[] = [];
     for (const hop of via) {
-      const found = this.#interfaceOf(route, hop, interfaces);
+      const found = this.#interfaceOf(route, hop, reach);
       if (found !== null) hops.push({ interface: found.number, via: hop?.split('%', 1)[0] ?? null, metric });
     }
     route.hops = hops;
-    if (hops.length === 0) route.reason = `no interface is up on whose link ${via.join(' or ')} is`;
+    if (hops.length === 0) route.reason = `no link of VRF ${vrf} has ${via.join(' or ')}`;
   }
 
-  #interfaceOf(route: RouteState, hop: string | null, interfaces: readonly InterfaceState[]): InterfaceState | null {
+  #interfaceOf(route: RouteState, hop: string | null, reach: Reach): InterfaceState | null {
     const name = route.owner ?? hop?.split('%')[1];
-    if (name !== undefined) return interfaces.find((state) => state.name === name) ?? null;
-    return hop === null ? null : interfaceWith(hop, interfaces);
-  }
-
-  /** The prefix's own entries come with the interface; a route in their place would take them away. */
-  #connected(vrf: string, prefix: string): string | null {
-    const subnet = parseSubnet(prefix);
-    for (const { name, request } of this.#interfaces.in(vrf)) {
-      for (const own of request.addresses) {
-        const link = parseSubnet(own);
-        const isSame = link.prefix === subnet.prefix && contains(link, { family: subnet.family, value: subnet.base });
-        if (isSame) return name;
-      }
-    }
-    return null;
+    if (name !== undefined) return reach.interfaces.find((state) => state.name === name) ?? null;
+    return hop === null ? null : interfaceWith(hop, reach);
   }
 
   /** One entry for each prefix: of its routes within reach, the lowest metric decides what kind it is. */
-  #wanted(): Map<string, Installed> {
+  #wanted(routes: readonly RouteState[]): Map<string, Installed> {
     const groups = new Map<string, RouteState[]>();
-    for (const route of this.#routes) {
+    for (const route of routes) {
       if (route.reason !== '') continue;
-      const owner = this.#connected(route.vrf, route.prefix);
-      if (owner !== null) {
-        route.reason = `${route.prefix} is the subnet of ${owner}`;
-        continue;
-      }
       const key = keyOf(route.vrf, route.prefix);
       groups.set(key, [...(groups.get(key) ?? []), route]);
     }
     const wanted = new Map<string, Installed>();
-    for (const [key, routes] of groups) {
-      const installed = this.#merge(routes);
+    for (const [key, group] of groups) {
+      const installed = this.#merge(group);
       if (installed !== null) wanted.set(key, installed);
     }
     return wanted;

@@ -45,7 +45,7 @@ test('a route that waits says for what', async (t) => {
   await daemon.removeNetwork('red', true);
   t.regex(
     (await run('show', 'route')).out,
-    /10\.9\.0\.0\/16 +unicast +172\.31\.0\.2 +- +100 +static +inactive: no interface is up on whose link 172\.31\.0\.2 is\n/,
+    /10\.9\.0\.0\/16 +unicast +172\.31\.0\.2 +- +100 +static +inactive: no link of VRF default has 172\.31\.0\.2\n/,
   );
 });
 

@@ -668,3 +668,67 @@ test('a slow reader loses frames, which are counted, and memory stays bounded', 
   t.is(types.filter((type) => type === PACKET).length, frames);
   t.is(incoming.trailers['x-tapline-lost'], String(lost));
 });
+
+test('routes: made, listed, removed; neighbors and VRFs', async (t) => {
+  const { ask, daemon, dataplane } = await makeApi(t);
+  const made = await ask('POST', '/v1/routes', { to: '10.9.0.0/16', via: ['172.30.0.2', '172.30.0.3'], metric: 7 });
+  t.is(made[0], 201);
+  t.deepEqual(made[1], {
+    vrf: 'default',
+    prefix: '10.9.0.0/16',
+    kind: 'unicast',
+    source: 'static',
+    hops: [
+      { interface: 'blue', via: '172.30.0.2', metric: 7 },
+      { interface: 'blue', via: '172.30.0.3', metric: 7 },
+    ],
+    via: ['172.30.0.2', '172.30.0.3'],
+    metric: 7,
+    state: 'active',
+    reason: '',
+  });
+  t.deepEqual((await ask('GET', '/v1/routes?network=blue'))[1].at(-2).prefix, 'fd00:30::1/128');
+  t.is((await ask('GET', '/v1/routes?vrf=default'))[1].length, 7);
+  dataplane.neighborEntries.push({
+    interface: daemon.interfaces.get('red')?.number ?? 0,
+    address: '172.31.0.2',
+    mac: null,
+    state: 'failed',
+    ageSeconds: 2,
+    router: false,
+    waiting: 0,
+  });
+  t.like((await ask('GET', '/v1/neighbors?vrf=default'))[1], [{ interface: 'red', vrf: 'default', state: 'failed' }]);
+  t.like((await ask('GET', '/v1/vrfs'))[1], [{ name: 'default', interfaces: ['blue', 'red'], routes: 1 }]);
+  t.like((await ask('GET', '/v1/status'))[1], { router: { neighbors: 1, icmpErrors: 3 } });
+  t.deepEqual(await ask('DELETE', '/v1/routes?prefix=10.9.0.0/16&metric=7'), [204, null]);
+  t.is(dataplane.routes.size, 0);
+});
+
+for (const [method, url, body, status, error] of [
+  ['POST', '/v1/routes', [], 400, 'expected a JSON object as the body of the request'],
+  ['POST', '/v1/routes', { to: '10.9.0.0/16' }, 400, 'expected exactly one of via and type, got none of them'],
+  ['POST', '/v1/routes', { to: '10.9.0.0/16', type: 'blackhole', vrf: 'a b' }, 400, /^vrf: expected a name of/],
+  ['POST', '/v1/routes', { to: '10.9.0.0/16', type: 'blackhole', vrf: 'x' }, 404, 'vrf: no VRF x; there is default'],
+  ['POST', '/v1/routes', { to: '172.30.0.0/24', type: 'blackhole' }, 409, /^to: 172.30.0.0\/24 is the subnet of/],
+  [
+    'POST',
+    '/v1/routes',
+    { to: '10.9.0.0/16', type: 'blackhole', dev: 1 },
+    400,
+    /^dev: unknown key; expected one of to, via/,
+  ],
+  ['DELETE', '/v1/routes', undefined, 400, 'prefix: missing; expected a prefix such as 10.9.0.0/16, or an address'],
+  ['DELETE', '/v1/routes?prefix=10.9.0.0/16', undefined, 404, 'no route to 10.9.0.0/16 in VRF default'],
+  ['DELETE', '/v1/routes?prefix=10.9.0.0/16&metric=x', undefined, 400, /^metric: expected an integer from 0 to/],
+  ['GET', '/v1/neighbors?network=grey', undefined, 404, 'no network grey'],
+  ['GET', '/v1/vrfs/x', undefined, 404, 'no such request: GET /v1/vrfs/x'],
+] as const) {
+  test(`refused: ${method} ${url} ${JSON.stringify(body) ?? ''}`, async (t) => {
+    const { ask } = await makeApi(t);
+    const answer = await ask(method, url, body);
+    t.is(answer[0], status);
+    if (typeof error === 'string') t.is(answer[1].error, error);
+    else t.regex(answer[1].error, error);
+  });
+}

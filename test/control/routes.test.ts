@@ -153,10 +153,7 @@ test('a route waits while its next hop is on no link, and comes back with it', a
   ]);
   await daemon.removeNetwork('red', false);
   t.deepEqual(held(fixture), ['default 10.9.0.0/16 unicast 172.30.0.2%blue@100']);
-  t.deepEqual(stateOf(fixture), [
-    '10.9.0.0/16@100 active',
-    'fd09::/48@100 no interface is up on whose link fe80::1%red is',
-  ]);
+  t.deepEqual(stateOf(fixture), ['10.9.0.0/16@100 active', 'fd09::/48@100 no link of VRF default has fe80::1%red']);
   await daemon.createNetwork('red', config(NETWORKS).networks.get('red')!);
   t.deepEqual(held(fixture), [
     'default 10.9.0.0/16 unicast 172.31.0.2%red@100 172.30.0.2%blue@100',
@@ -179,6 +176,25 @@ test('a VRF that goes with its last network takes its routes, and they come back
   ]);
   await daemon.createNetwork('blue', config(LAB).networks.get('blue')!);
   t.deepEqual(held(fixture), ['lab 10.9.0.0/16 unicast 172.30.0.9%blue@100', 'lab 10.66.0.0/16 prohibit']);
+  await daemon.stop();
+});
+
+test('a prefix that an interface takes for its own is no route any more, until it lets go', async (t) => {
+  const fixture = await makeDaemon();
+  const { daemon } = fixture;
+  for (const to of ['10.9.0.1', '10.9.0.0/16', '10.9.255.255', '10.9.0.0/17'])
+    await daemon.addRoute('default', route({ to, via: '172.30.0.2' }));
+  const red = daemon.interfaces.get('red')!.request;
+  await daemon.interfaces.set('red', { ...red, addresses: ['10.9.0.1/16'] });
+  t.deepEqual(held(fixture), ['default 10.9.0.0/17 unicast 172.30.0.2%blue@100']);
+  t.deepEqual(stateOf(fixture), [
+    "10.9.0.1/32@100 10.9.0.1/32 is the router's own address in red",
+    '10.9.0.0/16@100 10.9.0.0/16 is the subnet of red',
+    '10.9.255.255/32@100 10.9.255.255/32 is a broadcast address of red',
+    '10.9.0.0/17@100 active',
+  ]);
+  await daemon.interfaces.set('red', red);
+  t.is(held(fixture).length, 4);
   await daemon.stop();
 });
 
