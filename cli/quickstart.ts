@@ -12,9 +12,10 @@ interface QuickstartOptions {
 }
 
 const EXAMPLES = `
-It brings up examples/quickstart.yaml by a daemon of its own on a private socket, so it never meets another Tapline, and
-starts containers in that network by "tapline run". On a terminal it shows them and their traffic until Ctrl-C; with
---once, or where stdout is no terminal, it runs its checks and prints the results. Either way it removes everything.
+It brings up examples/lab.yaml by a daemon of its own on a private socket and in a namespace of its own, so it never meets
+another Tapline; makes a host outside, at the other end of the uplink's wire; and starts containers by "tapline run". On a
+terminal it shows them and their traffic until Ctrl-C; with --once, or where stdout is no terminal, it runs its checks and
+prints the results. Either way it removes everything.
 
 Examples:
   tapline quickstart

@@ -1,5 +1,5 @@
 /**
- * A `tapline` command as a child process. It has a session of its own, so that Ctrl-C reaches the quickstart alone, which
+ * A command as a child process, most often `tapline`. It has a session of its own, so that Ctrl-C reaches the quickstart alone, which
  * then ends its children in the right order; and the kernel sends it SIGTERM when the quickstart is killed.
  */
 
@@ -14,6 +14,11 @@ const TAIL_LENGTH = 4096;
 /** Removing some endpoints takes a moment; a child that needs longer than this hangs. */
 const PATIENCE_MS = 15_000;
 
+/** The command line of `tapline` with these arguments. */
+export function taplineCommand(...args: readonly string[]): string[] {
+  return [process.execPath, COMMAND, ...args];
+}
+
 export class Child {
   /** What it is, for error lines: "the container web". */
   readonly what: string;
@@ -23,11 +28,9 @@ export class Child {
   #tail = '';
   #running = true;
 
-  /** @param args of the `tapline` command */
-  constructor(what: string, args: readonly string[], socket: string) {
+  constructor(what: string, command: readonly string[], socket: string) {
     this.what = what;
-    const argv = ['--pdeathsig', 'TERM', '--', process.execPath, COMMAND, ...args];
-    this.#process = spawn('setpriv', argv, {
+    this.#process = spawn('setpriv', ['--pdeathsig', 'TERM', '--', ...command], {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, TAPLINE_SOCKET: socket },
@@ -43,6 +46,13 @@ export class Child {
       this.#process.once('error', (error) => end(error.message));
       this.#process.once('close', (code, signal) => end(signal ?? `exit code ${code}`));
     });
+  }
+
+  /** Its process. @throws Error where it could not be started */
+  get pid(): number {
+    const { pid } = this.#process;
+    if (pid === undefined) throw new Error(`${this.what} could not be started`);
+    return pid;
   }
 
   get running(): boolean {

@@ -2,7 +2,7 @@
 
 import { realpathSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { SERVER } from './hosts.js';
+import { HOME, SERVER } from './hosts.js';
 import { COMMAND } from './paths.js';
 
 /** Whether `tapline` in a shell is this very command. */
@@ -22,18 +22,21 @@ function quoted(text: string): string {
   return /^[\w/.@:+-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
-export function hints(socket: string, network: string, serverAddress: string, env: NodeJS.ProcessEnv): string[] {
+export function hints(socket: string, serverAddress: string, env: NodeJS.ProcessEnv): string[] {
   const alias = onPath(env) ? [] : [`  alias tapline=${quoted(`node ${quoted(COMMAND)}`)}`];
   return [
     'To try next, as root in a second terminal:',
     `  export TAPLINE_SOCKET=${quoted(socket)}`,
     ...alias,
     '  tapline show ports',
-    `  tapline capture ${network} | tcpdump -nr -`,
+    '  tapline show route',
+    '  tapline show neigh',
+    '  tapline show drops',
+    `  tapline capture ${HOME} | tcpdump -nr -`,
     `  tapline capture ${SERVER} --count 100 -w ${SERVER}.pcapng`,
-    `  tapline run --network ${network} -- ping -c 3 ${serverAddress}`,
-    `  tapline run --network ${network} -- bash`,
-    `  docker run -d --network none --name c1 alpine sleep 1d; tapline connect ${network} c1`,
+    `  tapline run --network green -- ping -c 3 ${serverAddress}`,
+    `  tapline run --network ${HOME} -- bash`,
+    `  docker run -d --network none --name c1 alpine sleep 1d; tapline connect ${HOME} c1`,
     `  docker exec c1 ping -c 3 ${serverAddress}`,
     '',
   ];

@@ -1,4 +1,4 @@
-/** The quickstart's machinery: a daemon of its own on a private socket, and containers in its network. */
+/** The quickstart's machinery: a daemon of its own on a private socket, containers in its networks, and a host outside. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,8 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TaplineError } from '../../control/errors.js';
 import type { EndpointView, NetworkView } from '../../control/views.js';
 import { ApiClient } from '../client.js';
-import { Child, untilAborted } from './child.js';
-import { HOSTS, type HostSpec } from './hosts.js';
+import { Child, taplineCommand, untilAborted } from './child.js';
+import { HOME, HOSTS, type HostSpec } from './hosts.js';
+import { OUTSIDE_COMMAND, wiredTo } from './outside.js';
 import { CONFIGURATION } from './paths.js';
 
 const POLL_MS = 20;
@@ -36,6 +37,7 @@ export class Lab {
   /** As they were when all were attached; in the order of `hosts`. */
   endpoints: readonly EndpointView[] = [];
   readonly #engine: string;
+  #outside: Child | null = null;
   #daemon: Child | null = null;
 
   constructor(options: LabOptions) {
@@ -52,17 +54,25 @@ export class Lab {
     return this.#daemon;
   }
 
-  /** Brings the example up and attaches the containers. @throws TaplineError with the last words of what failed */
-  async start(): Promise<void> {
-    const up = ['up', '-f', CONFIGURATION, '--engine', this.#engine, '--log-level', 'warn'];
-    this.#daemon = new Child('the switch', up, this.socket);
-    await this.#daemon.says('ready', this.signal);
-    const network = await this.network();
-    for (const spec of HOSTS) await this.#startHost(spec, network.name);
+  /** The host on the wire. @throws Error before `start` */
+  get outside(): Child {
+    if (this.#outside === null) throw new Error('the host outside was not started');
+    return this.#outside;
   }
 
-  async #startHost(spec: HostSpec, network: string): Promise<void> {
-    const run = ['run', '--network', network, '--name', spec.name, '--', ...spec.command(this.endpoints)];
+  /** Brings the example up and attaches the containers. @throws TaplineError with the last words of what failed */
+  async start(): Promise<void> {
+    this.#outside = new Child('the host outside', OUTSIDE_COMMAND, this.socket);
+    await this.#outside.says('ready', this.signal);
+    const up = taplineCommand('up', '-f', CONFIGURATION, '--engine', this.#engine, '--log-level', 'warn');
+    this.#daemon = new Child('the switch', wiredTo(this.#outside.pid, up), this.socket);
+    await this.#daemon.says('ready', this.signal);
+    for (const spec of HOSTS) await this.#startHost(spec);
+  }
+
+  async #startHost(spec: HostSpec): Promise<void> {
+    const command = spec.command(this.endpoints);
+    const run = taplineCommand('run', '--network', spec.network, '--name', spec.name, '--', ...command);
     const child = new Child(`the container ${spec.name}`, run, this.socket);
     this.hosts.push({ spec, child });
     if (spec.saysReady) await child.says('ready', this.signal);
@@ -80,10 +90,15 @@ export class Lab {
     throw new TaplineError('failure', `the container ${name} ended before it was attached`);
   }
 
-  /** The network of the example. */
+  /** The networks of the example. */
+  networks(): Promise<NetworkView[]> {
+    return this.client.get<NetworkView[]>('/v1/networks');
+  }
+
+  /** The network that most of the containers are in. */
   async network(): Promise<NetworkView> {
-    const [network] = await this.client.get<NetworkView[]>('/v1/networks');
-    if (network === undefined) throw new TaplineError('failure', `${CONFIGURATION} has no network`);
+    const network = (await this.networks()).find(({ name }) => name === HOME);
+    if (network === undefined) throw new TaplineError('failure', `${CONFIGURATION} has no network ${HOME}`);
     return network;
   }
 
@@ -96,7 +111,7 @@ export class Lab {
 
   /** The result of `work`, unless the daemon or a container ends first. @throws TaplineError when one does */
   async orEnd<T>(work: Promise<T>): Promise<T> {
-    const all = [this.daemon, ...this.hosts.map(({ child }) => child)];
+    const all = [this.daemon, this.outside, ...this.hosts.map(({ child }) => child)];
     return untilAborted(Promise.race([work, ...all.map((child) => child.failAtEnd())]), this.signal);
   }
 
@@ -105,8 +120,10 @@ export class Lab {
     await this.#daemon?.stop();
   }
 
+  /** Ends the containers and the host outside. */
   async stopHosts(): Promise<void> {
-    const results = await Promise.allSettled(this.hosts.map(({ child }) => child.stop()));
+    const all = [...this.hosts.map(({ child }) => child), ...(this.#outside === null ? [] : [this.#outside])];
+    const results = await Promise.allSettled(all.map((child) => child.stop()));
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 

@@ -54,9 +54,9 @@ function traffic(before: Reading, now: Reading, width: number): string[] {
     ...row,
     addresses: addresses.get(row.port) ?? '-',
   }));
-  const { received, originated, copies, delivered, drops } = now.drops;
+  const { received, originated, copies, delivered, local, drops } = now.drops;
   const dropped = drops.reduce((total, { rx, tx }) => total + rx + tx, 0);
-  const totals = `${received} frames received, ${originated} made here, ${copies} copied, ${delivered} delivered, ${dropped} dropped`;
+  const totals = `${received} frames received, ${originated} made here, ${copies} copied, ${delivered} delivered, ${local} taken in, ${dropped} dropped`;
   return [
     ...fitTable(COLUMNS, rows, width),
     '',
@@ -80,9 +80,8 @@ export async function runLive(lab: Lab, context: Context): Promise<void> {
   await lab.start();
   const screen = new Screen(context);
   const status = await lab.client.get<StatusView>('/v1/status');
-  const network = await lab.network();
-  screen.print(topology(status, network, lab.endpoints, screen.columns));
-  screen.print(hints(lab.socket, network.name, addressOf(lab.endpoint(SERVER), 4), context.env));
+  screen.print(topology(status, await lab.networks(), lab.endpoints, screen.columns));
+  screen.print(hints(lab.socket, addressOf(lab.endpoint(SERVER), 4), context.env));
   try {
     await lab.orEnd(showTraffic(lab, screen));
   } finally {

@@ -1,19 +1,24 @@
-/** Short commands inside a container of the quickstart, as a person would run them there. */
+/** Short commands inside a container of the quickstart or the host outside, as a person would run them there. */
 
 import { execFile } from 'node:child_process';
-import type { EndpointView } from '../../control/views.js';
 import { insideProgram } from './paths.js';
 
 const TIMEOUT_MS = 10_000;
 
+/** Somebody with a network namespace: an endpoint, for one. */
+export interface Inhabitant {
+  /** A process there. */
+  readonly pid: number | null;
+}
+
 /**
- * Runs a command in the endpoint's network namespace.
+ * Runs a command in the network namespace.
  *
  * @returns its stdout
  * @throws Error, one line: the command's last words, or how it ended
  */
-export function runIn(endpoint: EndpointView, argv: readonly string[], signal: AbortSignal): Promise<string> {
-  const all = [`--net=/proc/${endpoint.pid}/ns/net`, '--', ...argv];
+export function runIn({ pid }: Inhabitant, argv: readonly string[], signal: AbortSignal): Promise<string> {
+  const all = [`--net=/proc/${pid}/ns/net`, '--', ...argv];
   return new Promise((resolve, reject) => {
     execFile('nsenter', all, { timeout: TIMEOUT_MS, signal }, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);
@@ -36,10 +41,10 @@ function failureLine(
 
 /** Runs a program of `inside/` with Node. */
 export function runProgramIn(
-  endpoint: EndpointView,
+  where: Inhabitant,
   name: string,
   args: readonly string[],
   signal: AbortSignal,
 ): Promise<string> {
-  return runIn(endpoint, [process.execPath, insideProgram(name), ...args], signal);
+  return runIn(where, [process.execPath, insideProgram(name), ...args], signal);
 }

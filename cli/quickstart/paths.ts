@@ -8,7 +8,7 @@ const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
 /** Launcher of the `tapline` command. */
 export const COMMAND = join(ROOT, 'bin/tapline.js');
-export const CONFIGURATION = join(ROOT, 'examples/quickstart.yaml');
+export const CONFIGURATION = join(ROOT, 'examples/lab.yaml');
 
 /** A program of `inside/`, to be run by Node within a container's network namespace. */
 export function insideProgram(name: string): string {

@@ -1,9 +1,10 @@
-/** The picture of the lab: its network and what is attached to it. */
+/** The picture of the lab: its networks, what is attached to them, and the wire. */
 
 import type { StatusView } from '../../control/api.js';
 import type { EndpointView, NetworkView } from '../../control/views.js';
 import { type FittingColumn, fitTable } from './fit.js';
 import { HOSTS } from './hosts.js';
+import { OUTSIDE } from './outside.js';
 
 const COLUMNS: readonly FittingColumn<EndpointView>[] = [
   { title: 'port', value: ({ name }) => name, expendable: 0 },
@@ -21,20 +22,37 @@ const STEM = '  |';
 const BRANCH = '  +-- ';
 const BLANK = '  |   ';
 
+function networkLine({ name, subnets, gateways, mtu, internal }: NetworkView): string {
+  const way = internal ? 'internal: no way in or out' : `gateway ${gateways.join(' ')}`;
+  return `network ${name}  ${subnets.join(' ')}  ${way}  MTU ${mtu}`;
+}
+
+function uplinkLine({ uplink }: StatusView): string[] {
+  if (uplink === null) return [];
+  const { device, mode, addresses } = uplink;
+  const host = `${OUTSIDE.ipv4} ${OUTSIDE.ipv6}`;
+  return [`uplink ${device}, mode ${mode}  ${addresses.join(' ')}`, STEM, `${BRANCH}a host outside  ${host}`, ''];
+}
+
 export function topology(
   status: StatusView,
-  network: NetworkView,
+  networks: readonly NetworkView[],
   endpoints: readonly EndpointView[],
   width: number,
 ): string[] {
+  // One table for all, so that the columns of all networks line up.
   const [titles = '', ...rows] = fitTable(COLUMNS, endpoints, width - BRANCH.length);
+  const rowsOf = (network: string): string[] => rows.filter((_, index) => endpoints[index]?.network === network);
   return [
     `Tapline ${status.version}, engine ${status.engine} (${status.engineReason})`,
     '',
-    `network ${network.name}  ${network.subnets.join(' ')}  MTU ${network.mtu}`,
-    STEM,
-    `${BLANK}${titles}`,
-    ...rows.map((row) => `${BRANCH}${row}`),
-    '',
+    ...networks.flatMap((network) => [
+      networkLine(network),
+      STEM,
+      `${BLANK}${titles}`,
+      ...rowsOf(network.name).map((row) => `${BRANCH}${row}`),
+      '',
+    ]),
+    ...uplinkLine(status),
   ];
 }

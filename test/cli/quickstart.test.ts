@@ -1,12 +1,18 @@
-/** The parts of the quickstart that need no switch: requirements, rates, tables that fit, the pcapng reader. */
+/** The parts of the quickstart that need no switch: requirements, rates, tables that fit, the picture, the pcapng reader. */
 
 import test from 'ava';
 import { readPcapng } from '../../cli/quickstart/checks/pcapng.js';
 import { type FittingColumn, fitTable } from '../../cli/quickstart/fit.js';
 import { hints } from '../../cli/quickstart/hints.js';
+import { HOSTS } from '../../cli/quickstart/hosts.js';
+import { OUTSIDE, wiredTo } from '../../cli/quickstart/outside.js';
+import { CONFIGURATION } from '../../cli/quickstart/paths.js';
 import { formatRate, rates } from '../../cli/quickstart/rates.js';
 import { type Machine, missingRequirement } from '../../cli/quickstart/requirements.js';
-import type { PortView } from '../../control/views.js';
+import { topology } from '../../cli/quickstart/topology.js';
+import type { StatusView } from '../../control/api.js';
+import { loadConfiguration } from '../../control/config/load.js';
+import type { EndpointView, NetworkView, PortView } from '../../control/views.js';
 import { PcapngWriter } from '../../io/pcapng.js';
 
 const ABLE: Machine = { uid: 0, capabilities: (1n << 41n) - 1n, hasTun: true, hasProgram: () => true };
@@ -94,10 +100,65 @@ test('a table loses its least important columns first, then the ends of its line
 });
 
 test('hints quote a socket that the shell would read otherwise', (t) => {
-  t.true(hints('/tmp/a/sock', 'blue', '172.30.0.2', {}).includes('  export TAPLINE_SOCKET=/tmp/a/sock'));
-  t.true(
-    hints("/tmp/it's me/sock", 'blue', '172.30.0.2', {}).includes("  export TAPLINE_SOCKET='/tmp/it'\\''s me/sock'"),
-  );
+  t.true(hints('/tmp/a/sock', '172.30.0.2', {}).includes('  export TAPLINE_SOCKET=/tmp/a/sock'));
+  t.true(hints("/tmp/it's me/sock", '172.30.0.2', {}).includes("  export TAPLINE_SOCKET='/tmp/it'\\''s me/sock'"));
+});
+
+function network(name: string, internal: boolean): NetworkView {
+  const view = { name, subnets: ['172.30.0.0/24'], gateways: ['172.30.0.1'], mtu: 1500, internal };
+  return view as unknown as NetworkView;
+}
+
+function endpoint(name: string, network: string, address: string): EndpointView {
+  const view = { name, network, interface: 'eth0', addresses: [`${address}/24`], mac: '02:42:ac:1e:00:02' };
+  return view as unknown as EndpointView;
+}
+
+test('the picture has each container under its own network, whatever their order, and the wire last', (t) => {
+  const uplink = { device: 'up0', mode: 'own', addresses: ['203.0.113.2/24'] };
+  const status = { version: '0.1.0', engine: 'uring', engineReason: 'Linux 6.7 or later', uplink };
+  const endpoints = [
+    endpoint('a', 'blue', '172.30.0.2'),
+    endpoint('b', 'sealed', '172.29.0.2'),
+    endpoint('c', 'blue', '172.30.0.3'),
+  ];
+  const networks = [network('blue', false), network('sealed', true)];
+  const lines = topology(status as unknown as StatusView, networks, endpoints, 200).map((line) => line.trimEnd());
+  t.deepEqual(lines, [
+    'Tapline 0.1.0, engine uring (Linux 6.7 or later)',
+    '',
+    'network blue  172.30.0.0/24  gateway 172.30.0.1  MTU 1500',
+    '  |',
+    '  |   port  interface  addresses      MAC                container',
+    '  +-- a     eth0       172.30.0.2/24  02:42:ac:1e:00:02',
+    '  +-- c     eth0       172.30.0.3/24  02:42:ac:1e:00:02',
+    '',
+    'network sealed  172.30.0.0/24  internal: no way in or out  MTU 1500',
+    '  |',
+    '  |   port  interface  addresses      MAC                container',
+    '  +-- b     eth0       172.29.0.2/24  02:42:ac:1e:00:02',
+    '',
+    'uplink up0, mode own  203.0.113.2/24',
+    '  |',
+    '  +-- a host outside  203.0.113.1 2001:db8:113::1',
+    '',
+  ]);
+});
+
+test('what the lab says of its wire is what its example has', async (t) => {
+  const { uplink, networks } = await loadConfiguration(CONFIGURATION);
+  t.is(uplink?.mode, 'own');
+  if (uplink?.mode !== 'own') return;
+  const [, , , , , script = ''] = wiredTo(42, ['true']);
+  t.true(script.includes(`ip link add ${uplink.device} type veth`));
+  t.deepEqual([...uplink.gateways].sort(), Object.values(OUTSIDE).sort());
+  const subnets = [...networks.values()].flatMap((each) => each.subnets);
+  const routers = uplink.addresses.map((address) => address.split('/', 1)[0] ?? '');
+  for (const subnet of subnets) {
+    const via = routers.find((router) => router.includes(':') === subnet.includes(':'));
+    t.true(script.includes(`route add ${subnet} via ${via}\n`), subnet);
+  }
+  t.deepEqual([...new Set(HOSTS.map((host) => host.network))], [...networks.keys()]);
 });
 
 function capture(frames: number): Buffer {

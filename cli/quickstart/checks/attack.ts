@@ -6,7 +6,7 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EndpointView, PortView } from '../../../control/views.js';
-import { Child } from '../child.js';
+import { Child, taplineCommand } from '../child.js';
 import { addressOf, CLIENT, PINGER, SERVER } from '../hosts.js';
 import type { Lab } from '../lab.js';
 import { runIn, runProgramIn } from '../nsenter.js';
@@ -61,7 +61,7 @@ function fromSender(file: Uint8Array, mac: string, address: string): number {
 
 /** @returns what passed on the port while `work` was under way, as pcapng */
 async function captureDuring(lab: AttackedLab, port: string, work: () => Promise<void>): Promise<Buffer> {
-  const command = new Child('the capture', ['capture', port], lab.socket);
+  const command = new Child('the capture', taplineCommand('capture', port), lab.socket);
   const chunks: Buffer[] = [];
   try {
     command.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));

@@ -1,6 +1,6 @@
 /** `tapline capture` down a pipe, while there is traffic, gives a whole pcapng file. */
 
-import { Child } from '../child.js';
+import { Child, taplineCommand } from '../child.js';
 import type { Lab } from '../lab.js';
 import { readPcapng } from './pcapng.js';
 
@@ -10,7 +10,7 @@ const PATIENCE_MS = 10_000;
 
 export async function capture(lab: Lab): Promise<string> {
   const { name } = await lab.network();
-  const command = new Child('the capture', ['capture', name, '--count', String(FRAMES)], lab.socket);
+  const command = new Child('the capture', taplineCommand('capture', name, '--count', String(FRAMES)), lab.socket);
   const chunks: Buffer[] = [];
   command.stdout.on('data', (chunk: Buffer) => chunks.push(chunk));
   const timer = setTimeout(() => void command.stop(), PATIENCE_MS);

@@ -1,6 +1,6 @@
 /**
- * The counters' invariant: received + made here + copied by flooding = delivered + dropped, exactly. It holds whenever no frame is on
- * its way through the switch, so the containers are stopped (SIGSTOP) until two readings are the same.
+ * The counters' invariant: received + made here + copied by flooding = delivered + taken in + dropped, exactly. It holds whenever no
+ * frame is on its way through the switch, so the containers are stopped (SIGSTOP) until two readings are the same.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -38,10 +38,10 @@ export async function counters(lab: Lab): Promise<string> {
   } finally {
     signalHosts(lab, 'SIGCONT');
   }
-  const { received, originated, copies, delivered } = view;
+  const { received, originated, copies, delivered, local } = view;
   const dropped = sum(view);
   const line = `${received} received + ${originated} made here + ${copies} copied`;
-  const isEqual = received + originated + copies === delivered + dropped;
-  if (!isEqual) throw new Error(`${line} is not ${delivered} delivered + ${dropped} dropped`);
-  return `${line} = ${delivered} delivered + ${dropped} dropped`;
+  const isEqual = received + originated + copies === delivered + local + dropped;
+  if (!isEqual) throw new Error(`${line} is not ${delivered} delivered + ${local} taken in + ${dropped} dropped`);
+  return `${line} = ${delivered} delivered + ${local} taken in + ${dropped} dropped`;
 }

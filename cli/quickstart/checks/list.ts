@@ -7,9 +7,12 @@ import { broadcast } from './broadcast.js';
 import { capture } from './capture.js';
 import type { Check } from './check.js';
 import { counters } from './counters.js';
+import { hop } from './hop.js';
 import { http } from './http.js';
+import { internal } from './internal.js';
 import { learning } from './learning.js';
-import { pingIpv4, pingIpv6 } from './ping.js';
+import { outside } from './outside.js';
+import { pingIpv4, pingIpv6, routingIpv4, routingIpv6 } from './ping.js';
 import { devicesRemoved, filesRemoved, namespacesRemoved } from './removal.js';
 import { transfer } from './transfer.js';
 
@@ -21,6 +24,11 @@ export const CHECKS: readonly Check[] = [
   { name: 'broadcast', run: broadcast },
   { name: 'MAC learning', run: learning },
   { name: 'HTTP fetch', run: http },
+  { name: 'routing IPv4', run: routingIpv4 },
+  { name: 'routing IPv6', run: routingIpv6 },
+  { name: 'hop by hop', run: hop },
+  { name: 'internal network', run: internal },
+  { name: 'outside host', run: outside },
   { name: 'capture', run: capture },
   { name: 'attack stopped', run: attack },
   { name: 'TCP transfer', run: transfer, information: true },

@@ -1,20 +1,28 @@
-/** Three echo requests from one container to another, none lost. */
+/** Three echo requests from one container to another, none lost: to one of its own network, and through the router to one of another. */
 
-import { addressOf, CLIENT, SERVER } from '../hosts.js';
+import { addressOf, CLIENT, SERVER, TRAVELLER } from '../hosts.js';
 import type { Lab } from '../lab.js';
 import { runIn } from '../nsenter.js';
 
 const COUNT = 3;
+/** What Linux sends with, less one for each router on the way. */
+const TTL = 64;
 
-async function ping(lab: Lab, family: 4 | 6): Promise<string> {
+/** @param hops routers on the way */
+async function ping(lab: Lab, from: string, family: 4 | 6, hops: number): Promise<string> {
   const address = addressOf(lab.endpoint(SERVER), family);
   const command = ['ping', '-n', '-c', String(COUNT), '-i', '0.2', '-W', '2', address];
-  const output = await runIn(lab.endpoint(CLIENT), command, lab.signal);
+  const output = await runIn(lab.endpoint(from), command, lab.signal);
   const received = Number(/ (\d+) received/.exec(output)?.[1] ?? 0);
   if (received !== COUNT) throw new Error(`${received} of ${COUNT} answers from ${address}`);
+  const ttl = Number(/ ttl=(\d+)/.exec(output)?.[1] ?? 0);
+  if (ttl !== TTL - hops) throw new Error(`expected answers with TTL ${TTL - hops}, got ${ttl}`);
   const average = /= [\d.]+\/([\d.]+)\//.exec(output)?.[1] ?? '?';
-  return `${address}, ${COUNT} of ${COUNT} answers, ${average} ms`;
+  const way = hops === 0 ? '' : ` through the router (TTL ${ttl})`;
+  return `${address}${way}, ${COUNT} of ${COUNT} answers, ${average} ms`;
 }
 
-export const pingIpv4 = (lab: Lab): Promise<string> => ping(lab, 4);
-export const pingIpv6 = (lab: Lab): Promise<string> => ping(lab, 6);
+export const pingIpv4 = (lab: Lab): Promise<string> => ping(lab, CLIENT, 4, 0);
+export const pingIpv6 = (lab: Lab): Promise<string> => ping(lab, CLIENT, 6, 0);
+export const routingIpv4 = (lab: Lab): Promise<string> => ping(lab, TRAVELLER, 4, 1);
+export const routingIpv6 = (lab: Lab): Promise<string> => ping(lab, TRAVELLER, 6, 1);

@@ -1,25 +1,45 @@
 /** The last checks take everything down in steps and look, after each, whether what belonged to it is gone. */
 
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Lab } from '../lab.js';
-import { runIn } from '../nsenter.js';
+import { type Inhabitant, runIn } from '../nsenter.js';
+import { OUTSIDE_INTERFACE } from '../outside.js';
 
 interface Link {
   readonly ifname: string;
 }
 
-/** The daemon has ended, the containers have not: in each there is only `lo` left. */
+/** A namespace that nobody is in any more is taken apart a moment later, and with it the devices that were in it. */
+const POLL_MS = 20;
+const PATIENCE_MS = 5000;
+
+async function linksIn(where: Inhabitant, signal: AbortSignal): Promise<string[]> {
+  const links = JSON.parse(await runIn(where, ['ip', '-json', 'link'], signal)) as Link[];
+  return links.map(({ ifname }) => ifname).filter((name) => name !== 'lo');
+}
+
+/** The other end of the wire goes with the daemon's namespace. */
+async function wireRemoved(lab: Lab): Promise<void> {
+  for (let waited = 0; waited < PATIENCE_MS; waited += POLL_MS) {
+    if ((await linksIn(lab.outside, lab.signal)).length === 0) return;
+    await sleep(POLL_MS, undefined, { signal: lab.signal });
+  }
+  throw new Error(`${OUTSIDE_INTERFACE} still in the host outside ${PATIENCE_MS / 1000} s after the switch has ended`);
+}
+
+/** The daemon has ended, the containers and the host outside have not: in each there is only `lo` left. */
 export async function devicesRemoved(lab: Lab): Promise<string> {
   await lab.stopDaemon();
   const how = await lab.daemon.ended;
   if (how !== 'exit code 0') throw new Error(lab.daemon.endLine(how));
   for (const endpoint of lab.endpoints) {
-    const links = JSON.parse(await runIn(endpoint, ['ip', '-json', 'link'], lab.signal)) as Link[];
-    const left = links.map(({ ifname }) => ifname).filter((name) => name !== 'lo');
+    const left = await linksIn(endpoint, lab.signal);
     if (left.length > 0) throw new Error(`${left.join(', ')} still in ${endpoint.name}`);
   }
+  await wireRemoved(lab);
   const names = [...new Set(lab.endpoints.map((endpoint) => endpoint.interface))].join(', ');
-  return `no ${names} left in ${lab.endpoints.length} containers, the switch ended by itself`;
+  return `no ${names} left in ${lab.endpoints.length} containers and outside, the switch ended by itself`;
 }
 
 function sameNamespace(path: string, inode: number): boolean {
@@ -46,7 +66,8 @@ function users(inode: number): string[] {
 /** Once the containers have ended, nobody is in their namespaces any more, so the kernel has removed them. */
 export async function namespacesRemoved(lab: Lab): Promise<string> {
   // An open descriptor keeps each number from being given to somebody else's new namespace while we look.
-  const open = lab.endpoints.map(({ name, pid }) => ({ name, fd: openSync(`/proc/${pid}/ns/net`, 'r') }));
+  const all = [...lab.endpoints, { name: 'the host outside', pid: lab.outside.pid }];
+  const open = all.map(({ name, pid }) => ({ name, fd: openSync(`/proc/${pid}/ns/net`, 'r') }));
   try {
     await lab.stopHosts();
     for (const { name, fd } of open) {

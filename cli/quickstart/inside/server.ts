@@ -1,4 +1,4 @@
-/** The container `web`: HTTP on port 80, a sink for TCP on port 5001 that answers how much came, UDP echo on port 7. */
+/** The containers `web` and `vault`, and the host outside: HTTP on port 80, a sink for TCP on port 5001 that answers how much came, UDP echo on port 7. */
 
 import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
