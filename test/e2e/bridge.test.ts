@@ -47,7 +47,7 @@ for (const engine of ENGINES) {
       const after = await tapline.quiet();
       t.true(after.copies - before.copies >= 2 * (destinations.length + 1));
       const made = after.received + after.originated + after.copies;
-      t.is(made, after.delivered + after.drops.reduce((sum, { rx, tx }) => sum + rx + tx, 0));
+      t.is(made, after.delivered + after.local + after.drops.reduce((sum, { rx, tx }) => sum + rx + tx, 0));
     },
   );
 

@@ -20,6 +20,7 @@ test.serial('show ports, fdb, drops, endpoints and status: the same in JSON and 
 
   const fdb = (await json(tapline, 'show', 'fdb')) as { mac: string; port: string; network: string }[];
   t.deepEqual(fdb.map(({ mac, network, port }) => [mac, network, port]).sort(), [
+    ['02:42:ac:1e:00:01', 'blue', 'gateway'],
     [a.mac, 'blue', 'a'],
     [b.mac, 'blue', 'b'],
   ]);
@@ -35,7 +36,10 @@ test.serial('show ports, fdb, drops, endpoints and status: the same in JSON and 
 
   const drops = (await json(tapline, 'show', 'drops')) as { received: number; delivered: number };
   t.true(drops.received > 0 && drops.delivered > 0);
-  t.regex(await tapline.ok('show', 'drops'), /^received \d+, made here \d+, copied by flooding \d+, delivered \d+\n/);
+  t.regex(
+    await tapline.ok('show', 'drops'),
+    /^received \d+, made here \d+, copied by flooding \d+, delivered \d+, taken in \d+\n/,
+  );
 
   const endpoints = (await json(tapline, 'show', 'endpoints')) as { addresses: string[] }[];
   t.deepEqual(endpoints[0]?.addresses, [`${a.ip}/24`, `${a.ip6}/64`]);

@@ -19,9 +19,9 @@ async function linkCounters(host: Host): Promise<LinkCounters> {
 
 /** Sum of the drops by reason, both directions. */
 async function exactTotals(tapline: Tapline): Promise<{ received: number; accounted: number }> {
-  const { received, originated, copies, delivered, drops } = await tapline.quiet();
+  const { received, originated, copies, delivered, local, drops } = await tapline.quiet();
   const dropped = drops.reduce((sum, { rx, tx }) => sum + rx + tx, 0);
-  return { received: received + originated + copies, accounted: delivered + dropped };
+  return { received: received + originated + copies, accounted: delivered + local + dropped };
 }
 
 for (const engine of ENGINES) {
@@ -104,7 +104,6 @@ test.serial('two networks are two segments: the same addresses in both do not me
   const answers = await x.exec('arping', '-c', '3', '-I', 'eth0', b.ip);
   t.regex(answers, /02:00:00:00:00:0b/i);
   t.notRegex(answers, new RegExp(b.mac, 'i'));
-  t.true(
-    (await tapline.fdb()).every(({ network, port }) => network === (port === 'x' || port === 'y' ? 'red' : 'blue')),
-  );
+  const behindPorts = (await tapline.fdb()).filter(({ port }) => port !== 'gateway');
+  t.true(behindPorts.every(({ network, port }) => network === (port === 'x' || port === 'y' ? 'red' : 'blue')));
 });
