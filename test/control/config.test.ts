@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -897,9 +897,11 @@ test('a file that is not UTF-8 says so, wherever the odd byte is', async (t) => 
   await t.notThrowsAsync(loadConfiguration(file));
 });
 
-for (const name of ['quickstart', 'two-namespaces', 'bridged-uplink', 'vlan', 'isolation']) {
-  test(`examples/${name}.yaml is valid`, async (t) => {
-    const file = new URL(`../../../examples/${name}.yaml`, import.meta.url).pathname;
+const EXAMPLES = new URL('../../../examples/', import.meta.url).pathname;
+
+for (const name of readdirSync(EXAMPLES)) {
+  test(`examples/${name} is valid`, async (t) => {
+    const file = `${EXAMPLES}${name}`;
     t.true((await loadConfiguration(file)).networks.size > 0);
   });
 }

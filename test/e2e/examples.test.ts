@@ -1,0 +1,115 @@
+/** The examples that route, brought up as they are, but for the names of their namespaces; and what each says of itself. */
+
+import { readFileSync } from 'node:fs';
+import test, { type ExecutionContext } from 'ava';
+import { createNamespace, type Namespace } from './support/namespace.js';
+import { must } from './support/process.js';
+import { startTapline, type Tapline } from './support/tapline.js';
+import { eventually } from './support/wait.js';
+
+const PING = ['ping', '-n', '-c', '2', '-i', '0.2', '-W', '3'];
+
+interface Example {
+  readonly tapline: Tapline;
+  /** Where the daemon runs. */
+  readonly host: Namespace;
+  /** On the wire behind `up0`, at 10.77.0.254 and fd00:77::fe. */
+  readonly outside: Namespace;
+  /** By the names in the file. */
+  readonly inside: Readonly<Record<string, Namespace>>;
+}
+
+/** @param prepare what the example asks for besides namespaces */
+async function bringUp(
+  t: ExecutionContext,
+  name: string,
+  prepare: (host: Namespace, outside: Namespace) => Promise<unknown> = async () => {},
+): Promise<Example> {
+  const host = await createNamespace(t);
+  const outside = await createNamespace(t);
+  const veth = ['up0', 'type', 'veth', 'peer', 'name', 'out0', 'netns', outside.name];
+  await must(['ip', '-n', host.name, 'link', 'add', ...veth]);
+  await host.exec('ip', 'link', 'set', 'up0', 'up');
+  await outside.exec('ip', 'link', 'set', 'out0', 'up');
+  await outside.exec('ip', 'address', 'add', '10.77.0.254/24', 'dev', 'out0');
+  await outside.exec('ip', 'address', 'add', 'fd00:77::fe/64', 'dev', 'out0', 'nodad');
+  await prepare(host, outside);
+  let text = readFileSync(`examples/${name}.yaml`, 'utf8');
+  const inside: Record<string, Namespace> = {};
+  const names = [...text.matchAll(/netns: \/run\/netns\/(\w+)/g)].map(([, each]) => each as string);
+  for (const each of new Set(names)) {
+    const namespace = await createNamespace(t);
+    inside[each] = namespace;
+    text = text.replaceAll(new RegExp(`/run/netns/${each}\\b`, 'g'), namespace.path);
+  }
+  return { tapline: await startTapline(t, text, { netns: host }), host, outside, inside };
+}
+
+async function addressesOf({ tapline }: Example, name: string): Promise<string[]> {
+  const endpoint = (await tapline.endpoints()).find((each) => each.name === name);
+  return (endpoint?.addresses ?? []).map((address) => address.split('/', 1)[0] as string);
+}
+
+async function ping(from: Namespace | undefined, address: string): Promise<void> {
+  await must(from?.argv(...PING, address) ?? []);
+}
+
+async function dropped({ tapline }: Example, reason: string): Promise<number> {
+  return (await tapline.drops()).drops.find((drop) => drop.reason === reason)?.rx ?? 0;
+}
+
+test.serial('two-networks: two that reach each other, one that is internal, one with the host', async (t) => {
+  const example = await bringUp(t, 'two-networks');
+  const { a, b, c, d } = example.inside;
+  const [own, own6 = ''] = await addressesOf(example, 'a');
+  t.is(own, '172.30.0.128', 'the first of the range');
+  await ping(a, '172.31.0.2');
+  await ping(b, own6);
+  await ping(d, '172.33.0.1');
+  await ping(example.host, (await addressesOf(example, 'd'))[0] as string);
+  t.regex((await c?.exec('ip', 'route', 'show', 'default')) ?? '', /^default via 172\.31\.0\.1 dev eth1 /);
+  await eventually('an address by SLAAC', async () =>
+    /inet6 fd00:30::[\da-f:]+ff:fe[\da-f:]+\/64 .*dynamic/.test((await a?.exec('ip', '-6', 'address')) ?? ''),
+  );
+  for (const [address = '', reason] of [
+    [(await addressesOf(example, 'c-secret'))[0], 'internal'],
+    ['10.66.0.1', 'blackhole'],
+    ['172.33.0.2', 'no_route'],
+  ] as const) {
+    const before = await dropped(example, reason);
+    const result = await a?.run([...PING.slice(0, -1), '1', address]);
+    t.is(result?.code, 1, address);
+    t.is(await dropped(example, reason), before + 2, reason);
+  }
+});
+
+test.serial('own-uplink: to the wire and back, and the host has no address there', async (t) => {
+  const example = await bringUp(t, 'own-uplink', (_host, outside) =>
+    outside.exec('ip', 'route', 'add', '172.30.0.0/24', 'via', '10.77.0.1'),
+  );
+  await ping(example.inside.a, '10.77.0.254');
+  await ping(example.outside, (await addressesOf(example, 'a'))[0] as string);
+  t.is(await example.host.exec('ip', '-4', 'address', 'show', 'dev', 'up0'), '');
+});
+
+test.serial("shared-uplink: the same by the host's address", async (t) => {
+  const example = await bringUp(t, 'shared-uplink', async (host, outside) => {
+    await host.exec('ip', 'address', 'add', '10.77.0.1/24', 'dev', 'up0');
+    await host.exec('ip', 'route', 'add', 'default', 'via', '10.77.0.254');
+    await outside.exec('ip', 'route', 'add', '172.30.0.0/24', 'via', '10.77.0.1');
+  });
+  await ping(example.inside.a, '10.77.0.254');
+  await ping(example.outside, (await addressesOf(example, 'a'))[0] as string);
+  await ping(example.host, '10.77.0.254');
+  await ping(example.outside, '10.77.0.1');
+  await example.tapline.stop();
+  t.is(await example.host.exec('nft', 'list', 'ruleset'), '');
+});
+
+test.serial('proxy-uplink: nobody outside needs a route', async (t) => {
+  const example = await bringUp(t, 'proxy-uplink');
+  for (const address of await addressesOf(example, 'a')) await ping(example.outside, address);
+  for (const address of ['10.77.0.254', 'fd00:77::fe']) await ping(example.inside.a, address);
+  const routes = (await example.outside.exec('ip', 'route')) + (await example.outside.exec('ip', '-6', 'route'));
+  t.false(routes.includes(' via '), routes);
+});
