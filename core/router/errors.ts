@@ -3,7 +3,7 @@
 import type { Packet } from '../packet/packet.js';
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, setEthernetHeader } from '../wire/ethernet.js';
 import { IPV4_SOURCE } from '../wire/ipv4.js';
-import { IPV6_SOURCE } from '../wire/ipv6.js';
+import { IPV6_DESTINATION, IPV6_SOURCE } from '../wire/ipv6.js';
 import { MAPPED } from './address.js';
 import type { RouterContext } from './context.js';
 import { isErrorAllowed4, writeIcmpError } from './icmp.js';
@@ -16,6 +16,9 @@ import {
   writeIcmpv6Error,
 } from './icmpv6.js';
 import type { RouterInterface } from './interface.js';
+
+/** First octet of a group's address. */
+const MULTICAST = 0xff;
 
 export class IcmpErrors {
   readonly limiter = new IcmpLimiter();
@@ -46,8 +49,11 @@ export class IcmpErrors {
     this.send(error, packet, from, ETHERTYPE_IPV4);
   }
 
-  /** The same for IPv6. */
-  send6(packet: Packet, from: RouterInterface, type: number, code: number, extra: number): void {
+  /**
+   * The same for IPv6.
+   * @param isForUs the packet is for an address of the router's: the answer comes from there, wherever it is (RFC 4443, 2.2(a))
+   */
+  send6(packet: Packet, from: RouterInterface, type: number, code: number, extra: number, isForUs = false): void {
     const { context } = this;
     const { view } = context.arena;
     if (!isErrorAllowed6(view, packet, isForGroups(type, code))) return;
@@ -59,12 +65,35 @@ export class IcmpErrors {
     if (!this.limiter.admit(a, b, c, d, context.milliseconds)) return;
     const error = context.begin();
     if (error === null) return;
-    const own = from.source6(a, b, c, d);
+    this.writeError6(error, packet, from, type, code, extra, isForUs);
+    this.send(error, packet, from, ETHERTYPE_IPV6);
+  }
+
+  private writeError6(
+    error: Packet,
+    packet: Packet,
+    from: RouterInterface,
+    type: number,
+    code: number,
+    extra: number,
+    isForUs: boolean,
+  ): void {
+    const { arena } = this.context;
+    const { view } = arena;
+    const to = packet.l3 + IPV6_DESTINATION;
+    if (isForUs && view.getUint8(to) !== MULTICAST) {
+      const a = view.getInt32(to);
+      const b = view.getInt32(to + 4);
+      const c = view.getInt32(to + 8);
+      const d = view.getInt32(to + 12);
+      writeIcmpv6Error(arena, error, packet, type, code, extra, a, b, c, d);
+      return;
+    }
+    const at = packet.l3 + IPV6_SOURCE;
+    const own = from.source6(view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12));
     const words = own < 0 ? from.linkLocal : from.addresses6;
     const i = Math.max(own, 0);
-    const { arena } = context;
     writeIcmpv6Error(arena, error, packet, type, code, extra, words[i], words[i + 1], words[i + 2], words[i + 3]);
-    this.send(error, packet, from, ETHERTYPE_IPV6);
   }
 
   private send(error: Packet, packet: Packet, from: RouterInterface, etherType: number): void {

@@ -87,7 +87,7 @@ export class LocalDelivery {
     const reason = this.refusal(from, owner);
     if (reason !== DROP_NONE) {
       if (reason !== DROP_HOST_OWNED)
-        this.router.errors.send6(packet, from, ICMPV6_UNREACHABLE, ICMPV6_ADMIN_PROHIBITED, 0);
+        this.router.errors.send6(packet, from, ICMPV6_UNREACHABLE, ICMPV6_ADMIN_PROHIBITED, 0, true);
       return refuse(packet, reason);
     }
     const host = owner.hostAccess || owner.shared ? this.hostOf(from) : null;
@@ -137,7 +137,7 @@ export class LocalDelivery {
   private nobody6(packet: Packet, from: RouterInterface): number {
     const reason = this.router.examine6(packet, from);
     if (reason !== DROP_NONE) return refuse(packet, reason);
-    this.router.errors.send6(packet, from, ICMPV6_UNREACHABLE, ICMPV6_PORT_UNREACHABLE, 0);
+    this.router.errors.send6(packet, from, ICMPV6_UNREACHABLE, ICMPV6_PORT_UNREACHABLE, 0, true);
     return refuse(packet, DROP_NOT_LISTENING);
   }
 
@@ -171,7 +171,7 @@ export class LocalDelivery {
     const verdict = this.router.reassembly.receive(packet, this.router.now);
     if (verdict === DROP && fragmentProblem.code >= 0) {
       const { code, pointer } = fragmentProblem;
-      this.router.errors.send6(packet, from, ICMPV6_PARAMETER_PROBLEM, code, pointer);
+      this.router.errors.send6(packet, from, ICMPV6_PARAMETER_PROBLEM, code, pointer, true);
     }
     if (verdict !== COMPLETE) return verdict;
     this.reassembled++;

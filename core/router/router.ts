@@ -175,7 +175,8 @@ export class Router implements RouterContext, ReassemblyContext {
   examine6(packet: Packet, from: RouterInterface): number {
     const reason = examineExtensions(this.arena.view, packet);
     const { code, pointer } = extensionsProblem;
-    if (reason !== DROP_NONE && code >= 0) this.errors.send6(packet, from, ICMPV6_PARAMETER_PROBLEM, code, pointer);
+    if (reason !== DROP_NONE && code >= 0)
+      this.errors.send6(packet, from, ICMPV6_PARAMETER_PROBLEM, code, pointer, true);
     return reason;
   }
 
@@ -258,7 +259,7 @@ export class Router implements RouterContext, ReassemblyContext {
       else this.errors.send6(packet, from, ICMPV6_UNREACHABLE, ICMPV6_ADDRESS_UNREACHABLE, 0);
     } else if (reason === DROP_FRAGMENT_TIMEOUT && (packet.flags & PACKET_LATER_FRAGMENT) === 0) {
       if (isIpv4) this.errors.send4(packet, from, ICMP_TIME_EXCEEDED, ICMP_REASSEMBLY_TIME_EXCEEDED, 0);
-      else this.errors.send6(packet, from, ICMPV6_TIME_EXCEEDED, ICMPV6_REASSEMBLY_TIME_EXCEEDED, 0);
+      else this.errors.send6(packet, from, ICMPV6_TIME_EXCEEDED, ICMPV6_REASSEMBLY_TIME_EXCEEDED, 0, true);
     }
   }
 
