@@ -3,6 +3,7 @@
 import {
   COUNTER_BLOCK,
   COUNTER_COPIES,
+  COUNTER_LOCAL,
   COUNTER_ORIGINATED,
   COUNTER_RX_DROPS,
   COUNTER_RX_PACKETS,
@@ -80,6 +81,14 @@ export interface HarnessOptions {
   readonly network?: NetworkOptions;
   /** Frames leave, and slots come back, only after each `receive`. */
   readonly deferred?: boolean;
+  /** What outlives a worker: those of another harness, as its successor finds them. */
+  readonly survivors?: Survivors;
+}
+
+export interface Survivors {
+  readonly counters: Float64Array;
+  readonly fdbWords: Int32Array;
+  readonly generations: Int32Array;
 }
 
 /** What changed in one port's counters; names of drop reasons with "drop " or, on the way out, "lost " before them. */
@@ -99,7 +108,9 @@ export class Harness {
   readonly arena: Arena;
   readonly dataplane: Dataplane;
   readonly recorder = new Recorder();
-  readonly counters = new Float64Array(MAX_PORTS * COUNTER_BLOCK);
+  readonly counters: Float64Array;
+  /** For a successor with the same `fdbCapacity`. */
+  readonly survivors: Survivors;
 
   get topology(): Topology {
     return this.dataplane.topology;
@@ -111,14 +122,20 @@ export class Harness {
     this.arena = new Arena(new ArrayBuffer((options.slots ?? 32) * SLOT_STRIDE));
     this.recorder.arena = this.arena;
     this.recorder.deferred = options.deferred ?? false;
+    this.survivors = options.survivors ?? {
+      counters: new Float64Array(MAX_PORTS * COUNTER_BLOCK),
+      fdbWords: new Int32Array(fdbWords(capacity)),
+      generations: new Int32Array(GENERATION_WORDS),
+    };
+    this.counters = this.survivors.counters;
     this.dataplane = new Dataplane({
       arena: this.arena,
       transmitter: this.recorder,
       counters: this.counters,
-      fdbWords: new Int32Array(fdbWords(capacity)),
+      fdbWords: this.survivors.fdbWords,
       fdbCapacity: capacity,
       fdbReserve: options.fdbReserve ?? 0,
-      generations: new Int32Array(GENERATION_WORDS),
+      generations: this.survivors.generations,
       seed: 12345,
     });
     if (ports === 0) return;
@@ -181,6 +198,7 @@ export class Harness {
       this.dataplane.milliseconds = (this.dataplane.milliseconds + 1000) | 0;
       this.dataplane.fdb.sweep(this.dataplane.fdb.table.places, this.dataplane.now);
       this.topology.tick();
+      this.dataplane.router.tick();
       this.recorder.flush();
     }
   }
@@ -241,6 +259,7 @@ export class Harness {
     note('rx', COUNTER_RX_PACKETS);
     note('tx', COUNTER_TX_PACKETS);
     note('copies', COUNTER_COPIES);
+    note('local', COUNTER_LOCAL);
     note('originated', COUNTER_ORIGINATED);
     DROP_REASONS.forEach(({ name }, code) => {
       note(`drop ${name}`, COUNTER_RX_DROPS + code);
@@ -261,17 +280,24 @@ export class Harness {
     return seen;
   }
 
-  /** Nothing is lost: every frame is accounted for and every slot is back. */
-  get isWhole(): boolean {
-    return this.imbalance() === 0 && this.arena.available === this.arena.slotCount;
+  /** Packets, a slot each, that wait in the router: for a neighbor's MAC, for the rest of a datagram. */
+  get held(): number {
+    const { neighbors, reassembly } = this.dataplane.router;
+    return neighbors.held + reassembly.held;
   }
 
-  /** received + originated + copies - delivered - drops over all ports: 0, always, once nothing is in flight. */
+  /** Nothing is lost: every frame is accounted for, and every slot is back or holds one that waits. */
+  get isWhole(): boolean {
+    return this.imbalance() === 0 && this.arena.available === this.arena.slotCount - this.held;
+  }
+
+  /** received + originated + copies - delivered - local - drops - held over all ports: 0, always, once nothing is in flight. */
   imbalance(): number {
-    let balance = 0;
+    let balance = -this.held;
     for (let port = 0; port < MAX_PORTS; port++) {
       balance += this.counter(port, 0) + this.counter(port, COUNTER_ORIGINATED);
-      balance += this.counter(port, COUNTER_COPIES) - this.counter(port, 2);
+      balance += this.counter(port, COUNTER_COPIES) - this.counter(port, COUNTER_TX_PACKETS);
+      balance -= this.counter(port, COUNTER_LOCAL);
       for (let i = COUNTER_RX_DROPS; i < COUNTER_BLOCK; i++) balance -= this.counter(port, i);
     }
     return balance;
