@@ -81,11 +81,12 @@ interface Reach {
   readonly links: readonly InterfaceLink[];
 }
 
-/** The interface on whose link an address is: the one with the longest subnet. The router itself is no next hop. */
+/** The interface that is up and on whose link an address is: the one with the longest subnet. The router itself is no next hop. */
 function interfaceWith(text: string, { links }: Reach): InterfaceState | null {
   const address = parseAddress(text);
   if (address === null) return null;
-  const link = linkOf(links, address);
+  const up = links.filter(({ state }) => state.request.up);
+  const link = linkOf(up, address);
   return link === undefined || link.address.value === address.value ? null : link.state;
 }
 
@@ -258,7 +259,7 @@ export class Routes {
 
   #interfaceOf(route: RouteState, hop: string | null, reach: Reach): InterfaceState | null {
     const name = route.owner ?? hop?.split('%')[1];
-    if (name !== undefined) return reach.interfaces.find((state) => state.name === name) ?? null;
+    if (name !== undefined) return reach.interfaces.find((state) => state.name === name && state.request.up) ?? null;
     return hop === null ? null : interfaceWith(hop, reach);
   }
 
