@@ -275,6 +275,7 @@ export class Router implements RouterContext, ReassemblyContext {
 
   setVrf(number: number, options: VrfOptions): void {
     Object.assign(this.vrf(number), options);
+    this.forwarder.shortcuts.forget();
   }
 
   /** @throws RangeError where interfaces are left in it */
@@ -343,6 +344,7 @@ export class Router implements RouterContext, ReassemblyContext {
     iface.up = isUp;
     this.interfaces[number] = iface;
     this.neighbors.setInterface(iface);
+    this.forwarder.shortcuts.forget();
     if (iface.port !== 0) dataplane.ports[iface.port].routed = iface;
     else this.bind(iface);
     const vrf = this.vrf(iface.vrf);
@@ -363,6 +365,7 @@ export class Router implements RouterContext, ReassemblyContext {
   }
 
   private displace(iface: RouterInterface): void {
+    this.forwarder.shortcuts.forget();
     const { fdb, ports, topology } = this.dataplane;
     const domain = topology.domainOf(iface.fid);
     if (iface.port !== 0) {
@@ -420,12 +423,14 @@ export class Router implements RouterContext, ReassemblyContext {
   /** @throws RangeError, one line, where VRF or interface are not there, the FIB is full, or the prefix is an interface's own */
   setRoute(vrf: number, prefix: Prefix, kind: number, hops: readonly Hop[]): void {
     for (const { iface } of hops) this.interface(iface);
+    this.forwarder.shortcuts.forget();
     this.vrf(vrf).set(prefix, kind, hops, false);
   }
 
   /** @returns false where there is none, or it is an interface's own */
   removeRoute(number: number, prefix: Prefix): boolean {
     const vrf = this.vrf(number);
+    this.forwarder.shortcuts.forget();
     return vrf.get(prefix)?.isConnected === false && vrf.remove(prefix);
   }
 

@@ -36,6 +36,8 @@ export class Hop {
   readonly c: number;
   readonly d: number;
   readonly metric: number;
+  /** Its route has no other: every packet goes this way. */
+  isSole = true;
   /** The next hop's entry as found last. It may have been given to another since: whoever uses it compares. */
   neighbor: Neighbor | null = null;
 
@@ -67,6 +69,7 @@ export class Route {
     this.hops = hops;
     this.value = value;
     this.isConnected = isConnected;
+    for (const hop of hops) hop.isSole = hops.length === 1;
   }
 }
 
