@@ -63,19 +63,17 @@ export class LocalDelivery {
         this.router.errors.send4(packet, from, ICMP_UNREACHABLE, ICMP_ADMIN_PROHIBITED, 0);
       return refuse(packet, reason);
     }
-    if ((packet.flags & PACKET_IPV4_OPTIONS) !== 0) {
-      const refused = this.router.forwarder.options4(packet, from, owner);
-      if (refused !== DROP_NONE) return refuse(packet, refused);
-    }
     if (packet.protocol === PROTOCOL_ICMP && !owner.shared) {
       if ((packet.flags & PACKET_FRAGMENT) !== 0) return this.assemble(packet, from);
       if (packet.l4 === -1) return refuse(packet, DROP_ICMP_INVALID);
       if (icmpType(this.dataplane.arena.view, packet.l4) === ICMP_ECHO_REQUEST)
-        return this.echo4(packet, from, destination);
+        return this.echo4(packet, from, owner, destination);
       if (!owner.hostAccess) return refuse(packet, DROP_ICMP_INVALID);
     }
     const host = owner.hostAccess || owner.shared ? this.hostOf(from) : null;
     if (host !== null) return this.toHost4(packet, from, host, destination);
+    const refused = this.options4(packet, from, owner);
+    if (refused !== DROP_NONE) return refuse(packet, refused);
     const isPorts = packet.protocol === PROTOCOL_UDP || packet.protocol === PROTOCOL_TCP;
     const code = isPorts ? ICMP_PORT_UNREACHABLE : ICMP_PROTOCOL_UNREACHABLE;
     this.router.errors.send4(packet, from, ICMP_UNREACHABLE, code, 0);
@@ -185,7 +183,17 @@ export class LocalDelivery {
     return next;
   }
 
-  private echo4(packet: Packet, from: RouterInterface, destination: number): number {
+  /**
+   * Options of a packet that ends here. Only then: one that waits for its other fragments, or for the host's MAC, comes by again, and would
+   * have the address noted twice. Returns a drop reason, or DROP_NONE.
+   */
+  private options4(packet: Packet, from: RouterInterface, owner: RouterInterface): number {
+    return (packet.flags & PACKET_IPV4_OPTIONS) === 0 ? DROP_NONE : this.router.forwarder.options4(packet, from, owner);
+  }
+
+  private echo4(packet: Packet, from: RouterInterface, owner: RouterInterface, destination: number): number {
+    const refused = this.options4(packet, from, owner);
+    if (refused !== DROP_NONE) return refuse(packet, refused);
     const reason = replyEcho4(this.dataplane.arena, packet, destination);
     return reason === DROP_NONE ? this.answer(packet, from) : refuse(packet, reason);
   }

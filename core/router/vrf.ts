@@ -36,8 +36,8 @@ export class Hop {
   readonly c: number;
   readonly d: number;
   readonly metric: number;
-  /** Its route has no other: every packet goes this way. */
-  isSole = true;
+  /** Its route has no other: every packet goes this way. The link to the host is in no route: not all for an own address goes there. */
+  isSole = false;
   /** The next hop's entry as found last. It may have been given to another since: whoever uses it compares. */
   neighbor: Neighbor | null = null;
 
