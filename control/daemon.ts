@@ -334,6 +334,7 @@ export class Daemon {
   }
 
   async #takeDownNetwork(network: NetworkState): Promise<void> {
+    await this.#removeGateway(network);
     await Promise.all(this.endpointsOf(network.name).map((endpoint) => this.#detach(endpoint)));
     if (this.#uplink?.network === network.name) await this.#closeUplink();
     await this.#removeFromDataplane(network);
@@ -347,11 +348,17 @@ export class Daemon {
     if (this.#uplink instanceof RoutedUplink) await this.#uplink.networksChanged();
   }
 
-  async #removeFromDataplane({ name, id }: NetworkState): Promise<void> {
-    if (id < 0) return;
+  /** Before the endpoints go: hosts behind them are told that their router does (RFC 4861, 6.2.5). */
+  async #removeGateway({ name }: NetworkState): Promise<void> {
     await this.interfaces
       .remove(name)
       .catch((error: unknown) => this.#undoFailed(`removing the gateway of network ${name}`, error));
+  }
+
+  async #removeFromDataplane(network: NetworkState): Promise<void> {
+    const { name, id } = network;
+    if (id < 0) return;
+    await this.#removeGateway(network);
     await this.dataplane
       .removeNetwork(id)
       .catch((error: unknown) => this.#undoFailed(`removing network ${name}`, error));
@@ -734,6 +741,7 @@ export class Daemon {
   async #removeEverything(): Promise<void> {
     await this.mirrors.clear();
     this.routes.clear();
+    for (const network of this.networks.values()) await this.#removeGateway(network);
     await Promise.all([...this.endpoints.values()].map((endpoint) => this.#detach(endpoint)));
     await this.#closeUplink();
     for (const network of [...this.networks.values()]) await this.#takeDownNetwork(network);
