@@ -131,7 +131,7 @@ export class Dataplane {
     if (this.observer !== null) this.observer.received(packet);
     if (port.mirrorIn !== null) this.mirrorReceived(packet, port.mirrorIn);
     if (verdict === TO_PORT) this.send(packet);
-    else if (verdict === TO_ROUTER) this.route(packet);
+    else if (verdict === TO_ROUTER) this.route(packet, port);
     else this.leave(verdict, packet, port);
   }
 
@@ -151,9 +151,9 @@ export class Dataplane {
   // --- the router's part
 
   /** A frame for the router: unicast to its MAC, or, on a port that is the router's alone, to a group. */
-  private route(packet: Packet): void {
-    const iface = this.interfaceOf(packet);
-    const own = iface === null ? null : this.unshared(packet);
+  private route(packet: Packet, port: Port): void {
+    const iface = port.isRouted ? port.routed : (this.domains[packet.domain] as Domain).gateway;
+    const own = this.arena.referenceCount(packet.slot) === 1 ? packet : this.unshared(packet);
     if (iface === null || own === null) {
       packet.reason = iface === null ? DROP_INTERFACE_DOWN : DROP_NO_SLOT;
       this.drop(packet);
@@ -169,9 +169,8 @@ export class Dataplane {
     return this.domains[packet.domain]?.gateway ?? null;
   }
 
-  /** The packet, or a copy where mirrors or captures hold its slot: the router rewrites in place. Null: no slot for a copy. */
+  /** A copy of a packet whose slot mirrors hold: the router rewrites in place. Null: no slot for it, and the packet is still ours. */
   private unshared(packet: Packet): Packet | null {
-    if (this.arena.referenceCount(packet.slot) === 1) return packet;
     const copy = copyPacket(this.arena, packet);
     if (copy === null) return null;
     const { domain, network, tag } = packet;
@@ -228,7 +227,7 @@ export class Dataplane {
   /** For the router: a packet that it has held back goes its way, from where it came in. */
   resume(packet: Packet): void {
     packet.reason = DROP_NONE;
-    this.route(packet);
+    this.route(packet, this.ports[packet.port]);
   }
 
   /** For the router: a packet that it has held back is dropped, for `packet.reason`. */

@@ -14,6 +14,7 @@ import { IPV6_DESTINATION, IPV6_HOP_LIMIT, setIpv6Address } from '../../core/wir
 import { MEMORY_BAR } from './fib.js';
 import { type Bench, load } from './frames.js';
 import { DESTINATIONS, destinations, internet4, internet6, type Prefixes, small } from './prefixes.js';
+import { Random } from './random.js';
 import {
   FAR,
   frame4,
@@ -78,15 +79,29 @@ function isForwarded6(a: number, b: number, c: number, d: number): boolean {
   return isHostAddress6(a, b, c, d) && destinationReason6(a, b, c, d) === DROP_NONE && !isOwn6(a);
 }
 
+/** Destinations that packets come back to again and again, as those of conversations do. */
+const CONVERSATIONS = 64;
+
+/** Destinations in random order. @param words of one; @param few no more different ones than CONVERSATIONS */
+function drawn(all: Int32Array, words: number, few: boolean): Int32Array {
+  if (!few) return all;
+  const random = new Random(0xc0);
+  for (let at = CONVERSATIONS * words; at < all.length; at += words) {
+    const from = random.next(CONVERSATIONS) * words;
+    all.copyWithin(at, from, from + words);
+  }
+  return all;
+}
+
 /** Routes by way of the neighbors in the far network, in turn. */
-function traffic4(prefixes: Prefixes): Traffic {
+function traffic4(prefixes: Prefixes, few: boolean): Traffic {
   const bench = makeRouted();
   const { dataplane } = bench;
   const vrf = dataplane.router.vrf(VRF);
   prefixes.lengths.forEach((length, index) => {
     setRoute(vrf, prefix4(prefixes.addresses[index], length), hopAddress4(index % HOPS));
   });
-  const to = destinations(prefixes, isForwarded4);
+  const to = drawn(destinations(prefixes, isForwarded4), 1, few);
   const frame = frame4(hopAddress4(0));
   const ttl = ttlWords(frame, to);
   return {
@@ -101,7 +116,7 @@ function traffic4(prefixes: Prefixes): Traffic {
   };
 }
 
-function traffic6(prefixes: Prefixes): Traffic {
+function traffic6(prefixes: Prefixes, few: boolean): Traffic {
   const bench = makeRouted();
   const { dataplane } = bench;
   const vrf = dataplane.router.vrf(VRF);
@@ -109,7 +124,7 @@ function traffic6(prefixes: Prefixes): Traffic {
     const [a, b, c, d] = prefixes.addresses.subarray(index * 4, index * 4 + 4);
     setRoute(vrf, prefix6(a, b, c, d, length), hopAddress6(index % HOPS));
   });
-  const to = destinations(prefixes, isForwarded6);
+  const to = drawn(destinations(prefixes, isForwarded6), 4, few);
   return {
     bench,
     bytes: vrf.fib6.memory,
@@ -176,11 +191,15 @@ function refuseDrops({ dataplane }: Bench): void {
 
 export function forwardingCases(): Case[] {
   return [
-    forwardingCase('IPv4 forwarding, 10 routes', { bar: 15e6 }, () => traffic4(small(1))),
+    forwardingCase('IPv4 forwarding, 10 routes', { bar: 15e6 }, () => traffic4(small(1), true)),
+    forwardingCase('IPv4 forwarding, 10 routes, random destinations', {}, () => traffic4(small(1), false)),
     forwardingCase('IPv4 forwarding, a million prefixes, random destinations', { bar: 8e6 }, () =>
-      traffic4(internet4(1_000_000)),
+      traffic4(internet4(1_000_000), false),
     ),
-    forwardingCase('IPv6 forwarding, 10 routes', { bar: 8e6 }, () => traffic6(small(4))),
-    forwardingCase('IPv6 forwarding, 200,000 prefixes, random destinations', {}, () => traffic6(internet6(200_000))),
+    forwardingCase('IPv4 forwarding, a million prefixes', {}, () => traffic4(internet4(1_000_000), true)),
+    forwardingCase('IPv6 forwarding, 10 routes', { bar: 8e6 }, () => traffic6(small(4), true)),
+    forwardingCase('IPv6 forwarding, 200,000 prefixes, random destinations', {}, () =>
+      traffic6(internet6(200_000), false),
+    ),
   ];
 }
