@@ -27,6 +27,8 @@ import { eventually } from './support/wait.js';
 const GATEWAY = { ip: '172.30.0.1', ip6: 'fd00:30::1' };
 const NAME = 'host.tapline.internal';
 const PORT = '7000';
+/** What programs are told by ICMP's administratively prohibited. */
+const PROHIBITED = /No route to host/;
 
 /** `a` is in a network that the host takes part in, `b` in one that it does not. */
 const config = ([a, b]: readonly Host[], uplink?: object): object => ({
@@ -91,7 +93,6 @@ for (const engine of ENGINES) {
     const outdoors = await createOutdoors(t);
     const { host, outside } = outdoors;
     await routeBack(outside, HOST);
-    await outside.exec('ip', 'route', 'add', '172.31.0.0/24', 'via', HOST.ip);
     const [a, b] = (await createHosts(t, 2)) as [Host, Host];
     const before = await snapshot(outdoors);
     const tapline = await startTapline(t, config([a, b], { device: 'up0', mode: 'shared' }), { engine, netns: host });
@@ -106,10 +107,10 @@ for (const engine of ENGINES) {
     t.regex(await seenAs(b, '172.31.0.1'), /Connection refused/);
     t.true(await answers(b, '172.31.0.1'));
     // Neither by the address of the other network, nor by the one on the wire, nor from the wire by that of a network.
-    t.regex(await seenAs(b, GATEWAY.ip), /No route to host|Permission denied|timed out/);
-    t.regex(await seenAs(b, HOST.ip), /No route to host|Permission denied|timed out|refused/);
-    t.regex(await seenAs(outside, GATEWAY.ip), /No route to host|Permission denied|timed out|refused/);
-    t.regex(await seenAs(host, '172.31.0.3'), /timed out|unreachable|No route/i);
+    t.regex(await seenAs(b, GATEWAY.ip), PROHIBITED);
+    t.regex(await seenAs(b, HOST.ip), PROHIBITED);
+    t.regex(await seenAs(outside, GATEWAY.ip), PROHIBITED);
+    t.notRegex(await host.exec('ip', 'route', 'get', '172.31.0.3'), /tapline/);
     t.is(await seenAs(outside, HOST.ip), '10.77.0.254', 'the host itself answers on the wire as ever');
 
     await iperfServer(a);
