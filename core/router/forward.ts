@@ -69,6 +69,7 @@ import {
 import { isLinkLocal, type RouterInterface } from './interface.js';
 import { destinationReason4, destinationReason6, sourceReason4, sourceReason6 } from './martians.js';
 import { clampMss, exceedsMtu, shrinkSegments } from './mtu.js';
+import { Multipath } from './multipath.js';
 import { NEIGHBOR_REACHABLE, type Neighbor, type NeighborTable } from './neighbors.js';
 import { optionsProblem, processOptions } from './options.js';
 import { reachReason } from './reach.js';
@@ -98,6 +99,7 @@ export class Forwarder {
   private readonly router: Router;
   // Of those two, for the fast path: each step on the way to them is a load that waits for the one before.
   readonly shortcuts: Shortcuts;
+  private readonly multipath: Multipath;
   private readonly view: DataView;
   private readonly fdb: Fdb;
   private readonly vrfs: readonly (Vrf | null)[];
@@ -117,6 +119,7 @@ export class Forwarder {
     this.vrfs = router.vrfs;
     this.interfaces = router.interfaces;
     this.neighbors = router.neighbors;
+    this.multipath = new Multipath(this.view, this.interfaces, this.neighbors, router.seed);
   }
 
   // --- IPv4
@@ -169,7 +172,7 @@ export class Forwarder {
     }
     const route = vrf.routes[vrf.fib4.lookup(destination)];
     if (route.kind !== ROUTE_UNICAST) return this.unusual4(packet, from, route, destination);
-    const hop = route.hops.length === 1 ? route.hops[0] : this.choose(route, packet);
+    const hop = route.hops.length === 1 ? route.hops[0] : this.multipath.choose(route, packet);
     const to = this.interfaces[hop.iface] as RouterInterface;
     return this.transit4(packet, from, to, hop, destination);
   }
@@ -326,7 +329,7 @@ export class Forwarder {
     if (route.kind !== ROUTE_UNICAST) return this.unusual6(packet, from, route, a, b, c, d);
     // Beyond the link that gives such a source its meaning it names nobody (RFC 4291, 2.5.6).
     if (isLinkLocal(view.getInt32(l3 + IPV6_SOURCE))) return this.beyondScope6(packet, from);
-    const hop = route.hops.length === 1 ? route.hops[0] : this.choose(route, packet);
+    const hop = route.hops.length === 1 ? route.hops[0] : this.multipath.choose(route, packet);
     const to = this.interfaces[hop.iface] as RouterInterface;
     return this.transit6(packet, from, to, hop, a, b, c, d);
   }
@@ -518,50 +521,6 @@ export class Forwarder {
     const isIsolated = this.dataplane.ports[packet.port].isolation !== ISOLATION_OPEN;
     return from === to && isIsolated ? refuse(packet, DROP_ISOLATED) : FLOOD_ROUTED;
   }
-
-  /**
-   * One of several hops: of those that work the ones with the least metric, and of these by flow (RFC 2992: a flow keeps its path).
-   * Where none works, the first: what is wrong with it is the answer.
-   */
-  private choose(route: Route, packet: Packet): Hop {
-    const { hops } = route;
-    let best = -1;
-    let count = 0;
-    for (let i = 0; i < hops.length; i++) {
-      if (!this.isAlive(hops[i])) continue;
-      if (best < 0) best = i;
-      if (hops[i].metric !== hops[best].metric) break;
-      count++;
-    }
-    if (count === 0) return hops[0];
-    let nth = count === 1 ? 0 : (this.flowHash(packet) >>> 1) % count;
-    for (let i = best; i < hops.length; i++) {
-      if (this.isAlive(hops[i]) && nth-- === 0) return hops[i];
-    }
-    return hops[best];
-  }
-
-  private isAlive(hop: Hop): boolean {
-    const iface = this.interfaces[hop.iface];
-    if (iface === null || iface === undefined || !iface.up) return false;
-    return hop.onLink || !this.neighbors.isFailed(hop.iface, hop.a, hop.b, hop.c, hop.d);
-  }
-
-  private flowHash(packet: Packet): number {
-    const { view } = this;
-    const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
-    const from = packet.l3 + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE);
-    const to = from + (isIpv4 ? 8 : 32);
-    let hash = this.router.seed ^ packet.protocol;
-    for (let at = from; at < to; at += 4) hash = mix(hash, view.getInt32(at));
-    return mix(hash, (packet.srcPort << 16) ^ packet.dstPort);
-  }
-}
-
-/** Two rounds of multiply and shift (the constants of MurmurHash3's finaliser). */
-function mix(hash: number, word: number): number {
-  const h = Math.imul(hash ^ word, 0x85ebca6b | 0);
-  return Math.imul(h ^ (h >>> 13), 0xc2b2ae35 | 0) ^ (h >>> 16);
 }
 
 /**

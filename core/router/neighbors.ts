@@ -140,9 +140,10 @@ export class NeighborTable {
     return this.index.find6(iface, a, b, c, d);
   }
 
-  /** It was asked and did not answer, a moment ago. */
-  isFailed(iface: number, a: number, b: number, c: number, d: number): boolean {
-    return this.index.find6(iface, a, b, c, d)?.state === NEIGHBOR_FAILED;
+  /** Asks for a neighbor of which nothing is known, without a packet that waits for it. @param port on whose account it is */
+  seek(iface: RouterInterface, a: number, b: number, c: number, d: number, port: number): void {
+    if (this.index.find6(iface.number, a, b, c, d) !== null) return;
+    if (this.makeUnresolved(port) === DROP_NONE) this.start(iface, a, b, c, d, port);
   }
 
   /**
@@ -380,6 +381,7 @@ export class NeighborTable {
   private setMac(neighbor: Neighbor, macHigh: number, macLow: number): void {
     neighbor.macHigh = macHigh;
     neighbor.macLow = macLow;
+    neighbor.generation = (neighbor.generation + 1) | 0;
     neighbor.outPort = 0;
     neighbor.fdbEpoch = -1;
   }

@@ -155,7 +155,6 @@ for (const [name, peer] of [
     );
     t.is(s.context.sent.length, 3);
     t.is(stateOf(s, peer), NEIGHBOR_FAILED);
-    t.true(s.table.isFailed(1, ...address(peer)));
     t.is(resolve(s, peer), 'neighbor_failed', 'at once');
     t.is(s.context.sent.length, 3);
     pass(s, 1);
