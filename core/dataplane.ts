@@ -112,6 +112,8 @@ export class Dataplane {
     this.router = new Router(this, options.seed);
     // Nothing is ever sent to it: frames for it are handed to the router before.
     this.ports[ROUTER_PORT].live = true;
+    // Gateways that a predecessor on the same memory had are no longer.
+    this.fdb.endPort(this.ports[ROUTER_PORT]);
   }
 
   observe(observer: Observer | null): void {

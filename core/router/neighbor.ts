@@ -43,7 +43,7 @@ export class Neighbor {
   fdbEpoch = -1;
 
   // The table's own.
-  /** Changes whenever the object is given to another address. */
+  /** Changes whenever the object is given to another address, or the address is at another MAC: what was kept of it is void. */
   generation = 0;
   /** Port of the packet that caused the entry. */
   port = 0;
