@@ -497,6 +497,7 @@ class WorkerDataplane implements Dataplane {
       txBytes: counters[at + COUNTER_TX_BYTES],
       rxDrops: this.dropsAt(at + COUNTER_RX_DROPS),
       txDrops: this.dropsAt(at + COUNTER_TX_DROPS),
+      local: counters[at + COUNTER_LOCAL],
       learnedMacs: counters[at + COUNTER_MACS],
       state: this.quarantined.has(port.id) ? 'quarantined' : 'forwarding',
     };

@@ -281,6 +281,8 @@ export interface PortCounters {
   readonly rxDrops: Readonly<Record<string, number>>;
   /** Frames meant to leave by this port and dropped, by reason. */
   readonly txDrops: Readonly<Record<string, number>>;
+  /** Frames received on this port that were for the dataplane itself: its router, its multicast snooping. */
+  readonly local: number;
   /** FDB entries learned on it. */
   readonly learnedMacs: number;
   /** Quarantined: nothing enters or leaves for a while. */

@@ -70,6 +70,7 @@ function port(id: number, name: string, count: number): PortView {
     txBytes: count * 200,
     rxDrops: { runt: 1, hairpin: 2 },
     txDrops: { tx_queue_full: 3 },
+    local: 0,
     learnedMacs: 1,
     state: 'forwarding',
     vlan: null,

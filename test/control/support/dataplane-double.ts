@@ -133,6 +133,7 @@ export class DataplaneDouble implements Dataplane {
       txBytes: 800,
       rxDrops: this.rxDrops,
       txDrops: this.txDrops,
+      local: 0,
       learnedMacs: 1,
       state: this.quarantined.includes(id) ? 'quarantined' : 'forwarding',
     }));
