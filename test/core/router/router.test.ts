@@ -325,9 +325,9 @@ for (const [family, out, address] of [
       t.is(lab.one(A.port, out(A, B)).port, B.port);
     }
     lab.topology.removePort(B.port);
-    for (let i = 0; i < 3; i++) t.deepEqual(lab.receivePorts(A.port, out(A, B)), [B2.port]);
+    for (let i = 0; i < 3; i++) t.false(lab.receivePorts(A.port, out(A, B)).includes(B.port));
     lab.topology.addPort(B.port, 2);
-    lab.receive(B.port, frame(BROADCAST, B.mac));
+    lab.know(B);
     for (let i = 0; i < 3; i++) t.is(lab.one(A.port, out(A, B)).port, B.port);
     expectWhole(t, lab);
   });
