@@ -28,8 +28,8 @@ interface RunOptions extends ConnectOptions {
 }
 
 const EXAMPLES = `
-The command has its own network namespace with "lo" and the endpoint's interface, and its own /etc/resolv.conf; all else
-is the host's. Its exit code is ours (128 and the signal's number when a signal ended it).
+The command has its own network namespace with "lo" and the endpoint's interface, /etc/resolv.conf and /etc/hosts; all else is the host's. Its exit code is ours (128 and the signal's number when
+a signal ended it).
 
 Examples:
   tapline run --network blue -- bash
@@ -38,11 +38,15 @@ Examples:
 /** Exit code of docker run and of shells for what went wrong before the command began. */
 const SETUP_FAILED = 125;
 
-/** Runs inside, as root of the new namespaces. Arguments: resolv.conf to bind or "", host name or "", the command. */
+const RESOLV_CONF = '/etc/resolv.conf';
+const HOSTS = '/etc/hosts';
+
+/** Runs inside, as root of the new namespaces. Arguments: files to bind in place of those in /etc or "", host name or "", the command. */
 const INSIDE = `
-resolv=$1; host=$2; shift 2
+resolv=$1; hosts=$2; host=$3; shift 3
 if [ -n "$host" ]; then echo "$host" > /proc/sys/kernel/hostname || exit ${SETUP_FAILED}; fi
 if [ -n "$resolv" ]; then mount --bind "$resolv" /etc/resolv.conf || exit ${SETUP_FAILED}; fi
+if [ -n "$hosts" ]; then mount --bind "$hosts" /etc/hosts || exit ${SETUP_FAILED}; fi
 ip link set dev lo up || exit ${SETUP_FAILED}
 echo prepared >&3
 read -r word <&3 || exit ${SETUP_FAILED}
@@ -83,9 +87,9 @@ function checkOptions({ dns = [], hostname }: RunOptions): void {
   }
 }
 
-function readHostResolvConf(): string | null {
+function readHostFile(path: string): string | null {
   try {
-    return readFileSync('/etc/resolv.conf', 'utf8');
+    return readFileSync(path, 'utf8');
   } catch {
     // A host without the file: there is nothing to put ours over.
     return null;
@@ -132,7 +136,8 @@ async function start(
   command: readonly string[],
   context: Context,
 ): Promise<{ child: ChildProcess; link: Duplex }> {
-  const host = readHostResolvConf();
+  const host = readHostFile(RESOLV_CONF);
+  const names = readHostFile(HOSTS);
   if (host === null)
     context.stderr.write('tapline: no /etc/resolv.conf on this host, so the command has none either\n');
   const directory = mkdtempSync(join(tmpdir(), 'tapline-run-'));
@@ -140,7 +145,11 @@ async function start(
     const file = join(directory, 'resolv.conf');
     writeFileSync(file, resolvConf(host ?? '', options.dns ?? []), { mode: 0o644 });
     const uts = options.hostname === undefined ? [] : ['--uts'];
-    const script = ['sh', '-c', INSIDE, 'tapline-run', host === null ? '' : file, options.hostname ?? ''];
+    // A file of its own, in which the daemon may name the host (host.tapline.internal).
+    const hosts = join(directory, 'hosts');
+    writeFileSync(hosts, names ?? '', { mode: 0o644 });
+    const files = [host === null ? '' : file, names === null ? '' : hosts];
+    const script = ['sh', '-c', INSIDE, 'tapline-run', ...files, options.hostname ?? ''];
     const child = spawnInside([...uts, '--', ...script], command);
     const link = child.stdio[3] as Duplex;
     // The command that ends resets the pair; what counts is the child's end.
@@ -156,7 +165,7 @@ async function start(
     }
     return { child, link };
   } finally {
-    // The bind mount keeps the file; its name is no longer needed.
+    // The bind mounts keep the files; their names are no longer needed.
     rmSync(directory, { recursive: true, force: true });
   }
 }

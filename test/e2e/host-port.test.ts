@@ -1,6 +1,6 @@
 /** The host port: processes of the host and endpoints reach each other, where a network has `host: true`, and nobody else does. */
 
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { startDocker } from './support/engines.js';
@@ -273,6 +273,21 @@ test.serial(`${NAME} leads containers to the host as long as they are attached`,
   t.is(await c.hosts(), `${OWN_HOSTS}${line}`);
   await tapline.stop();
   t.is(await c.hosts(), OWN_HOSTS);
+});
+
+test.serial(`a command of tapline run knows the host as ${NAME}; the host's own file stays as it is`, async (t) => {
+  const { host } = await createOutdoors(t);
+  const tapline = await startTapline(
+    t,
+    { version: 1, networks: { blue: { subnets: [SUBNETS.v4], host: true } } },
+    { netns: host },
+  );
+  const before = readFileSync('/etc/hosts', 'utf8');
+  const script = `getent hosts ${NAME} && ping -q -c 1 -W 5 ${NAME}`;
+  const out = await tapline.ok('run', '--network', 'blue', '--', 'sh', '-c', script);
+  t.regex(out, /^172\.30\.0\.1 +host\.tapline\.internal/);
+  t.regex(out, /1 received/);
+  t.is(readFileSync('/etc/hosts', 'utf8'), before);
 });
 
 test.serial(`docker: ${NAME} is known in a container, and gone with its endpoint`, async (t) => {
