@@ -230,6 +230,7 @@ export class Topology {
     port.storm = null;
     port.mirrorIn = null;
     port.mirrorOut = null;
+    this.dataplane.router.portEnds(id);
     this.dataplane.fdb.endPort(port);
     this.forgetQuarantine(port);
     this.announcements = this.announcements.filter(({ announcement }) => announcement.port !== id);

@@ -480,7 +480,10 @@ export class Forwarder {
       neighbors.use(neighbor);
       return TO_PORT;
     }
-    return neighbors.resolve(to, a, b, c, d, packet);
+    const verdict = neighbors.resolve(to, a, b, c, d, packet);
+    // Those that waited were told when it failed; so is who comes while that is remembered.
+    if (verdict === DROP) this.router.explain(packet);
+    return verdict;
   }
 
   /** The new Ethernet header, the domain and the port. TO_PORT, FLOOD_ROUTED, or DROP. */

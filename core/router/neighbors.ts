@@ -241,6 +241,16 @@ export class NeighborTable {
     this.interfaces[iface] = undefined;
   }
 
+  /** Forgets who is known and satisfies `isGone`; the next packet to him asks anew. */
+  forget(isGone: (neighbor: Neighbor) => boolean): void {
+    for (let i = this.live.length - 1; i >= 0; i--) {
+      const neighbor = this.live[i];
+      if (neighbor.isUsable && neighbor.state !== NEIGHBOR_PERMANENT && isGone(neighbor)) {
+        this.remove(neighbor, DROP_NEIGHBOR_FAILED);
+      }
+    }
+  }
+
   /** The visitor must not change the table. */
   forEach(visitor: (neighbor: Neighbor) => void): void {
     for (const neighbor of this.live) visitor(neighbor);

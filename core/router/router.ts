@@ -236,14 +236,24 @@ export class Router implements RouterContext, ReassemblyContext {
     return port === ROUTER_PORT ? 0 : port;
   }
 
+  /**
+   * A port goes, and the FDB still knows who is behind it. They are forgotten here as well, so that who sends to them is soon told that
+   * nobody answers, instead of when their last confirmation is too old.
+   */
+  portEnds(port: number): void {
+    this.neighbors.forget(({ iface: number, macHigh: high, macLow: low }) => {
+      const iface = this.interfaces[number];
+      return iface !== null && iface !== undefined && iface.port === 0 && this.portOf(iface, high, low) === port;
+    });
+  }
+
   resume(packet: Packet): void {
     this.dataplane.resume(packet);
   }
 
   giveUp(packet: Packet, reason: number): void {
     packet.reason = reason;
-    const from = this.dataplane.interfaceOf(packet);
-    if (from !== null) this.explain(packet, from, reason);
+    this.explain(packet);
     this.dataplane.abandon(packet);
   }
 
@@ -251,8 +261,11 @@ export class Router implements RouterContext, ReassemblyContext {
     this.dataplane.takeIn(packet);
   }
 
-  /** What the sender of a packet that is given up after a while is told. */
-  private explain(packet: Packet, from: RouterInterface, reason: number): void {
+  /** What the sender of a packet whose next hop does not answer is told, or of fragments whose rest does not come. */
+  explain(packet: Packet): void {
+    const from = this.dataplane.interfaceOf(packet);
+    if (from === null) return;
+    const { reason } = packet;
     const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
     if (reason === DROP_NEIGHBOR_FAILED) {
       if (isIpv4) this.errors.send4(packet, from, ICMP_UNREACHABLE, ICMP_HOST_UNREACHABLE, 0);

@@ -108,7 +108,8 @@ for (const [family, out, answer] of [
       second,
     );
     t.deepEqual(lab.dropped(), { neighbor_failed: 2 });
-    t.deepEqual(lab.receive(A.port, first), [], 'the next is refused at once');
+    // The next is refused at once, and told so.
+    expectError(t, lab.receive(A.port, first), A, code, first);
     t.deepEqual(lab.dropped(), { neighbor_failed: 3 });
     lab.receive(B.port, answer(B));
     t.deepEqual(lab.one(A.port, first).frame, hopped(first, B), 'until somebody answers');
