@@ -33,7 +33,7 @@ export interface Site {
 }
 
 export interface SiteOptions extends StartOptions {
-  /** More keys of the networks, of the VRF `default`, of the uplink, and of all endpoints. */
+  /** More keys of the networks, of the VRF `default`, of the uplink, and of endpoints that have none of their own. */
   readonly blue?: object;
   readonly green?: object;
   readonly vrf?: object;
@@ -41,19 +41,24 @@ export interface SiteOptions extends StartOptions {
   readonly endpoints?: object;
   /** Bytes; of both ends of the wire. */
   readonly mtu?: number;
+  /** Keys of endpoints by name. */
+  readonly endpoint?: Readonly<Record<string, object>>;
+  /** Done outside before Tapline starts. */
+  readonly prepare?: (outside: Namespace) => Promise<void>;
 }
 
 export async function createSite(t: ExecutionContext, options: SiteOptions = {}): Promise<Site> {
   const host = await createNamespace(t);
   const outside = await createOutside(t, host);
+  await options.prepare?.(outside);
   if (options.mtu !== undefined) await setWireMtu({ host, outside }, options.mtu);
   const [a, b, last] = (await createHosts(t, 3)) as [Host, Host, Host];
   const c: Host = { ...last, ip: '172.31.0.2', ip6: 'fd00:31::2', mac: '02:42:ac:1f:00:02' };
-  const endpoint = ({ path, ip, ip6 }: Host, network: string): object => ({
+  const endpoint = (name: string, { path, ip, ip6 }: Host, network: string): object => ({
     network,
     netns: path,
     addresses: [ip, ip6],
-    ...options.endpoints,
+    ...(options.endpoint?.[name] ?? options.endpoints),
   });
   const config = {
     version: 1,
@@ -69,7 +74,7 @@ export async function createSite(t: ExecutionContext, options: SiteOptions = {})
       blue: { subnets: ['172.30.0.0/24', 'fd00:30::/64'], ...options.blue },
       green: { subnets: ['172.31.0.0/24', 'fd00:31::/64'], ...options.green },
     },
-    endpoints: { a: endpoint(a, 'blue'), b: endpoint(b, 'blue'), c: endpoint(c, 'green') },
+    endpoints: { a: endpoint('a', a, 'blue'), b: endpoint('b', b, 'blue'), c: endpoint('c', c, 'green') },
   };
   const tapline = await startTapline(t, config, { ...options, netns: host });
   return { tapline, a, b, c, host, outside };
