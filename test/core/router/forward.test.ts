@@ -127,7 +127,7 @@ test('RFC 1812 5.2.2: padding of the link the packet came by stays behind', (t) 
   for (const bytes of [out4(A, B, {}, datagram(9)), out6(A, B, {}, datagram(9))]) {
     const padded = new Uint8Array(bytes.length + 11).fill(0x77);
     padded.set(bytes);
-    t.deepEqual(lab.one(A.port, padded).frame, hopped(bytes, B));
+    for (let i = 0; i < 3; i++) t.deepEqual(lab.one(A.port, padded).frame, hopped(bytes, B));
   }
   expectWhole(t, lab);
 });
@@ -582,10 +582,12 @@ test('RFC 6691: the MSS of a SYN is lowered to the smaller MTU of both sides, an
     [1280, 1240, 1220],
   ]) {
     lab.change(2, { mtu });
-    const { frame } = lab.one(A.port, withTcpSum(out4(A, B, { protocol: 6 }, syn(1460))));
-    t.is(mssOf(frame), mss4);
-    t.true(isTransportSumRight4(frame));
-    t.is(mssOf(lab.one(A.port, withTcpSum(out6(A, B, { nextHeader: 6 }, syn(1440)))).frame), mss6);
+    for (let i = 0; i < 3; i++) {
+      const { frame } = lab.one(A.port, withTcpSum(out4(A, B, { protocol: 6 }, syn(1460))));
+      t.is(mssOf(frame), mss4);
+      t.true(isTransportSumRight4(frame));
+      t.is(mssOf(lab.one(A.port, withTcpSum(out6(A, B, { nextHeader: 6 }, syn(1440)))).frame), mss6);
+    }
     t.is(mssOf(lab.one(A.port, withTcpSum(out4(A, B, { protocol: 6 }, syn(500)))).frame), 500);
   }
   expectWhole(t, lab);

@@ -193,6 +193,20 @@ test('an isolated endpoint reaches its like not even where the bridge has forgot
   expectWhole(t, lab);
 });
 
+test('what an open endpoint of the network has found, an isolated one does not use', (t) => {
+  const lab = known({ ports: { 1: { isolation: 1 }, 2: { isolation: 1 } } });
+  const open: Station = { ...A, port: 10, mac: [2, 0, 0, 0, 0, 10], v4: '10.1.0.20', v6: 'fd00:1::20' };
+  lab.topology.addPort(open.port, 1);
+  lab.know(open);
+  for (let i = 0; i < 3; i++) {
+    t.is(lab.one(open.port, out4(open, A2)).port, A2.port);
+    t.is(lab.one(open.port, out6(open, A2)).port, A2.port);
+  }
+  t.deepEqual(lab.receive(A.port, out4(A, A2)), []);
+  t.deepEqual(lab.receive(A.port, out6(A, A2)), []);
+  expectWhole(t, lab);
+});
+
 test('VRFs know nothing of each other, not even with the same addresses', (t) => {
   const lab = known();
   lab.router.addVrf(2, { interconnect: true, recordRoute: false, timestamp: false });
