@@ -364,15 +364,17 @@ test('one source has only so many datagrams waiting', (t) => {
   expectWhole(t, lab);
 });
 
-test('RFC 6980 5: neighbor discovery in fragments is not believed', (t) => {
+test('RFC 6980 5: neighbor discovery in fragments is neither answered nor believed', (t) => {
   const lab = known();
-  const body = message(136, 0, 0x60000000, Uint8Array.from([...new Uint8Array(15), 1, 2, 1, ...A.mac]));
-  const whole = outIcmp6(A, GATEWAY_6, { hopLimit: 255 }, body);
+  const target = [0xfd, 0, 0, 1, ...new Array(11).fill(0), 1];
+  const solicitation = message(135, 0, 0, Uint8Array.from([...target, 1, 1, ...A.mac]));
+  const whole = outIcmp6(A, GATEWAY_6, { hopLimit: 255 }, solicitation);
   for (const piece of pieces6(A, GATEWAY_6, whole, 16)) {
     piece[21] = 255;
     t.deepEqual(lab.receive(A.port, piece), []);
   }
   t.deepEqual(lab.dropped(), { neighbor_invalid: 1 });
+  t.is(readIcmp(lab.one(A.port, whole)).type, 136, 'whole it is');
   expectReply(t, lab.receive(A.port, ping6(A, GATEWAY_6)), A, GATEWAY_6);
   expectWhole(t, lab);
 });

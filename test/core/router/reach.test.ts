@@ -92,7 +92,7 @@ test('an internal network reaches itself, and nobody else, in neither direction,
 });
 
 test('a network with access to the host, and only that one, is reached by the host; host and uplink never reach each other', (t) => {
-  const lab = known({ interfaces: { 1: { hostAccess: true } } });
+  const lab = known({ interfaces: { 1: { hostAccess: true }, 4: { hostAccess: true } } });
   expectMatrix(t, lab, [
     [THE_HOST, A, 'ok'],
     [THE_HOST, B, hostAccess],
