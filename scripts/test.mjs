@@ -19,7 +19,10 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const UNIT_CONCURRENCY = 2;
 /** End-to-end suites that wait for tools and timers most of their time, and measure nothing that another would disturb. */
 const WAITING = new Set(
-  ['attacks', 'announce', 'fdb', 'isolation', 'mirror', 'multicast', 'vlan'].map((name) => `e2e/${name}`),
+  [
+    ['attacks', 'announce', 'fdb', 'isolation', 'mirror', 'multicast', 'vlan'],
+    ['bridged-dhcp', 'gateway', 'reachability', 'several-networks', 'slaac', 'static-routes'],
+  ].flatMap((names) => names.map((name) => `e2e/${name}`)),
 );
 const WAITING_CONCURRENCY = 2;
 

@@ -103,7 +103,7 @@ test.serial("shared-uplink: the same by the host's address", async (t) => {
   await ping(example.host, '10.77.0.254');
   await ping(example.outside, '10.77.0.1');
   await example.tapline.stop();
-  t.is(await example.host.exec('nft', 'list', 'ruleset'), '');
+  t.is(await example.host.exec('/usr/sbin/nft', 'list', 'ruleset'), '');
 });
 
 test.serial('proxy-uplink: nobody outside needs a route', async (t) => {

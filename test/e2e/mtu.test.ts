@@ -171,16 +171,18 @@ test.serial('IPv6: 240 MB of TCP over the same changes', async (t) => {
 });
 
 /** From now on no ICMP comes in or goes out but neighbor discovery. */
-async function filterIcmp(namespace: Namespace): Promise<void> {
+async function filterIcmp(t: ExecutionContext, namespace: Namespace): Promise<void> {
   const nd = 'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept';
   const rules = `${nd}; meta l4proto { icmp, icmpv6 } counter drop;`;
-  const chains = ['input', 'output'].map((hook) => `chain ${hook} { type filter hook ${hook} priority 0; ${rules} }`);
-  await namespace.exec('nft', `table inet filtered { ${chains.join(' ')} }`);
+  const chains = ['input', 'output'].map((hook) => `chain ${hook} { type filter hook ${hook} priority 0; ${rules} };`);
+  // By its path: npm puts another program of the name before it.
+  await namespace.exec('/usr/sbin/nft', `table inet filtered { ${chains.join(' ')} }`);
+  t.regex(await namespace.exec('/usr/sbin/nft', 'list', 'ruleset'), /hook output/);
 }
 
 test.serial('with all ICMP filtered TCP gets through 1280 bytes, both ways: its MSS is clamped', async (t) => {
   const { tapline, a, host, outside } = await createSite(t);
-  for (const namespace of [a, outside]) await filterIcmp(namespace);
+  for (const namespace of [a, outside]) await filterIcmp(t, namespace);
   // The far end believes in 1500, sends nothing larger in one piece, and our end takes no more than 1280.
   await host.exec('ip', 'link', 'set', 'up0', 'mtu', String(SMALL));
   await outside.exec('ethtool', '-K', 'out0', 'tso', 'off', 'gso', 'off');

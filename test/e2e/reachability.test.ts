@@ -171,6 +171,10 @@ test.serial('who reaches whom: every kind of network, the host and the outside, 
   await routeHostByTapline(city.host);
 
   const line = startReport('Who reaches whom');
+  line('');
+  for (const { network, config, people } of PLACES)
+    line(`- ${people.join(', ')}: network ${network} ${JSON.stringify(config)}`);
+  line("- outside: a host behind the own uplink of VRF default; gateway: the row's own; host: the gateway of work");
   const rows = promised();
   const columns = [...rows.values().next().value!.keys()];
   for (const family of FAMILIES) {
