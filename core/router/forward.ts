@@ -30,6 +30,7 @@ import {
 } from '../drop.js';
 import { sumBytes } from '../packet/checksum.js';
 import { PACKET_IPV4_OPTIONS, PACKET_L3_MALFORMED, type Packet, TAG_NONE } from '../packet/packet.js';
+import { VNET_GSO_ECN, VNET_GSO_NONE, VNET_GSO_TCPV4 } from '../packet/vnet.js';
 import { ROUTER_PORT } from '../ports.js';
 import type { Fdb } from '../switch/fdb.js';
 import { ISOLATION_OPEN, mayReach } from '../switch/isolation.js';
@@ -212,7 +213,7 @@ export class Forwarder {
     const word = view.getInt32(l3 + IPV4_TTL);
     if (word >>> 24 <= 1) return this.expired4(packet, from);
     const isBig = isTooBig(view, packet, to.mtu);
-    if (isBig && (view.getUint16(l3 + IPV4_FRAGMENT) & IPV4_DONT_FRAGMENT) !== 0) return this.tooBig4(packet, from, to);
+    if (isBig && !mayBeCut(view, packet)) return this.tooBig4(packet, from, to);
     const neighbor = this.neighbor4(hop, to.number, hop.onLink ? destination : hop.d);
     if (neighbor === null || neighbor.state !== NEIGHBOR_REACHABLE) {
       const verdict = this.settle(packet, to, neighbor, 0, 0, MAPPED, hop.onLink ? destination : hop.d);
@@ -539,6 +540,12 @@ function isSumRight(a: number, b: number, c: number, d: number, e: number): bool
 /** Most packets are far from it: what tells those is to be inlined, the rest is not. */
 function isTooBig(view: DataView, packet: Packet, mtu: number): boolean {
   return packet.l3End - packet.l3 > mtu && exceedsMtu(view, packet, mtu);
+}
+
+/** Whether a packet that is too big may go on in pieces: as fragments, or, if TCP that is not segmented yet, in smaller segments. */
+function mayBeCut(view: DataView, packet: Packet): boolean {
+  if ((view.getUint16(packet.l3 + IPV4_FRAGMENT) & IPV4_DONT_FRAGMENT) !== 0) return false;
+  return packet.gsoType === VNET_GSO_NONE || (packet.gsoType & ~VNET_GSO_ECN) === VNET_GSO_TCPV4;
 }
 
 /** The word of TTL, protocol and checksum for a TTL of one less: the checksum grows by as much, end around (RFC 1624, 3). */

@@ -178,9 +178,11 @@ export class LocalDelivery {
     packet.network = network;
     packet.tag = TAG_NONE;
     this.isAssembled = true;
-    const next = this.router.receive(packet, from);
-    this.isAssembled = false;
-    return next;
+    try {
+      return this.router.receive(packet, from);
+    } finally {
+      this.isAssembled = false;
+    }
   }
 
   /**

@@ -537,7 +537,7 @@ test('without DF a super-packet is segmented smaller, not cut', (t) => {
   expectWhole(t, lab);
 });
 
-test('a datagram of several segments that are too large, and may be cut, is told of nobody: dropped, and counted', (t) => {
+test('a datagram of several segments that are too large cannot be cut here: its sender is told the MTU', (t) => {
   const lab = known();
   lab.change(2, { mtu: 1000 });
   const vnet = {
@@ -548,7 +548,7 @@ test('a datagram of several segments that are too large, and may be cut, is told
     checksumStart: 34,
     checksumOffset: 6,
   };
-  lab.receive(A.port, out4(A, B, {}, datagram(5000)), vnet);
+  expectError(t, lab.receive(A.port, out4(A, B, {}, datagram(5000)), vnet), A, '3/4');
   t.deepEqual(lab.dropped(), { too_big: 1 });
   expectWhole(t, lab);
 });
