@@ -184,6 +184,7 @@ const BAD_ICMP =
 test.serial(
   'RFC 1812, 8200, 4443, 4291: each packet is forwarded, answered, dropped and counted as it must be',
   async (t) => {
+    t.timeout(300_000);
     const site = await createSilent(t);
     const { tapline, a, outside } = site;
     const packets = Object.fromEntries(
@@ -383,7 +384,8 @@ test.serial(
       t.deepEqual(drops, ['neighbor_invalid'], name);
     }
     await sendFrames(a, [frames.good]);
-    await eventually('the answer', async () => (await tshark(capture.path, ['frame.number'])).length > 0);
+    const toUs = `eth.dst == ${a.mac}`;
+    await eventually('the answer', async () => (await tshark(capture.path, ['frame.number'], toUs)).length > 0);
     await capture.frames();
     const fields = ['icmpv6.nd.na.flag', 'icmpv6.nd.na.target_address', 'icmpv6.opt.linkaddr', 'ipv6.hlim', 'ipv6.src'];
     // Router, solicited, override; once.
