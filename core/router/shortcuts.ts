@@ -10,7 +10,7 @@
 import { type Packet, TAG_NONE } from '../packet/packet.js';
 import type { Fdb } from '../switch/fdb.js';
 import { ETHERNET_HEADER_LENGTH } from '../wire/ethernet.js';
-import { MAPPED } from './address.js';
+import { isMapped } from './address.js';
 import type { RouterInterface } from './interface.js';
 import { NEIGHBOR_REACHABLE, Neighbor } from './neighbor.js';
 
@@ -73,8 +73,7 @@ export class Shortcuts {
     const place = placeOf(destination, from);
     if (this.keys[place] !== destination) return null;
     const entry = this.entries[place];
-    // No IPv6 packet with such a third word comes so far unless it is a mapped address, which none may carry.
-    return entry.c === MAPPED && entry.b === 0 && entry.from === from && this.holds(entry) ? entry : null;
+    return isMapped(entry.a, entry.b, entry.c) && entry.from === from && this.holds(entry) ? entry : null;
   }
 
   /** The same for IPv6. */
@@ -122,7 +121,7 @@ export class Shortcuts {
     c: number,
     d: number,
   ): void {
-    const place = placeOf(c === MAPPED ? d : c ^ d, from.number);
+    const place = placeOf(isMapped(a, b, c) ? d : c ^ d, from.number);
     if (this.candidates[place] !== d) {
       this.candidates[place] = d;
       return;
