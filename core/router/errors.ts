@@ -41,7 +41,8 @@ export class IcmpErrors {
     if (!isErrorAllowed4(view, packet)) return;
     const receiver = view.getInt32(packet.l3 + IPV4_SOURCE);
     const source = from.source4(receiver);
-    if (source === 0 || !this.limiter.admit(0, 0, MAPPED, receiver, context.milliseconds)) return;
+    if (source === 0 || from.isBroadcast4(receiver)) return;
+    if (!this.limiter.admit(0, 0, MAPPED, receiver, packet.port, context.milliseconds)) return;
     const error = context.begin();
     if (error === null) return;
     this.identification = (this.identification + 1) & 0xffff;
@@ -62,7 +63,7 @@ export class IcmpErrors {
     const b = view.getInt32(at + 4);
     const c = view.getInt32(at + 8);
     const d = view.getInt32(at + 12);
-    if (!this.limiter.admit(a, b, c, d, context.milliseconds)) return;
+    if (!this.limiter.admit(a, b, c, d, packet.port, context.milliseconds)) return;
     const error = context.begin();
     if (error === null) return;
     this.writeError6(error, packet, from, type, code, extra, isForUs);

@@ -1,13 +1,16 @@
 /**
- * How many ICMP errors the router sends (RFC 1812, 4.3.2.8; RFC 4443, 2.4(f)): a token bucket a source that they go to, and one for all.
+ * How many ICMP errors the router sends (RFC 1812, 4.3.2.8; RFC 4443, 2.4(f)): a token bucket a source that they go to, one a port, and
+ * one for all.
  *
  * Three traceroutes that start together send 48 probes (16 each, as traceroute does by default) before they wait: a burst of
  * SOURCE_BURST answers them all, be they from one host. A host that floods gets SOURCE_RATE a second and leaves the others theirs;
- * sources invented one after the other get GLOBAL_RATE together.
+ * sources invented one after the other get PORT_RATE together, which leaves as much to those behind other ports.
  *
  * The table has a fixed size, and a source takes over the place of another that falls on the same: forgetting one costs at most a burst
  * more to it, and the bucket for all bounds what changing sources can gain.
  */
+
+import { PortRate } from './port-rate.js';
 
 /** Errors a second, and at once, to one source. */
 export const SOURCE_RATE = 100;
@@ -15,6 +18,9 @@ export const SOURCE_BURST = 50;
 /** The same to all sources together. */
 export const GLOBAL_RATE = 1000;
 export const GLOBAL_BURST = 1000;
+/** The same to all sources behind one port. */
+export const PORT_RATE = 500;
+export const PORT_BURST = 500;
 
 /** Sources known at once: 2^PLACE_BITS. */
 const PLACE_BITS = 10;
@@ -37,16 +43,18 @@ export class IcmpLimiter {
   private readonly places = new Int32Array(PLACE_WORDS << PLACE_BITS);
   private tokens = GLOBAL_BURST * ERROR;
   private filledAt = 0;
+  private readonly ports = new PortRate(PORT_RATE, PORT_BURST);
 
   /**
-   * Whether an error may go to a source, four words, IPv4 mapped (address.ts); counts it.
+   * Whether an error may go to a source, four words, IPv4 mapped (address.ts), behind a port; counts it.
    * @param milliseconds the dataplane's clock; wraps
    */
-  admit(a: number, b: number, c: number, d: number, milliseconds: number): boolean {
+  admit(a: number, b: number, c: number, d: number, port: number, milliseconds: number): boolean {
     const { places } = this;
     const at = this.placeOf(a, b, c, d, milliseconds);
     this.fill(milliseconds);
-    if (places[at + TOKENS] < ERROR || this.tokens < ERROR) {
+    // The port last: asking it counts.
+    if (places[at + TOKENS] < ERROR || this.tokens < ERROR || !this.ports.admit(port, milliseconds)) {
       this.suppressed++;
       return false;
     }

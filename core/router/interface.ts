@@ -153,6 +153,17 @@ export class RouterInterface {
     return false;
   }
 
+  /** Whether `address` is all ones, or all zeros, of the subnet of one of its addresses; a /31 has no such (RFC 3021). */
+  isBroadcast4(address: number): boolean {
+    const { addresses4 } = this;
+    for (let i = 0; i < addresses4.length; i += ADDRESS4_WORDS) {
+      const mask = addresses4[i + 1];
+      const host = address & ~mask;
+      if (((addresses4[i] ^ address) & mask) === 0 && ~mask >>> 0 > 1 && (host === 0 || host === ~mask)) return true;
+    }
+    return false;
+  }
+
   isProxied4(address: number): boolean {
     const { proxies4 } = this;
     for (let i = 0; i < proxies4.length; i += ADDRESS4_WORDS) {

@@ -3,15 +3,23 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { MAPPED } from '../../../core/router/address.js';
-import { GLOBAL_BURST, GLOBAL_RATE, IcmpLimiter, SOURCE_BURST, SOURCE_RATE } from '../../../core/router/icmp-limit.js';
+import {
+  GLOBAL_BURST,
+  GLOBAL_RATE,
+  IcmpLimiter,
+  PORT_BURST,
+  PORT_RATE,
+  SOURCE_BURST,
+  SOURCE_RATE,
+} from '../../../core/router/icmp-limit.js';
 import { createRandom } from '../../support/corpus.js';
 
 const HOST = 0xac1e0003 | 0;
 
 /** Errors admitted of `count` to an IPv4 source at one moment. */
-function burst(limiter: IcmpLimiter, address: number, milliseconds: number, count: number): number {
+function burst(limiter: IcmpLimiter, address: number, milliseconds: number, count: number, port = 1): number {
   let admitted = 0;
-  for (let i = 0; i < count; i++) if (limiter.admit(0, 0, MAPPED, address, milliseconds)) admitted++;
+  for (let i = 0; i < count; i++) if (limiter.admit(0, 0, MAPPED, address, port, milliseconds)) admitted++;
   return admitted;
 }
 
@@ -45,10 +53,22 @@ test('sources invented one after the other get what all get together', (t) => {
   const random = createRandom(7);
   let admitted = 0;
   for (let at = 0; at < 5000; at++) {
-    for (let i = 0; i < 10; i++) if (limiter.admit(0, 0, MAPPED, random(0xffffffff) | 0, at)) admitted++;
+    for (let i = 0; i < 10; i++) if (limiter.admit(0, 0, MAPPED, random(0xffffffff) | 0, i, at)) admitted++;
   }
   t.true(admitted <= GLOBAL_BURST + 5 * GLOBAL_RATE, `${admitted}`);
   t.true(admitted >= 5 * GLOBAL_RATE, `${admitted}`);
+});
+
+test('sources invented behind one port get the share of a port, and those behind another theirs', (t) => {
+  const limiter = new IcmpLimiter();
+  const random = createRandom(8);
+  let admitted = 0;
+  for (let at = 0; at < 5000; at++) {
+    for (let i = 0; i < 10; i++) admitted += burst(limiter, random(0xffffffff) | 0, at, 1);
+    if (at % 100 === 0) t.is(burst(limiter, HOST, at, 5, 2), 5);
+  }
+  t.true(admitted <= PORT_BURST + 5 * PORT_RATE, `${admitted}`);
+  t.true(admitted >= 5 * PORT_RATE, `${admitted}`);
 });
 
 test('two sources that take the same place from each other gain no more than the rate of all', (t) => {
@@ -64,7 +84,7 @@ test('two sources that take the same place from each other gain no more than the
   const limiter = new IcmpLimiter();
   let admitted = 0;
   for (let at = 0; at < 2000; at++)
-    for (let i = 0; i < 10; i++) admitted += burst(limiter, i & 1 ? HOST : other, at, 1);
+    for (let i = 0; i < 10; i++) admitted += burst(limiter, i & 1 ? HOST : other, at, 1, i);
   t.true(admitted <= GLOBAL_BURST + 2 * GLOBAL_RATE, `${admitted}`);
 });
 
@@ -73,9 +93,9 @@ function takenOver(source: (host: number) => [number, number, number, number]): 
   let count = 0;
   for (let host = 1; host < 255; host++) {
     const limiter = new IcmpLimiter();
-    for (let i = 0; i < SOURCE_BURST; i++) limiter.admit(...source(host), 0);
-    for (let peer = 1; peer < 255; peer++) if (peer !== host) limiter.admit(...source(peer), 0);
-    if (limiter.admit(...source(host), 0)) count++;
+    for (let i = 0; i < SOURCE_BURST; i++) limiter.admit(...source(host), host, 0);
+    for (let peer = 1; peer < 255; peer++) if (peer !== host) limiter.admit(...source(peer), peer, 0);
+    if (limiter.admit(...source(host), host, 0)) count++;
   }
   return count;
 }
@@ -97,7 +117,7 @@ test('every word of a source counts', (t) => {
   const limiter = new IcmpLimiter();
   for (const source of sources) {
     let admitted = 0;
-    for (let i = 0; i < 100; i++) if (limiter.admit(...source, 0)) admitted++;
+    for (let i = 0; i < 100; i++) if (limiter.admit(...source, 1, 0)) admitted++;
     t.is(admitted, SOURCE_BURST, `${source}`);
   }
 });
