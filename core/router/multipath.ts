@@ -4,7 +4,7 @@
  * that is dead costs nothing as long as another works, and one that answers has its share again.
  */
 
-import type { Packet } from '../packet/packet.js';
+import { PACKET_FRAGMENT, type Packet } from '../packet/packet.js';
 import { ETHERTYPE_IPV4 } from '../wire/ethernet.js';
 import { IPV4_SOURCE } from '../wire/ipv4.js';
 import { IPV6_SOURCE } from '../wire/ipv6.js';
@@ -86,7 +86,8 @@ export class Multipath {
     const to = from + (isIpv4 ? 8 : 32);
     let hash = this.seed ^ packet.protocol;
     for (let at = from; at < to; at += 4) hash = mix(hash, view.getInt32(at));
-    return mix(hash, (packet.srcPort << 16) ^ packet.dstPort);
+    // Only a first fragment has ports: all of a datagram go by what they share.
+    return (packet.flags & PACKET_FRAGMENT) !== 0 ? hash : mix(hash, (packet.srcPort << 16) ^ packet.dstPort);
   }
 }
 
