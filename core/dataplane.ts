@@ -133,7 +133,7 @@ export class Dataplane {
     if (this.observer !== null) this.observer.received(packet);
     if (port.mirrorIn !== null) this.mirrorReceived(packet, port.mirrorIn);
     if (verdict === TO_PORT) this.send(packet);
-    else if (verdict === TO_ROUTER) this.route(packet, port);
+    else if (verdict === TO_ROUTER) this.route(packet);
     else this.leave(verdict, packet, port);
   }
 
@@ -153,8 +153,8 @@ export class Dataplane {
   // --- the router's part
 
   /** A frame for the router: unicast to its MAC, or, on a port that is the router's alone, to a group. */
-  private route(packet: Packet, port: Port): void {
-    const iface = port.isRouted ? port.routed : (this.domains[packet.domain] as Domain).gateway;
+  private route(packet: Packet): void {
+    const iface = this.interfaceOf(packet);
     const own = this.arena.referenceCount(packet.slot) === 1 ? packet : this.unshared(packet);
     if (iface === null || own === null) {
       packet.reason = iface === null ? DROP_INTERFACE_DOWN : DROP_NO_SLOT;
@@ -229,7 +229,7 @@ export class Dataplane {
   /** For the router: a packet that it has held back goes its way, from where it came in. */
   resume(packet: Packet): void {
     packet.reason = DROP_NONE;
-    this.route(packet, this.ports[packet.port]);
+    this.route(packet);
   }
 
   /** For the router: a packet that it has held back is dropped, for `packet.reason`. */

@@ -12,6 +12,7 @@ import type { Dataplane } from '../dataplane.js';
 import {
   DROP_BLACKHOLE,
   DROP_DIRECTED_BROADCAST,
+  DROP_HOST_OWNED,
   DROP_INTERFACE_DOWN,
   DROP_IP_CHECKSUM,
   DROP_IP_MALFORMED,
@@ -46,7 +47,7 @@ import {
   ipv4HeaderLength,
 } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_HOP_LIMIT, IPV6_SOURCE, ipv6HopLimit } from '../wire/ipv6.js';
-import { MAPPED } from './address.js';
+import { isMapped, MAPPED } from './address.js';
 import { fragment4 } from './fragment.js';
 import { fragment6 } from './fragment6.js';
 import {
@@ -238,12 +239,15 @@ export class Forwarder {
   private neighbor4(hop: Hop, iface: number, address: number): Neighbor | null {
     if (hop.onLink) return this.neighbors.find4(iface, address);
     const known = hop.neighbor;
-    if (known !== null && known.iface === iface && known.d === address && known.c === MAPPED) return known;
+    if (known !== null && known.iface === iface && known.d === address && isMapped(known.a, known.b, known.c)) {
+      return known;
+    }
     hop.neighbor = this.neighbors.find4(iface, address);
     return hop.neighbor;
   }
 
   private refuse4(packet: Packet, from: RouterInterface, reason: number): number {
+    if (reason === DROP_HOST_OWNED) return refuse(packet, reason);
     const code = reason === DROP_INTERFACE_DOWN ? ICMP_NET_UNREACHABLE : ICMP_ADMIN_PROHIBITED;
     this.router.errors.send4(packet, from, ICMP_UNREACHABLE, code, 0);
     return refuse(packet, reason);
@@ -439,6 +443,7 @@ export class Forwarder {
   }
 
   private refuse6(packet: Packet, from: RouterInterface, reason: number): number {
+    if (reason === DROP_HOST_OWNED) return refuse(packet, reason);
     const code = reason === DROP_INTERFACE_DOWN ? ICMPV6_NO_ROUTE : ICMPV6_ADMIN_PROHIBITED;
     this.router.errors.send6(packet, from, ICMPV6_UNREACHABLE, code, 0);
     return refuse(packet, reason);
@@ -459,7 +464,8 @@ export class Forwarder {
   /** Whether a packet may go from one interface to the other. Returns a drop reason, or DROP_NONE. */
   private admit(from: RouterInterface, to: RouterInterface): number {
     if (!to.up) return DROP_INTERFACE_DOWN;
-    if (from === to) return DROP_NONE;
+    // What came to the host's MAC and is to leave there again is for the host to forward, or not.
+    if (from === to) return from.shared ? DROP_HOST_OWNED : DROP_NONE;
     return reachReason(this.vrfs[from.vrf] as Vrf, from, to);
   }
 
@@ -559,8 +565,9 @@ function isLasting(from: RouterInterface, to: RouterInterface, neighbor: Neighbo
   return from !== to && !from.validateSource && neighbor.state === NEIGHBOR_REACHABLE;
 }
 
+/** The router's own addresses, and broadcasts, lead nowhere: nobody behind an interface speaks from them. */
 function leadsTo(route: Route, iface: RouterInterface): boolean {
-  return route.hops.some((hop) => hop.iface === iface.number);
+  return route.kind === ROUTE_UNICAST && route.hops.some((hop) => hop.iface === iface.number);
 }
 
 function refuse(packet: Packet, reason: number): number {

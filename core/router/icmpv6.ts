@@ -93,7 +93,8 @@ export function isErrorAllowed6(view: DataView, packet: Packet, isTooBig: boolea
   return type >= FIRST_INFORMATIONAL && type !== ND_REDIRECT;
 }
 
-function isFromHost(view: DataView, at: number): boolean {
+/** Whether the address at `at` is that of a single host. */
+export function isFromHost(view: DataView, at: number): boolean {
   return isHostAddress6(view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12));
 }
 

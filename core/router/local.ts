@@ -8,6 +8,7 @@ import {
   DROP_HOST_ACCESS,
   DROP_HOST_OWNED,
   DROP_ICMP_INVALID,
+  DROP_MARTIAN_SOURCE,
   DROP_NEIGHBOR_INVALID,
   DROP_NONE,
   DROP_NOT_LISTENING,
@@ -23,7 +24,7 @@ import {
   ND_ROUTER_SOLICITATION,
   PROTOCOL_ICMPV6,
 } from '../wire/icmpv6.js';
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.js';
+import { ipv4Source, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.js';
 import { IPV6_SOURCE } from '../wire/ipv6.js';
 import { parse } from '../wire/parse.js';
 import { fragmentProblem } from './fragment-header.js';
@@ -194,6 +195,7 @@ export class LocalDelivery {
   }
 
   private echo4(packet: Packet, from: RouterInterface, owner: RouterInterface, destination: number): number {
+    if (from.isBroadcast4(ipv4Source(this.dataplane.arena.view, packet.l3))) return refuse(packet, DROP_MARTIAN_SOURCE);
     const refused = this.options4(packet, from, owner);
     if (refused !== DROP_NONE) return refuse(packet, refused);
     const reason = replyEcho4(this.dataplane.arena, packet, destination);

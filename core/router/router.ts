@@ -15,6 +15,7 @@ import {
   DROP_NONE,
   DROP_NOT_LISTENING,
   DROP_OTHER_HOST,
+  DROP_UNVERIFIABLE,
   DROP_VLAN_NOT_ALLOWED,
 } from '../drop.js';
 import type { EventList } from '../events.js';
@@ -27,9 +28,10 @@ import {
   type Packet,
   TAG_NONE,
 } from '../packet/packet.js';
-import { clearVnetHeader } from '../packet/vnet.js';
+import { clearVnetHeader, VNET_F_NEEDS_CSUM } from '../packet/vnet.js';
 import { ROUTER_PORT } from '../ports.js';
 import { isGroupDestination } from '../switch/admit.js';
+import { checksumField, isChecksumSafe } from '../switch/port-security.js';
 import { setVid } from '../switch/vlan.js';
 import { CONTINUE, DROP } from '../verdict.js';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, macHigh, macLow } from '../wire/ethernet.js';
@@ -41,7 +43,7 @@ import {
   ND_ROUTER_SOLICITATION,
   PROTOCOL_ICMPV6,
 } from '../wire/icmpv6.js';
-import { IPV6_DESTINATION } from '../wire/ipv6.js';
+import { IPV6_DESTINATION, IPV6_SOURCE } from '../wire/ipv6.js';
 import { parse } from '../wire/parse.js';
 import { Advertiser } from './advertise.js';
 import { Arp } from './arp.js';
@@ -56,6 +58,7 @@ import {
   ICMPV6_REASSEMBLY_TIME_EXCEEDED,
   ICMPV6_TIME_EXCEEDED,
   ICMPV6_UNREACHABLE,
+  isFromHost,
 } from './icmpv6.js';
 import {
   ADDRESS4_WORDS,
@@ -129,8 +132,12 @@ export class Router implements RouterContext, ReassemblyContext {
       // A tag that is not the domain's would make it another network's, if it were one.
       if (packet.tag === TAG_NONE || packet.innerVlan !== -1) return refuse(packet, DROP_VLAN_NOT_ALLOWED);
       setVid(this.dataplane.arena, packet, 0, 0);
+      // One that is held comes by again.
+      packet.vlan = -1;
     }
     if (isGroupDestination(packet)) return this.receiveGroup(packet, from);
+    if ((packet.vnetFlags & VNET_F_NEEDS_CSUM) !== 0 && !isChecksumInside(packet))
+      return refuse(packet, DROP_UNVERIFIABLE);
     if (packet.etherType === ETHERTYPE_IPV4) return this.forwarder.receive4(packet, from);
     if (packet.etherType === ETHERTYPE_IPV6) return this.forwarder.receive6(packet, from);
     if (packet.etherType !== ETHERTYPE_ARP) return refuse(packet, DROP_NOT_LISTENING);
@@ -163,6 +170,7 @@ export class Router implements RouterContext, ReassemblyContext {
     const last = arena.view.getInt32(at + 12);
     const isAll = arena.view.getInt32(at) === ALL_ON_LINK && (last === ALL_NODES || last === ALL_ROUTERS);
     if (!isAll || arena.view.getInt32(at + 4) !== 0 || arena.view.getInt32(at + 8) !== 0) return;
+    if (!isFromHost(arena.view, packet.l3 + IPV6_SOURCE) || this.examine6(packet, from) !== DROP_NONE) return;
     const copy = copyPacket(arena, packet);
     if (copy === null) return;
     parse(arena, copy);
@@ -482,6 +490,14 @@ function visitOwn6(
   // On a link with one other host, or with routers of its own, the address may be somebody's (RFC 6164, 5.1).
   if (length < 127 && kind === INTERFACE_NETWORK) visit({ ...subnet, length: 128 }, ROUTE_LOCAL);
   visit(prefix6(a, b, c, d, 128), ROUTE_LOCAL);
+}
+
+/**
+ * Whether a checksum that is to come lies in the payload. Whoever completes it would else write over addresses, TTL or ports after all
+ * checks; or behind the packet, where the frame no longer is when its padding has stayed behind.
+ */
+function isChecksumInside(packet: Packet): boolean {
+  return isChecksumSafe(packet) && checksumField(packet) + 2 <= packet.l3End;
 }
 
 /** Leading ones. */

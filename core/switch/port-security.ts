@@ -249,7 +249,7 @@ function isFirst6(view: DataView, security: PortSecurity, packet: Packet): boole
  * later overwrites them with a value that the sender can choose: an address or a port, after all the checks. So the field must
  * lie behind what is checked.
  */
-function checksumField(packet: Packet): number {
+export function checksumField(packet: Packet): number {
   return packet.start + packet.checksumStart + packet.checksumOffset;
 }
 
@@ -259,7 +259,7 @@ function isChecksumBehindPorts(packet: Packet): boolean {
 }
 
 /** For an IPv4 or IPv6 packet. Nobody asks for one in a later fragment, where l4 is -1. */
-function isChecksumSafe(packet: Packet): boolean {
+export function isChecksumSafe(packet: Packet): boolean {
   if ((packet.vnetFlags & VNET_F_NEEDS_CSUM) === 0) return true;
   if (packet.l4 === -1) return false;
   const protocol = packet.protocol;
