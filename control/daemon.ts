@@ -49,6 +49,8 @@ import { Vrfs } from './vrfs.js';
 const ATTACH_AT_ONCE = 6;
 /** How often namespace files are looked at and a lost uplink is tried again. */
 const WATCH_INTERVAL_MS = 1000;
+/** Routes of a file that are added before a signal to stop is looked for. */
+const ROUTES_AT_ONCE = 4096;
 /** How many endpoints an error line names. */
 const NAMES_IN_LINE = 5;
 
@@ -110,7 +112,7 @@ export class Daemon {
   #uplinkConfig: UplinkConfig | null = null;
   #vrfConfigs: Configuration['vrfs'] = new Map();
   #stopping = false;
-  /** Settles when `apply` is through, whichever way. */
+  /** Settles when `apply` is through, whichever way. What is asked for meanwhile waits: the file's objects have their names first. */
   #applying: Promise<void> = Promise.resolve();
 
   constructor(options: DaemonOptions) {
@@ -202,8 +204,10 @@ export class Daemon {
     this.#uplinkConfig = config.uplink;
     this.#vrfConfigs = config.vrfs;
     try {
-      for (const [name, network] of config.networks)
+      for (const [name, network] of config.networks) {
+        this.#endWhereStopped();
         await this.#within(['networks', name], () => this.#addNetwork(name, network));
+      }
       const { uplink } = config;
       if (uplink !== null) await this.#within(['uplink'], () => this.#openUplink(uplink));
       await this.#addRoutes(config);
@@ -219,9 +223,17 @@ export class Daemon {
 
   async #addRoutes({ vrfs }: Configuration): Promise<void> {
     for (const [vrf, { routes }] of vrfs) {
-      for (const [index, route] of routes.entries())
-        await this.#within(['vrfs', vrf, 'routes', index], () => this.routes.add(vrf, route));
+      for (let first = 0; first < routes.length; first += ROUTES_AT_ONCE) {
+        this.#endWhereStopped();
+        const added = await this.routes.addAll(vrf, routes.slice(first, first + ROUTES_AT_ONCE));
+        const at = added.findIndex((route) => route instanceof TaplineError);
+        if (at >= 0) await this.#within(['vrfs', vrf, 'routes', first + at], () => Promise.reject(added[at]));
+      }
     }
+  }
+
+  #endWhereStopped(): void {
+    if (this.#stopping) throw new TaplineError('failure', 'stopped before everything was up');
   }
 
   #warnOfMasquerade({ uplink, networks }: Configuration): void {
@@ -260,7 +272,7 @@ export class Daemon {
       names.map((name) => this.#lock.run(`endpoint ${name}`, () => this.#attaching.run(() => attachOne(name)))),
     );
     if (failure !== null) throw failure;
-    if (this.#stopping) throw new TaplineError('failure', 'stopped before everything was up');
+    this.#endWhereStopped();
   }
 
   /** Runs work whose errors belong to the object at `path` in the file. */
@@ -276,13 +288,14 @@ export class Daemon {
 
   /** @throws TaplineError `invalid`, `conflict` */
   async createNetwork(name: string, config: NetworkConfig): Promise<NetworkState> {
+    await this.#applying;
     return this.#lock.run(`network ${name}`, async () => {
       this.#refuseWhileStopping();
       if (this.networks.has(name)) throw new TaplineError('conflict', `network ${name} already exists`);
       const desired = this.#desired();
       const wanted = { ...desired, networks: new Map([...desired.networks, [name, config]]) };
-      const routes = this.routes.list().map(({ vrf, prefix }) => ({ vrf, to: prefix }));
-      const problems = [...checkConfiguration(wanted), ...routesInTheWay(name, wanted, routes)];
+      const inTheWay = routesInTheWay(name, wanted, (vrf, prefix) => this.routes.has(vrf, prefix));
+      const problems = [...checkConfiguration(wanted), ...inTheWay];
       throwFirst([...problems, ...unsupportedNetwork(name, config)], ['networks', name]);
       const network = await this.#addNetwork(name, config);
       this.#logger.info(`network ${name} created`);
@@ -315,6 +328,7 @@ export class Daemon {
    * @throws TaplineError `missing`; `conflict` while something is attached
    */
   async removeNetwork(name: string, force: boolean): Promise<void> {
+    await this.#applying;
     await this.#lock.run(`network ${name}`, async () => {
       const network = this.network(name);
       const attached = this.endpointsOf(name);
@@ -367,6 +381,7 @@ export class Daemon {
 
   /** @throws TaplineError `missing`, `invalid`, `conflict` */
   async addRoute(vrf: string, config: RouteConfig): Promise<RouteState> {
+    await this.#applying;
     this.#refuseWhileStopping();
     this.requireVrf(vrf);
     throwFirst(checkRoute([], vrf, config, this.#desired()), []);
@@ -377,6 +392,7 @@ export class Daemon {
 
   /** @throws TaplineError `missing`, `invalid`, `conflict` */
   async removeRoute(vrf: string, prefix: string, metric?: number): Promise<void> {
+    await this.#applying;
     this.requireVrf(vrf);
     await this.routes.remove(vrf, prefix, metric);
     this.#logger.info(`route to ${prefix} in VRF ${vrf} removed`);
@@ -393,6 +409,7 @@ export class Daemon {
    * @throws TaplineError of any kind; nothing is left behind
    */
   async connect(name: string, config: EndpointConfig): Promise<EndpointState> {
+    await this.#applying;
     return this.#lock.run(`endpoint ${name}`, async () => {
       this.#refuseWhileStopping();
       if (this.endpoints.has(name)) throw new TaplineError('conflict', `endpoint ${name} already exists`, 'name');
@@ -408,6 +425,7 @@ export class Daemon {
 
   /** @throws TaplineError `missing` */
   async disconnect(name: string): Promise<void> {
+    await this.#applying;
     await this.#lock.run(`endpoint ${name}`, async () => {
       await this.#detachNow(this.#endpoint(name));
       this.#logger.info(`endpoint ${name} disconnected`);
@@ -682,6 +700,7 @@ export class Daemon {
 
   /** @throws TaplineError `missing` for what it names, `invalid`, `conflict` */
   async createMirror(name: string, config: MirrorConfig): Promise<void> {
+    await this.#applying;
     this.#refuseWhileStopping();
     if (this.mirrors.configs.has(name)) throw new TaplineError('conflict', `mirror ${name} already exists`);
     const mirrors = new Map([...this.mirrors.configs, [name, config]]);

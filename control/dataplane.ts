@@ -147,6 +147,7 @@ const SETTLED_WITHOUT_WORKER: ReadonlySet<Command['op']> = new Set([
   'setInterface',
   'removeInterface',
   'setRoute',
+  'removeRoute',
   'flushNeighbors',
   'stop',
 ]);

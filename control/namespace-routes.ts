@@ -250,11 +250,10 @@ export class NamespaceRoutes {
         // The process of one who left may have ended; another way in leads to the same namespace.
         const inside = states[0]?.path ?? path;
         const there = states.filter(({ up }) => up);
-        try {
-          await this.#arrangeFamily(identity, inside, states, family);
-        } catch (error) {
-          this.#failed(there, inside, error);
-        }
+        // An interface that went between the look and the change is not there at the second look.
+        await this.#arrangeFamily(identity, inside, states, family)
+          .catch(() => this.#arrangeFamily(identity, inside, states, family))
+          .catch((error: unknown) => this.#failed(there, inside, error));
       }
     });
   }

@@ -4,8 +4,8 @@
  */
 
 import type { Logger } from 'pino';
-import { formatAddress, parseAddress, parseSubnet } from './config/address.js';
-import { connectedOwner, linkOf } from './config/route.js';
+import { formatSubnet, parseAddress, parseSubnet } from './config/address.js';
+import { ConnectedPrefixes, linkOf } from './config/route.js';
 import type { RouteConfig } from './config/schema.js';
 import { knownAddress, type Link } from './config/subnets.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
@@ -14,6 +14,8 @@ import type { Dataplane, HopSpec, RouteSpec } from './types.js';
 
 /** Behind static routes, like a route that a host has learned from its wire. */
 export const UPLINK_METRIC = 1024;
+/** Prefixes that the dataplane is told of before its answers are waited for. */
+const PREFIXES_AT_ONCE = 256;
 
 export type RouteSource = 'static' | 'uplink';
 
@@ -75,27 +77,42 @@ function linksOf(state: InterfaceState): InterfaceLink[] {
   });
 }
 
-/** What routes of a VRF can lead to. */
-interface Reach {
+/** What routes of a VRF can lead to, as it is at one moment. Thousands of routes have few next hops, so each is found once. */
+class Reach {
   readonly interfaces: readonly InterfaceState[];
-  readonly links: readonly InterfaceLink[];
-}
+  readonly connected: ConnectedPrefixes;
+  readonly #links: readonly InterfaceLink[];
+  readonly #found = new Map<string, InterfaceState | null>();
 
-/** The interface that is up and on whose link an address is: the one with the longest subnet. The router itself is no next hop. */
-function interfaceWith(text: string, { links }: Reach): InterfaceState | null {
-  const address = parseAddress(text);
-  if (address === null) return null;
-  const up = links.filter(({ state }) => state.request.up);
-  const link = linkOf(up, address);
-  return link === undefined || link.address.value === address.value ? null : link.state;
+  constructor(interfaces: readonly InterfaceState[]) {
+    const links = interfaces.flatMap(linksOf);
+    this.interfaces = interfaces;
+    this.connected = new ConnectedPrefixes(links);
+    this.#links = links.filter(({ state }) => state.request.up);
+  }
+
+  named(name: string): InterfaceState | null {
+    return this.interfaces.find((state) => state.name === name && state.request.up) ?? null;
+  }
+
+  /** The interface that is up and on whose link an address is: the one with the longest subnet. The router itself is no next hop. */
+  onLink(text: string): InterfaceState | null {
+    const known = this.#found.get(text);
+    if (known !== undefined) return known;
+    const address = parseAddress(text);
+    const link = address === null ? undefined : linkOf(this.#links, address);
+    const found = link === undefined || link.address.value === address?.value ? null : link.state;
+    this.#found.set(text, found);
+    return found;
+  }
 }
 
 export class Routes {
   readonly #dataplane: Dataplane;
   readonly #interfaces: Interfaces;
   readonly #logger: Logger;
-  /** In the order in which they were asked for. */
-  #routes: RouteState[] = [];
+  /** By VRF and prefix; those of one prefix in the order in which they were asked for. */
+  readonly #routes = new Map<string, readonly RouteState[]>();
   /** What the dataplane has, by VRF and prefix. */
   readonly #installed = new Map<string, Installed>();
   /** What the log was told of each that is refused. */
@@ -109,26 +126,67 @@ export class Routes {
   }
 
   list(): readonly RouteState[] {
-    return this.#routes;
+    return [...this.#routes.values()].flat();
+  }
+
+  /** Whether there is a route to a prefix, whoever asked for it. */
+  has(vrf: string, prefix: string): boolean {
+    return this.#routes.has(keyOf(vrf, prefix));
+  }
+
+  #of(key: string): readonly RouteState[] {
+    return this.#routes.get(key) ?? [];
+  }
+
+  #put(route: RouteState): void {
+    const key = keyOf(route.vrf, route.prefix);
+    this.#routes.set(key, [...this.#of(key), route]);
+  }
+
+  #drop(route: RouteState): void {
+    const key = keyOf(route.vrf, route.prefix);
+    const others = this.#of(key).filter((other) => other !== route);
+    if (others.length === 0) this.#routes.delete(key);
+    else this.#routes.set(key, others);
   }
 
   /** @throws TaplineError `conflict` where there is one to that prefix with that metric, or the dataplane refuses it; then there is none */
   async add(vrf: string, config: RouteConfig): Promise<RouteState> {
+    const [added] = await this.addAll(vrf, [config]);
+    if (added === undefined || added instanceof TaplineError) throw added ?? new Error('no route');
+    return added;
+  }
+
+  /**
+   * Several at once, which takes much less time than one by one.
+   *
+   * @returns for each the route, or why there is none; see `add`
+   */
+  addAll(vrf: string, configs: readonly RouteConfig[]): Promise<(RouteState | TaplineError)[]> {
     return this.#interfaces.exclusively(async () => {
-      const route = staticRoute(vrf, config);
-      const { prefix, metric } = route;
-      if (this.#static(vrf, prefix).some((other) => other.metric === metric)) {
-        const what = `a route to ${prefix} with metric ${metric} is already in VRF ${vrf}`;
-        throw new TaplineError('conflict', `${what}; remove it, or choose another metric`, 'to');
-      }
-      this.#routes.push(route);
-      const key = keyOf(vrf, prefix);
-      const failure = (await this.#reconcile(key)).get(key);
-      if (failure === undefined) return route;
-      this.#routes = this.#routes.filter((other) => other !== route);
-      await this.#reconcile(key);
-      throw asTaplineError(failure, 'to');
+      const added = configs.map((config) => this.#addStatic(vrf, config));
+      const fresh = added.filter((route) => !(route instanceof TaplineError));
+      const failures = await this.#reconcile(fresh.map(({ prefix }) => keyOf(vrf, prefix)));
+      if (failures.size === 0) return added;
+      const refused = fresh.filter(({ prefix }) => failures.has(keyOf(vrf, prefix)));
+      for (const route of refused) this.#drop(route);
+      await this.#reconcile(failures.keys());
+      return added.map((route) => {
+        if (route instanceof TaplineError || !refused.includes(route)) return route;
+        return asTaplineError(failures.get(keyOf(vrf, route.prefix)), 'to');
+      });
     });
+  }
+
+  #addStatic(vrf: string, config: RouteConfig): RouteState | TaplineError {
+    const route = staticRoute(vrf, config);
+    const { prefix, metric } = route;
+    if (this.#static(vrf, prefix).some((other) => other.metric === metric)) {
+      const what = `a route to ${prefix} with metric ${metric} is already in VRF ${vrf}`;
+      return new TaplineError('conflict', `${what}; remove it, or choose another metric`, 'to');
+    }
+    this.#put(route);
+    return route;
   }
 
   /**
@@ -148,24 +206,24 @@ export class Routes {
           'metric',
         );
       }
-      this.#routes = this.#routes.filter((route) => route !== first);
-      await this.#reconcile(keyOf(vrf, prefix));
+      this.#drop(first);
+      await this.#reconcile([keyOf(vrf, prefix)]);
     });
   }
 
   #static(vrf: string, prefix: string): RouteState[] {
-    return this.#routes.filter((route) => route.vrf === vrf && route.prefix === prefix && route.source === 'static');
+    return this.#of(keyOf(vrf, prefix)).filter(({ source }) => source === 'static');
   }
 
   #noRoute(vrf: string, prefix: string, metric?: number): TaplineError {
-    const owned = this.#routes.find((route) => route.vrf === vrf && route.prefix === prefix && route.owner !== null);
+    const owned = this.#of(keyOf(vrf, prefix)).find(({ owner }) => owner !== null);
     if (owned !== undefined) {
       const what = `the route to ${prefix} belongs to interface ${owned.owner} and goes with it`;
       return new TaplineError('conflict', what, 'prefix');
     }
     const connected = this.#interfaces
       .in(vrf)
-      .find(({ request }) => request.addresses.some((own) => prefix === textOfSubnet(own)));
+      .find(({ request }) => request.addresses.some((own) => prefix === formatSubnet(parseSubnet(own))));
     if (connected !== undefined)
       return new TaplineError('conflict', `${prefix} is the subnet of ${connected.name}, which stays`, 'prefix');
     const which = metric === undefined ? '' : ` with metric ${metric}`;
@@ -175,15 +233,17 @@ export class Routes {
   /** Replaces all routes of an interface. Those that fail are inactive, and the log says why. */
   setInterfaceRoutes(owner: string, routes: readonly InterfaceRoute[]): Promise<void> {
     return this.#interfaces.exclusively(async () => {
-      const others = this.#routes.filter((route) => route.owner !== owner);
-      this.#routes = [...others, ...routes.map((route) => interfaceRoute(owner, route))];
-      await this.#reconcile();
+      const before = this.list().filter((route) => route.owner === owner);
+      const after = routes.map((route) => interfaceRoute(owner, route));
+      for (const route of before) this.#drop(route);
+      for (const route of after) this.#put(route);
+      await this.#reconcile([...before, ...after].map(({ vrf, prefix }) => keyOf(vrf, prefix)));
     });
   }
 
   /** Forgets them all. The dataplane loses them with the VRFs. */
   clear(): void {
-    this.#routes = [];
+    this.#routes.clear();
   }
 
   /**
@@ -192,26 +252,19 @@ export class Routes {
    * @param only VRF and prefix of the routes that changed; null: interfaces may have
    * @returns what it refused, by VRF and prefix
    */
-  async #reconcile(only: string | null = null): Promise<Map<string, unknown>> {
+  async #reconcile(only: Iterable<string> | null = null): Promise<Map<string, unknown>> {
     if (only === null) this.#forgetWhatWent();
-    const isMeant = (key: string): boolean => only === null || key === only;
-    const routes = this.#routes.filter(({ vrf, prefix }) => isMeant(keyOf(vrf, prefix)));
-    this.#resolveAll(routes);
-    const wanted = this.#wanted(routes);
-    for (const key of [...this.#installed.keys()]) if (isMeant(key) && !wanted.has(key)) await this.#uninstall(key);
+    const keys = [...new Set(only ?? [...this.#installed.keys(), ...this.#routes.keys()])];
+    const reaches = new Map<string, Reach>();
     const failures = new Map<string, unknown>();
-    for (const [key, want] of wanted) {
-      const { vrf, spec } = want;
-      if (JSON.stringify(this.#installed.get(key)?.spec) === JSON.stringify(spec)) continue;
-      try {
-        await this.#dataplane.setRoute(spec);
-        this.#installed.set(key, want);
-        this.#complaints.delete(key);
-      } catch (error) {
-        failures.set(key, error);
-        this.#refused(key, vrf, spec.prefix, firstLine(error));
-      }
+    const work: Promise<void>[] = [];
+    for (const key of keys) {
+      const wanted = this.#wanted(this.#of(key), reaches);
+      if (isSame(this.#installed.get(key), wanted)) continue;
+      work.push(wanted === null ? this.#uninstall(key) : this.#install(key, wanted, failures));
+      if (work.length >= PREFIXES_AT_ONCE) await Promise.all(work.splice(0));
     }
+    await Promise.all(work);
     return failures;
   }
 
@@ -225,60 +278,17 @@ export class Routes {
     }
   }
 
-  #resolveAll(routes: readonly RouteState[]): void {
-    const reaches = new Map<string, Reach>();
+  /** What the routes of one prefix are to be in the FIB; null: nothing. */
+  #wanted(routes: readonly RouteState[], reaches: Map<string, Reach>): Installed | null {
     for (const route of routes) {
-      const reach = reaches.get(route.vrf) ?? this.#reachOf(route.vrf);
+      const reach = reaches.get(route.vrf) ?? new Reach(this.#interfaces.in(route.vrf));
       reaches.set(route.vrf, reach);
-      this.#resolve(route, reach);
+      resolve(route, reach);
     }
+    return this.#merge(routes.filter(({ reason }) => reason === ''));
   }
 
-  #reachOf(vrf: string): Reach {
-    const interfaces = this.#interfaces.in(vrf);
-    return { interfaces, links: interfaces.flatMap(linksOf) };
-  }
-
-  #resolve(route: RouteState, reach: Reach): void {
-    const { vrf, prefix, via, metric, kind } = route;
-    route.hops = [];
-    route.reason = '';
-    if (reach.interfaces.length === 0) route.reason = `no network or uplink is in VRF ${vrf}`;
-    // An entry that comes with an interface is nobody's to replace.
-    const owner = connectedOwner(parseSubnet(prefix), reach.links);
-    if (owner !== null) route.reason = `${prefix} is ${owner}`;
-    if (kind !== 'unicast' || route.reason !== '') return;
-    const hops: HopSpec[] = [];
-    for (const hop of via) {
-      const found = this.#interfaceOf(route, hop, reach);
-      if (found !== null) hops.push({ interface: found.number, via: hop?.split('%', 1)[0] ?? null, metric });
-    }
-    route.hops = hops;
-    if (hops.length === 0) route.reason = `no link of VRF ${vrf} has ${via.join(' or ')}`;
-  }
-
-  #interfaceOf(route: RouteState, hop: string | null, reach: Reach): InterfaceState | null {
-    const name = route.owner ?? hop?.split('%')[1];
-    if (name !== undefined) return reach.interfaces.find((state) => state.name === name && state.request.up) ?? null;
-    return hop === null ? null : interfaceWith(hop, reach);
-  }
-
-  /** One entry for each prefix: of its routes within reach, the lowest metric decides what kind it is. */
-  #wanted(routes: readonly RouteState[]): Map<string, Installed> {
-    const groups = new Map<string, RouteState[]>();
-    for (const route of routes) {
-      if (route.reason !== '') continue;
-      const key = keyOf(route.vrf, route.prefix);
-      groups.set(key, [...(groups.get(key) ?? []), route]);
-    }
-    const wanted = new Map<string, Installed>();
-    for (const [key, group] of groups) {
-      const installed = this.#merge(group);
-      if (installed !== null) wanted.set(key, installed);
-    }
-    return wanted;
-  }
-
+  /** One entry: of the routes within reach, the lowest metric decides what kind it is. */
   #merge(routes: readonly RouteState[]): Installed | null {
     const [first] = [...routes].sort((a, b) => a.metric - b.metric);
     const number = first === undefined ? null : this.#interfaces.vrfs.numberOf(first.vrf);
@@ -293,6 +303,17 @@ export class Routes {
     return { vrf, spec: { vrf: number, prefix, kind, hops } };
   }
 
+  async #install(key: string, want: Installed, failures: Map<string, unknown>): Promise<void> {
+    try {
+      await this.#dataplane.setRoute(want.spec);
+      this.#installed.set(key, want);
+      this.#complaints.delete(key);
+    } catch (error) {
+      failures.set(key, error);
+      this.#refused(key, want, firstLine(error));
+    }
+  }
+
   async #uninstall(key: string): Promise<void> {
     const installed = this.#installed.get(key);
     this.#installed.delete(key);
@@ -303,16 +324,46 @@ export class Routes {
       .catch((error: unknown) => this.#logger.debug(`removing route ${prefix} failed: ${firstLine(error)}`));
   }
 
-  #refused(key: string, vrf: string, prefix: string, why: string): void {
-    for (const route of this.#routes)
-      if (route.vrf === vrf && route.prefix === prefix && route.reason === '') route.reason = why;
+  #refused(key: string, { vrf, spec }: Installed, why: string): void {
+    for (const route of this.#of(key)) if (route.reason === '') route.reason = why;
     if (this.#complaints.get(key) === why) return;
     this.#complaints.set(key, why);
-    this.#logger.warn(`route to ${prefix} in VRF ${vrf} is inactive: ${why}`);
+    this.#logger.warn(`route to ${spec.prefix} in VRF ${vrf} is inactive: ${why}`);
   }
 }
 
-function textOfSubnet(own: string): string {
-  const { family, base, prefix } = parseSubnet(own);
-  return `${formatAddress({ family, value: base })}/${prefix}`;
+function isSame(there: Installed | undefined, wanted: Installed | null): boolean {
+  if (there === undefined || wanted === null) return there === undefined && wanted === null;
+  const { vrf, kind, hops } = wanted.spec;
+  if (there.spec.vrf !== vrf || there.spec.kind !== kind || there.spec.hops.length !== hops.length) return false;
+  return hops.every((hop, index) => isSameHop(hop, there.spec.hops[index] as HopSpec));
+}
+
+function isSameHop(a: HopSpec, b: HopSpec): boolean {
+  return a.interface === b.interface && a.via === b.via && a.metric === b.metric;
+}
+
+/** Finds the hops of a route, or the reason why it is none of the FIB's. */
+function resolve(route: RouteState, reach: Reach): void {
+  const { vrf, prefix, via, metric, kind } = route;
+  route.hops = [];
+  route.reason = '';
+  if (reach.interfaces.length === 0) route.reason = `no network or uplink is in VRF ${vrf}`;
+  // An entry that comes with an interface is nobody's to replace.
+  const owner = reach.connected.ownerOf(prefix);
+  if (owner !== null) route.reason = `${prefix} is ${owner}`;
+  if (kind !== 'unicast' || route.reason !== '') return;
+  const hops: HopSpec[] = [];
+  for (const hop of via) {
+    const found = interfaceOf(route, hop, reach);
+    if (found !== null) hops.push({ interface: found.number, via: hop?.split('%', 1)[0] ?? null, metric });
+  }
+  route.hops = hops;
+  if (hops.length === 0) route.reason = `no link of VRF ${vrf} has ${via.join(' or ')}`;
+}
+
+function interfaceOf({ owner }: RouteState, hop: string | null, reach: Reach): InterfaceState | null {
+  const name = owner ?? hop?.split('%')[1];
+  if (name !== undefined) return reach.named(name);
+  return hop === null ? null : reach.onLink(hop);
 }

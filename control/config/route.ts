@@ -19,21 +19,49 @@ type Objects = Pick<Configuration, 'uplink' | 'networks'>;
 /** How many subnets an error line names. */
 const SUBNETS_IN_LINE = 4;
 
-function isSame(a: Subnet, b: Subnet): boolean {
-  return a.family === b.family && a.base === b.base && a.prefix === b.prefix;
+/** Prefixes that are somebody's without any route: their entries in the FIB come with an interface. */
+export class ConnectedPrefixes {
+  /** By CIDR, host bits zero. */
+  readonly #owners = new Map<string, string>();
+
+  constructor(links: readonly Link[]) {
+    for (const link of links) this.#note(link);
+  }
+
+  #note({ subnet, address, owner }: Link): void {
+    const { family, prefix, base } = subnet;
+    this.#first(formatSubnet(subnet), `the subnet of ${owner}`);
+    const host = (value: bigint): string => formatSubnet({ family, base: value, prefix: addressBits(family) });
+    this.#first(host(address.value), `the router's own address in ${owner}`);
+    if (family === 6 || prefix >= 31) return;
+    for (const edge of [base, lastOf(subnet)]) this.#first(host(edge), `a broadcast address of ${owner}`);
+  }
+
+  #first(prefix: string, owner: string): void {
+    if (!this.#owners.has(prefix)) this.#owners.set(prefix, owner);
+  }
+
+  /** Whose it is, in words; null: nobody's. @param prefix CIDR, host bits zero */
+  ownerOf(prefix: string): string | null {
+    return this.#owners.get(prefix) ?? null;
+  }
+
+  prefixes(): Iterable<string> {
+    return this.#owners.keys();
+  }
 }
 
-/** Whose a prefix is without any route, in words: its entries in the FIB come with an interface. Null: nobody's. */
-export function connectedOwner(prefix: Subnet, links: readonly Link[]): string | null {
-  const isHost = prefix.prefix === addressBits(prefix.family);
-  for (const { subnet, address, owner } of links) {
-    if (isSame(prefix, subnet)) return `the subnet of ${owner}`;
-    if (!isHost || subnet.family !== prefix.family) continue;
-    if (prefix.base === address.value) return `the router's own address in ${owner}`;
-    const edge = prefix.base === subnet.base || prefix.base === lastOf(subnet);
-    if (subnet.family === 4 && subnet.prefix < 31 && edge) return `a broadcast address of ${owner}`;
-  }
-  return null;
+/** What routes of a VRF are checked against; it takes long to find for thousands of routes each. */
+interface Connections {
+  readonly vrf: string;
+  readonly config: Objects;
+  readonly links: readonly Link[];
+  readonly connected: ConnectedPrefixes;
+}
+
+function connectionsOf(vrf: string, config: Objects): Connections {
+  const links = linksIn(vrf, config);
+  return { vrf, config, links, connected: new ConnectedPrefixes(links) };
 }
 
 function onLinkText(links: readonly Link[], vrf: string): string {
@@ -52,7 +80,7 @@ export function linkOf<T extends { readonly subnet: Subnet }>(links: readonly T[
   return best;
 }
 
-function checkHop(path: KeyPath, vrf: string, hop: string, config: Objects): Problem[] {
+function checkHop(path: KeyPath, hop: string, { vrf, config, links: all }: Connections): Problem[] {
   const [text = '', zone] = hop.split('%');
   if (zone !== undefined) {
     const names = interfacesIn(vrf, config);
@@ -61,12 +89,12 @@ function checkHop(path: KeyPath, vrf: string, hop: string, config: Objects): Pro
     return [invalid(path, `no interface ${zone} in VRF ${vrf}; ${expected} behind the %`)];
   }
   const address = knownAddress(text);
-  const links = linksIn(vrf, config).filter(({ subnet }) => subnet.family === address.family);
-  const link = linkOf(links, address);
+  const link = linkOf(all, address);
   if (link === undefined) {
     // The host alone knows what is on the wire of a shared uplink.
     const { uplink } = config;
     if (uplink?.mode === 'shared' && uplink.vrf === vrf) return [];
+    const links = all.filter(({ subnet }) => subnet.family === address.family);
     return [invalid(path, `${onLinkText(links, vrf)}, got ${hop}`)];
   }
   if (address.value === link.address.value)
@@ -77,11 +105,15 @@ function checkHop(path: KeyPath, vrf: string, hop: string, config: Objects): Pro
 
 /** One route of a VRF against interfaces, which may be not up yet. @param path of the route */
 export function checkRoute(path: KeyPath, vrf: string, route: RouteConfig, config: Objects): Problem[] {
-  const owner = connectedOwner(parseSubnet(route.to), linksIn(vrf, config));
+  return checkAgainst(path, route, connectionsOf(vrf, config));
+}
+
+function checkAgainst(path: KeyPath, route: RouteConfig, connections: Connections): Problem[] {
+  const owner = connections.connected.ownerOf(route.to);
   const problems = owner === null ? [] : [conflict([...path, 'to'], `${route.to} is ${owner}; it needs no route`)];
   const via = route.via ?? [];
   via.forEach((hop, index) => {
-    problems.push(...checkHop([...path, 'via', ...(via.length > 1 ? [index] : [])], vrf, hop, config));
+    problems.push(...checkHop([...path, 'via', ...(via.length > 1 ? [index] : [])], hop, connections));
   });
   return problems;
 }
@@ -90,6 +122,7 @@ export function checkRoutes(config: Configuration): Problem[] {
   const problems: Problem[] = [];
   for (const [vrf, { routes }] of config.vrfs) {
     const seen = new Map<string, number>();
+    const connections = connectionsOf(vrf, config);
     routes.forEach((route, index) => {
       const path = ['vrfs', vrf, 'routes', index];
       const key = `${route.to} ${route.metric}`;
@@ -101,7 +134,7 @@ export function checkRoutes(config: Configuration): Problem[] {
           conflict(path, `routes[${before}] also leads to ${route.to} with metric ${route.metric}; ${remedy}`),
         );
       }
-      problems.push(...checkRoute(path, vrf, route, config));
+      problems.push(...checkAgainst(path, route, connections));
     });
   }
   return problems;
@@ -111,18 +144,17 @@ export function checkRoutes(config: Configuration): Problem[] {
 export function routesInTheWay(
   name: string,
   config: Objects,
-  routes: readonly { readonly vrf: string; readonly to: string }[],
+  isRoute: (vrf: string, to: string) => boolean,
 ): Problem[] {
   const network = config.networks.get(name);
   if (network === undefined) return [];
-  const links = linksIn(network.vrf, { uplink: config.uplink, networks: new Map([[name, network]]) });
-  const taken = routes.find(({ vrf, to }) => vrf === network.vrf && connectedOwner(parseSubnet(to), links) !== null);
+  const { vrf } = network;
+  const links = linksIn(vrf, { uplink: config.uplink, networks: new Map([[name, network]]) });
+  const taken = [...new ConnectedPrefixes(links).prefixes()].find((prefix) => isRoute(vrf, prefix));
   if (taken === undefined) return [];
-  const at = network.subnets.findIndex((text) => {
-    const [subnet, to] = [parseSubnet(text), parseSubnet(taken.to)];
-    return contains(subnet, { family: to.family, value: to.base });
-  });
-  const where = `${formatAddressOf(taken.to)} of VRF ${network.vrf}`;
+  const { family, base } = parseSubnet(taken);
+  const at = network.subnets.findIndex((text) => contains(parseSubnet(text), { family, value: base }));
+  const where = `${formatAddressOf(taken)} of VRF ${vrf}`;
   return [conflict(['networks', name, 'subnets', at], `there is a route to ${where}; remove it first`)];
 }
 

@@ -7,6 +7,8 @@ import type { Dataplane } from '../types.js';
 
 /** Milliseconds from the first change until it is told: a change seldom comes alone. */
 const PAUSE = 25;
+/** Milliseconds between two that are told: whoever looks runs programs, and some hosts change their routes all the time. */
+const INTERVAL = 250;
 
 export class HostWatch {
   readonly #dataplane: Pick<Dataplane, 'watchPidfd'>;
@@ -14,6 +16,7 @@ export class HostWatch {
   readonly #onChange: () => void;
   #unwatch: () => void = () => {};
   #timer: NodeJS.Timeout | null = null;
+  #toldAt = Number.NEGATIVE_INFINITY;
   #stopped = false;
 
   constructor(dataplane: Pick<Dataplane, 'watchPidfd'>, socket: ChangeSocket, onChange: () => void) {
@@ -26,7 +29,7 @@ export class HostWatch {
   #arm(): void {
     this.#unwatch = this.#dataplane.watchPidfd(this.#socket.fd, () => {
       this.#unwatch = () => {};
-      this.#timer = setTimeout(() => this.#tell(), PAUSE);
+      this.#timer = setTimeout(() => this.#tell(), Math.max(PAUSE, this.#toldAt + INTERVAL - performance.now()));
       this.#timer.unref();
     });
   }
@@ -35,6 +38,7 @@ export class HostWatch {
   #tell(): void {
     this.#timer = null;
     if (this.#stopped) return;
+    this.#toldAt = performance.now();
     this.#socket.drain();
     this.#arm();
     this.#onChange();

@@ -24,7 +24,10 @@ function fixtureWithDevice(mode = 'own'): Fixture {
 function hostChanged({ system, dataplane }: Fixture): void {
   for (const fd of system.changes.keys()) {
     system.changes.set(fd, true);
-    dataplane.watched.get(fd)?.();
+    const fire = dataplane.watched.get(fd);
+    // A watch tells once.
+    dataplane.watched.delete(fd);
+    fire?.();
   }
 }
 
