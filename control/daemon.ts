@@ -42,6 +42,7 @@ import { UndoStack } from './undo.js';
 import { BridgedUplink } from './uplink/bridged-uplink.js';
 import type { RoutedUplinkConfig } from './uplink/facts.js';
 import { HostPorts } from './uplink/host-ports.js';
+import { removeLeftovers } from './uplink/leftovers.js';
 import { RoutedUplink } from './uplink/routed-uplink.js';
 import { Vrfs } from './vrfs.js';
 
@@ -101,6 +102,7 @@ export class Daemon {
   readonly #namespaceRoutes: NamespaceRoutes;
   readonly #system: System;
   readonly #logger: Logger;
+  readonly #instance: string;
   readonly #lock = new KeyedLock();
   readonly #attaching = new Semaphore(ATTACH_AT_ONCE);
   readonly #watch: NodeJS.Timeout;
@@ -119,6 +121,7 @@ export class Daemon {
     this.dataplane = options.dataplane;
     this.#logger = options.logger;
     this.#system = options.system ?? realSystem;
+    this.#instance = options.instance ?? '';
     this.events.setMaxListeners(0);
     this.eventLog = new EventLog(this.#logger, {
       port: (number) => this.dataplane.portName(number),
@@ -127,7 +130,7 @@ export class Daemon {
     this.mirrors = this.#makeMirrors();
     this.interfaces = new Interfaces(this.dataplane, new Vrfs(this.dataplane, (name) => this.#vrfSpec(name)));
     this.routes = new Routes(this.dataplane, this.interfaces, this.#logger);
-    this.#hostPorts = this.#makeHostPorts(options.instance ?? '');
+    this.#hostPorts = this.#makeHostPorts();
     this.#namespaceRoutes = new NamespaceRoutes(this.#system, this.#logger);
     this.dataplane.onEvent((event) => this.eventLog.add(event));
     this.dataplane.onPortDown((port, error) => this.#portDown(port, error));
@@ -154,11 +157,12 @@ export class Daemon {
     return mirrors;
   }
 
-  #makeHostPorts(instance: string): HostPorts {
+  #makeHostPorts(): HostPorts {
     const portRemoved = (port: number): void => {
       this.events.emit('port-removed', port);
     };
     const { dataplane, interfaces } = this;
+    const instance = this.#instance;
     const parts = { system: this.#system, logger: this.#logger, dataplane, interfaces, instance, portRemoved };
     return new HostPorts(parts, () => [...this.networks.values()].map(({ config }) => config));
   }
@@ -203,6 +207,7 @@ export class Daemon {
   async #applyOrUndo(config: Configuration): Promise<void> {
     this.#uplinkConfig = config.uplink;
     this.#vrfConfigs = config.vrfs;
+    await this.#removeLeftovers();
     try {
       for (const [name, network] of config.networks) {
         this.#endWhereStopped();
@@ -218,6 +223,17 @@ export class Daemon {
     } catch (error) {
       await this.#removeEverything();
       throw error;
+    }
+  }
+
+  /** What cannot be removed is said only: it may be in nobody's way. */
+  async #removeLeftovers(): Promise<void> {
+    const guarded = this.#uplinkConfig?.mode === 'shared' ? this.#uplinkConfig.device : null;
+    try {
+      const removed = await removeLeftovers(this.#instance, guarded, this.#system);
+      if (removed.length > 0) this.#logger.info(`removed what an earlier process left: ${removed.join(', ')}`);
+    } catch (error) {
+      this.#logger.warn(`what an earlier process left cannot be removed: ${firstLine(error)}`);
     }
   }
 
@@ -668,6 +684,7 @@ export class Daemon {
       dataplane: this.dataplane,
       interfaces: this.interfaces,
       logger: this.#logger,
+      instance: this.#instance,
       setRoutes: (routes) => {
         const metric = UPLINK_METRIC;
         const wanted = routes.map(({ prefix, via }) => ({ vrf, to: prefix, via, metric }));

@@ -5,7 +5,7 @@ import { type HostFacts, hostFacts } from '../io/host-facts.js';
 import { addHostsLine, removeHostsLine } from '../io/hosts-file.js';
 import { type LinkFacts, linkFacts, readIp, readIpInside, runIpBatch } from '../io/interface.js';
 import { type ChangeSocket, watchLinks, watchRules } from '../io/netlink.js';
-import { listNftTable, runNft } from '../io/nft.js';
+import { listNftTable, listNftTables, runNft } from '../io/nft.js';
 import { closeFd, openPidfd } from '../io/pidfd.js';
 import { attachTap, type Tap, type TapOptions } from '../io/tap.js';
 import { openUplink, type Uplink, type UplinkOptions } from '../io/uplink.js';
@@ -33,6 +33,8 @@ export interface System {
   runNft(script: string): Promise<void>;
   /** Null where there is no such table. */
   listNftTable(family: string, name: string): Promise<string | null>;
+  /** Names of all tables of a family. */
+  listNftTables(family: string): Promise<string[]>;
   /** In the /etc/hosts that a process sees. False where that is our own, which is left alone. */
   addHostsLine(pid: number, line: string, mark: string): boolean;
   removeHostsLine(pid: number, mark: string): boolean;
@@ -96,6 +98,7 @@ export const realSystem: System = {
   readIpInside,
   runNft,
   listNftTable,
+  listNftTables,
   addHostsLine,
   removeHostsLine,
   openPidfd,

@@ -43,6 +43,13 @@ export async function listNftTable(family: string, name: string): Promise<string
   throw new Error(`nft: ${firstWords(stderr)}`);
 }
 
+/** Names of all tables of a family. @throws NftMissing; Error */
+export async function listNftTables(family: string): Promise<string[]> {
+  const { code, stdout, stderr } = await nft(['list', 'tables', family], '');
+  if (code !== 0) throw new Error(`nft: ${firstWords(stderr)}`);
+  return [...stdout.matchAll(/^table \S+ (\S+)$/gm)].map(([, name]) => name as string);
+}
+
 function firstWords(stderr: string): string {
   return stderr.split('\n', 1)[0]?.replace(/^.*?Error: /, '') || 'failed';
 }

@@ -10,10 +10,16 @@ import type { System } from '../system.js';
 /** Before everything that the host may have at its own hooks there. */
 const PRIORITY = -500;
 
+const TABLE_PREFIX = 'tapline_';
+
 /** nft takes letters, digits, `_`, `.`, `/` in a name; everything else as the number of the character. Other devices have other names. */
 export function guardTable(device: string): string {
   const encode = (character: string): string => `_${character.codePointAt(0)?.toString(16)}_`;
-  return `tapline_${device.replace(/[^A-Za-z0-9]/gu, encode)}`;
+  return `${TABLE_PREFIX}${device.replace(/[^A-Za-z0-9]/gu, encode)}`;
+}
+
+export function isGuardTable(table: string): boolean {
+  return table.startsWith(TABLE_PREFIX);
 }
 
 /** Works where there is such a table, and where there is none. */
@@ -26,15 +32,19 @@ function setOf(name: string, type: string, prefixes: readonly string[]): string 
   return `  set ${name} { type ${type}; flags interval; auto-merge;${elements} }\n`;
 }
 
-/** One transaction that puts the guard in the place of what was there before. */
-export function guardScript(device: string, prefixes: readonly string[]): string {
+/**
+ * One transaction that puts the guard in the place of what was there before.
+ *
+ * @param mark says whose it is; see hostMark
+ */
+export function guardScript(device: string, prefixes: readonly string[], mark: string): string {
   const table = guardTable(device);
   const [v4, v6] = [false, true].map((six) => prefixes.filter((prefix) => prefix.includes(':') === six));
   return `${removalScript(table)}table netdev ${table} {
 ${setOf('subnets4', 'ipv4_addr', v4 as string[])}${setOf('subnets6', 'ipv6_addr', v6 as string[])}  chain ingress {
     type filter hook ingress device "${device}" priority ${PRIORITY}; policy accept;
-    ip daddr @subnets4 drop
-    ip6 daddr @subnets6 drop
+    ip daddr @subnets4 drop comment "${mark}"
+    ip6 daddr @subnets6 drop comment "${mark}"
   }
 }
 `;
@@ -42,6 +52,7 @@ ${setOf('subnets4', 'ipv4_addr', v4 as string[])}${setOf('subnets6', 'ipv6_addr'
 
 export class Guard {
   readonly #device: string;
+  readonly #mark: string;
   readonly #system: System;
   readonly #logger: DataplaneLogger;
   #prefixes: readonly string[] = [];
@@ -52,8 +63,10 @@ export class Guard {
   /** It could not be put back; worth another try. */
   failing = false;
 
-  constructor(device: string, system: System, logger: DataplaneLogger) {
+  /** @param mark says whose it is; see hostMark */
+  constructor(device: string, mark: string, system: System, logger: DataplaneLogger) {
     this.#device = device;
+    this.#mark = mark;
     this.#system = system;
     this.#logger = logger;
   }
@@ -73,7 +86,7 @@ export class Guard {
   }
 
   async #put(): Promise<void> {
-    await this.#system.runNft(guardScript(this.#device, this.#prefixes));
+    await this.#system.runNft(guardScript(this.#device, this.#prefixes, this.#mark));
     this.#intact ??= '';
     this.#intact = (await this.#list()) ?? '';
   }
@@ -110,7 +123,7 @@ export class Guard {
     return this.#inTurn(async () => {
       if (this.#intact === null) return;
       this.#intact = null;
-      await this.#system.runNft(removalScript(guardTable(this.#device)));
+      await removeGuardTable(guardTable(this.#device), this.#system);
     });
   }
 }
@@ -119,5 +132,9 @@ export class Guard {
 export async function removeStaleGuard(device: string, system: System): Promise<void> {
   const table = guardTable(device);
   const there = await system.listNftTable('netdev', table).catch(() => null);
-  if (there !== null) await system.runNft(removalScript(table));
+  if (there !== null) await removeGuardTable(table, system);
+}
+
+export function removeGuardTable(table: string, system: System): Promise<void> {
+  return system.runNft(removalScript(table));
 }

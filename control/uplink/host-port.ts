@@ -3,7 +3,6 @@
  * those reach it. The host has the networks' gateway addresses there, and routes to their subnets; the router has the other end.
  */
 
-import { createHash } from 'node:crypto';
 import type { Tap } from '../../io/tap.js';
 import { firstLine, TaplineError } from '../errors.js';
 import type { Interfaces } from '../interfaces.js';
@@ -11,6 +10,7 @@ import { stableMac } from '../mac.js';
 import { OWN_NAMESPACE, type System } from '../system.js';
 import type { Dataplane } from '../types.js';
 import { hiddenNetwork } from './hidden-network.js';
+import { hostMark } from './leftovers.js';
 
 export interface HostPortParts {
   readonly system: System;
@@ -56,8 +56,7 @@ export class HostPort {
     // No network or endpoint can have a name with a colon.
     this.name = isDefault ? 'host' : `host:${vrf}`;
     this.#parts = parts;
-    const digest = createHash('sha256').update(parts.instance).digest('hex').slice(0, 8);
-    this.#alias = `tapline:host:${digest}${isDefault ? '' : `:${vrf}`}`;
+    this.#alias = `${hostMark(parts.instance)}${isDefault ? '' : `:${vrf}`}`;
   }
 
   /** The TAP's name; null while there is none. */

@@ -24,12 +24,15 @@ import {
 import { Guard, removeStaleGuard } from './guard.js';
 import { hiddenNetwork } from './hidden-network.js';
 import { HostWatch } from './host-watch.js';
+import { hostMark } from './leftovers.js';
 
 export interface RoutedUplinkParts {
   readonly system: System;
   readonly dataplane: Dataplane;
   readonly interfaces: Interfaces;
   readonly logger: DataplaneLogger;
+  /** What tells this Tapline from another on the machine: its control socket. */
+  readonly instance: string;
   /** Replaces the default routes by this uplink. */
   setRoutes(routes: readonly UplinkRoute[]): Promise<void>;
   /** Subnets of the networks that are reached by it, as they are now. */
@@ -67,7 +70,8 @@ export class RoutedUplink {
   constructor(config: RoutedUplinkConfig, parts: RoutedUplinkParts) {
     this.config = config;
     this.#parts = parts;
-    this.#guard = config.mode === 'shared' ? new Guard(config.device, parts.system, parts.logger) : null;
+    this.#guard =
+      config.mode === 'shared' ? new Guard(config.device, hostMark(parts.instance), parts.system, parts.logger) : null;
   }
 
   get device(): string {

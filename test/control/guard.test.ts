@@ -62,7 +62,7 @@ function logger(): { lines: string[]; info(m: string): void; warn(m: string): vo
 test.serial('it drops what is ours and nothing else, follows the networks, and leaves nothing', async (t) => {
   nft('add', 'table', 'inet', 'others');
   const before = nft('list', 'ruleset');
-  const guard = new Guard('up-0.1', system, logger());
+  const guard = new Guard('up-0.1', 'tapline:host:1', system, logger());
   t.true(ping('172.30.0.9') && ping('172.31.0.9') && ping('fd00:30::9'));
   await guard.install(['172.30.0.0/24', 'fd00:30::/64']);
   t.false(ping('172.30.0.9'));
@@ -80,7 +80,7 @@ test.serial('it drops what is ours and nothing else, follows the networks, and l
 
 test.serial('it comes back when it is flushed or changed, and says so; untouched it is left alone', async (t) => {
   const log = logger();
-  const guard = new Guard('up-0.1', system, log);
+  const guard = new Guard('up-0.1', 'tapline:host:1', system, log);
   await guard.install(['172.30.0.0/24']);
   await guard.check();
   t.deepEqual(log.lines, []);
@@ -100,8 +100,8 @@ test.serial('it comes back when it is flushed or changed, and says so; untouched
 });
 
 test.serial('one left by a killed process is replaced, or removed where none is needed', async (t) => {
-  await new Guard('up-0.1', system, logger()).install(['172.30.0.0/24', '172.31.0.0/24']);
-  const next = new Guard('up-0.1', system, logger());
+  await new Guard('up-0.1', 'tapline:host:1', system, logger()).install(['172.30.0.0/24', '172.31.0.0/24']);
+  const next = new Guard('up-0.1', 'tapline:host:1', system, logger());
   await next.install(['172.31.0.0/24']);
   t.true(ping('172.30.0.9'));
   t.false(ping('172.31.0.9'));
@@ -120,7 +120,7 @@ test('every device has a table of its own, by a name that nft takes', (t) => {
 
 test('the script is one transaction that first clears what was there', (t) => {
   t.regex(
-    guardScript('up0', []),
+    guardScript('up0', [], 'tapline:host:1'),
     /^table netdev tapline_up0\ndelete table netdev tapline_up0\ntable netdev tapline_up0 \{\n/,
   );
 });
@@ -129,7 +129,7 @@ test('where nft fails, it is said once and tried again', async (t) => {
   const double = new SystemDouble();
   double.devices.add('up0');
   const log = logger();
-  const guard = new Guard('up0', double, log);
+  const guard = new Guard('up0', 'tapline:host:1', double, log);
   await guard.install(['172.30.0.0/24']);
   double.nftError = 'nft not found: install nftables';
   await guard.check();

@@ -150,6 +150,25 @@ for (const [mode, yaml, other] of [
   });
 }
 
+const NEITHER = 'version: 1\nnetworks: { red: { subnets: [172.31.0.0/24] } }\n';
+
+test('what a killed process left is gone once another is up, also where that has neither uplink nor host port', async (t) => {
+  const host = makeHost(t);
+  // Of another Tapline, which may be alive.
+  host.ip('tuntap', 'add', 'tapline7', 'mode', 'tap');
+  host.ip('link', 'set', 'tapline7', 'alias', 'tapline:host:00000000');
+  host.nft('add', 'table', 'netdev', 'tapline_up7');
+  const before = host.snapshot();
+  await (await startLab(t, host, SHARED)).end('SIGKILL');
+  t.true(host.nft('list', 'ruleset').includes('tapline_up0'));
+  t.true(host.ip('link').includes('tapline0'));
+  const next = await startLab(t, host, NEITHER);
+  t.is(host.snapshot(), before);
+  t.regex(next.errors(), /removed what an earlier process left: interface tapline0, guard tapline_up0/);
+  await next.end('SIGTERM');
+  t.is(host.snapshot(), before);
+});
+
 test('shared: addresses, gateway, MTU and carrier of the host are followed at once', async (t) => {
   const host = makeHost(t);
   const lab = await startLab(t, host, SHARED);

@@ -223,6 +223,13 @@ export class SystemDouble implements System {
     return this.tables.get(`${family} ${name}`) ?? null;
   }
 
+  async listNftTables(family: string): Promise<string[]> {
+    if (this.nftError !== null) throw new Error(this.nftError);
+    return [...this.tables.keys()]
+      .filter((key) => key.startsWith(`${family} `))
+      .map((key) => key.split(' ')[1] as string);
+  }
+
   addHostsLine(pid: number, line: string, mark: string): boolean {
     if (this.hostsError !== null) throw new Error(this.hostsError);
     this.hostsLines.set(`${pid} ${mark}`, line);
