@@ -778,6 +778,7 @@ export class Daemon {
     await this.mirrors.clear();
     this.routes.clear();
     for (const network of this.networks.values()) await this.#removeGateway(network);
+    this.#namespaceRoutes.departAll();
     await Promise.all([...this.endpoints.values()].map((endpoint) => this.#detach(endpoint)));
     await this.#closeUplink();
     for (const network of [...this.networks.values()]) await this.#takeDownNetwork(network);

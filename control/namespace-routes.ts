@@ -192,6 +192,8 @@ export class NamespaceRoutes {
   /** Namespaces that rules were put into. */
   readonly #ruled = new Set<string>();
   readonly #withoutRules = new Set<Family>();
+  /** Arrangements that have not begun, by identity: they will see all that has happened until then. */
+  readonly #queued = new Map<string, Promise<void>>();
 
   constructor(system: System, logger: Logger) {
     this.#system = system;
@@ -232,6 +234,11 @@ export class NamespaceRoutes {
     if (state !== undefined) state.up = false;
   }
 
+  /** All interfaces are about to go. */
+  departAll(): void {
+    for (const states of this.#namespaces.values()) for (const state of states.values()) state.up = false;
+  }
+
   /** Its interface is gone. */
   async leave(identity: string, name: string): Promise<void> {
     const states = this.#namespaces.get(identity);
@@ -239,12 +246,17 @@ export class NamespaceRoutes {
     if (states === undefined || state === undefined) return;
     states.delete(name);
     if (states.size === 0) this.#namespaces.delete(identity);
-    if (this.#ruled.has(identity)) await this.#arrange(identity, state.path);
+    // While all others are on their way in or out, the last of them puts in order what is left.
+    const isLast = states.size === 0 || [...states.values()].some(({ up }) => up);
+    if (this.#ruled.has(identity) && isLast) await this.#arrange(identity, state.path);
     if (states.size === 0) this.#ruled.delete(identity);
   }
 
-  async #arrange(identity: string, path: string): Promise<void> {
-    await this.#lock.run(identity, async () => {
+  #arrange(identity: string, path: string): Promise<void> {
+    const queued = this.#queued.get(identity);
+    if (queued !== undefined) return queued;
+    const work = this.#lock.run(identity, async () => {
+      this.#queued.delete(identity);
       for (const family of FAMILIES) {
         const states = [...(this.#namespaces.get(identity)?.values() ?? [])];
         // The process of one who left may have ended; another way in leads to the same namespace.
@@ -256,6 +268,8 @@ export class NamespaceRoutes {
           .catch((error: unknown) => this.#failed(there, inside, error));
       }
     });
+    this.#queued.set(identity, work);
+    return work;
   }
 
   async #arrangeFamily(identity: string, path: string, states: readonly State[], family: Family): Promise<void> {

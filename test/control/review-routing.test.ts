@@ -110,6 +110,27 @@ test('a route in a namespace that goes between the look and the change is no tro
   await daemon.stop();
 });
 
+test('many endpoints of one namespace leave with one look at its routes', async (t) => {
+  const { daemon, system } = makeFixture();
+  system.addNamespace('/ns/a');
+  const lines = Array.from({ length: 40 }, (_, i) => `  e${i}: { network: blue, netns: /ns/a, interface: eth${i} }`);
+  await daemon.apply(config(`${NETWORKS}endpoints:\n${lines.join('\n')}\n`));
+  const { readIpInside } = system;
+  let looks = 0;
+  system.readIpInside = <T>(netns: string, ...words: string[]): Promise<T[]> => {
+    looks++;
+    return readIpInside.call(system, netns, ...words) as Promise<T[]>;
+  };
+  t.is([...(system.inside.get('/ns/a -4') ?? [])].filter((line) => line.startsWith('rule')).length, 40);
+  await daemon.stop();
+  t.deepEqual(
+    [...(system.inside.get('/ns/a -4') ?? [])].filter((line) => line.startsWith('rule')),
+    [],
+  );
+  // Routes and rules, of each family.
+  t.is(looks, 4);
+});
+
 test('changes of the host that never end are told at once, and then now and then', async (t) => {
   let [arrived, readable] = [0, (): void => {}];
   const dataplane = {
