@@ -56,6 +56,11 @@ export class Hold {
     this.count++;
   }
 
+  /** The oldest packet of a port, which no longer waits; null: none. */
+  popFrom(port: number): Packet | null {
+    return this.byPort[port] === 0 ? null : this.remove(this.oldestOf(port));
+  }
+
   /** The oldest packet that waits for a neighbor, which no longer waits; null: none. */
   pop(neighbor: Neighbor): Packet | null {
     return neighbor.firstHeld === NONE ? null : this.remove(neighbor.firstHeld);

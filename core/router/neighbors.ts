@@ -251,6 +251,13 @@ export class NeighborTable {
     }
   }
 
+  /** Gives up what came in by a port and waits: the port goes, and its number may be another's when the answer comes. */
+  giveUpFrom(port: number, reason: number): void {
+    for (let packet = this.hold.popFrom(port); packet !== null; packet = this.hold.popFrom(port)) {
+      this.context.giveUp(packet, reason);
+    }
+  }
+
   /** The visitor must not change the table. */
   forEach(visitor: (neighbor: Neighbor) => void): void {
     for (const neighbor of this.live) visitor(neighbor);

@@ -193,7 +193,21 @@ export class Reassembly {
     }
   }
 
+  /** Gives up the datagrams of which a fragment came in by a port: it goes. */
+  giveUpFrom(port: number, reason: number): void {
+    for (const datagram of this.datagrams) {
+      if (datagram.live && this.hasFrom(datagram, port)) this.abandon(datagram, reason);
+    }
+  }
+
   // --- datagrams
+
+  private hasFrom(datagram: Datagram, port: number): boolean {
+    const { packets } = this.context.arena;
+    let { first: slot } = datagram;
+    while (slot !== NO_SLOT && packets[slot].port !== port) slot = this.next[slot];
+    return slot !== NO_SLOT;
+  }
 
   private find(fragment: Fragment): Datagram | null {
     for (const datagram of this.datagrams) if (datagram.isOf(fragment)) return datagram;

@@ -15,6 +15,7 @@ import {
   DROP_NONE,
   DROP_NOT_LISTENING,
   DROP_OTHER_HOST,
+  DROP_PORT_GONE,
   DROP_UNVERIFIABLE,
   DROP_VLAN_NOT_ALLOWED,
 } from '../drop.js';
@@ -246,9 +247,11 @@ export class Router implements RouterContext, ReassemblyContext {
 
   /**
    * A port goes, and the FDB still knows who is behind it. They are forgotten here as well, so that who sends to them is soon told that
-   * nobody answers, instead of when their last confirmation is too old.
+   * nobody answers, instead of when their last confirmation is too old. What has come from there and waits goes with it.
    */
   portEnds(port: number): void {
+    this.neighbors.giveUpFrom(port, DROP_PORT_GONE);
+    this.reassembly.giveUpFrom(port, DROP_PORT_GONE);
     this.neighbors.forget(({ iface: number, macHigh: high, macLow: low }) => {
       const iface = this.interfaces[number];
       return iface !== null && iface !== undefined && iface.port === 0 && this.portOf(iface, high, low) === port;

@@ -12,6 +12,7 @@ import {
   C,
   expectError,
   expectWhole,
+  HOST,
   hopped,
   Lab,
   type LabOptions,
@@ -57,7 +58,7 @@ test('a next hop of IPv4 is not taken for the IPv6 neighbor that has its place i
 
 // --- changes while packets wait
 
-test('a packet that waits is dropped when the neighbor answers and the network that it came from is gone', (t) => {
+test('a packet that waits goes with its port: the network behind it may be gone when the neighbor answers', (t) => {
   const lab = new Lab().know(A, B);
   const nobody = { ...B2, v4: '10.2.0.77' };
   for (let i = 0; i < 3; i++) lab.receive(A.port, out4(A, nobody.v4));
@@ -69,8 +70,18 @@ test('a packet that waits is dropped when the neighbor answers and the network t
   lab.receive(B2.port, arpFrame(nobody, 2, '10.2.0.1', { sender: nobody.v4 }));
   lab.passTo(120);
   t.is(lab.dataplane.lastError, null);
-  t.deepEqual(lab.dropped(), { interface_down: 3, fragment_timeout: 1 });
+  t.like(lab.dropped(), { port_gone: 4 });
   t.is(lab.arena.available, lab.arena.slotCount);
+});
+
+test("a packet that waits is not taken for one of its port number's next owner", (t) => {
+  const lab = new Lab({ interfaces: { 3: { internal: true }, 2: { hostAccess: true } } }).know(A, B, C);
+  lab.receive(A.port, out4(A, '10.2.0.77'));
+  lab.topology.removePort(A.port);
+  lab.topology.addPort(A.port, HOST, { routed: true });
+  lab.dataplane.ports[A.port].routed = lab.iface(HOST);
+  t.deepEqual(lab.receive(B2.port, arpFrame({ ...B2, v4: '10.2.0.77' }, 2, '10.2.0.1', {})), []);
+  t.like(lab.dropped(), { port_gone: 1 });
 });
 
 test('a tagged packet that waits for its neighbor leaves when that answers', (t) => {

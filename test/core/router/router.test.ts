@@ -172,17 +172,17 @@ for (const [family, out, answer] of [
     lab.receive(A.port, out(A, B));
     lab.receive(C.port, out(C, B));
     lab.topology.removePort(A.port);
-    t.is(lab.held, 2);
+    t.is(lab.held, 1);
     lab.change(2, {}, false);
     t.is(lab.held, 0);
-    t.deepEqual(lab.dropped(), { interface_down: 2 });
+    t.deepEqual(lab.dropped(), { port_gone: 1, interface_down: 1 });
     lab.change(2, {}, true);
     lab.receive(A2.port, out(A2, B));
     lab.sentBy(() => lab.router.removeInterface(1));
     t.is(lab.held, 1);
     lab.receive(B.port, answer(B));
     t.is(lab.held, 0);
-    t.deepEqual(lab.dropped(), { interface_down: 3 }, 'it came in by an interface that is gone');
+    t.deepEqual(lab.dropped(), { port_gone: 1, interface_down: 2 }, 'it came in by an interface that is gone');
     expectWhole(t, lab);
   });
 }
