@@ -45,8 +45,8 @@ function targetOf(words: readonly string[], more: readonly string[]): Record<str
   return { via: via.length === 1 ? via[0] : via };
 }
 
-/** `default` is what leads everywhere, in the family of the next hop. */
-function prefixOf(prefix: string, via: unknown): string {
+/** `default` is what leads everywhere, in the family of the next hop; without one, IPv4's, as `ip route` has it. */
+function prefixOf(prefix: string, via?: unknown): string {
   if (prefix !== 'default') return prefix;
   return String(via).includes(':') ? '::/0' : '0.0.0.0/0';
 }
@@ -86,8 +86,9 @@ function registerRemove(route: Command, context: Context): void {
     .description('remove a static route')
     .option('--vrf <vrf>', 'VRF of the route (default: default)')
     .option('--metric <metric>', 'metric, where there are several routes to the prefix')
-    .addHelpText('after', '\nExample:\n  tapline route rm 10.9.0.0/16')
-    .action(async (prefix: string, options: RouteOptions, command: Command) => {
+    .addHelpText('after', '\nExamples:\n  tapline route rm 10.9.0.0/16\n  tapline route rm default')
+    .action(async (argument: string, options: RouteOptions, command: Command) => {
+      const prefix = prefixOf(argument);
       await clientOf(command, context).delete('/v1/routes', { prefix, ...given(options) });
       if (wantsJson(command)) printJson(context, { prefix });
       else context.stdout.write(`${prefix}\n`);

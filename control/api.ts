@@ -218,7 +218,10 @@ function routerRoutes(app: FastifyInstance, daemon: Daemon): void {
     return reply.code(204).send();
   });
   app.get('/v1/neighbors', async (request) => neighborViews(daemon, filter(request)));
-  app.get('/v1/vrfs', async () => vrfViews(daemon));
+  app.get('/v1/vrfs', async (request) => {
+    read(noQuery, request.query);
+    return vrfViews(daemon);
+  });
 }
 
 function mirrorRoutes(app: FastifyInstance, daemon: Daemon): void {

@@ -32,7 +32,7 @@ default  ::/0           unicast    fe80::1                blue       100     sta
     code: 1,
     err: 'tapline: no route to 10.9.0.0/16 in VRF default\n',
   });
-  t.like(await run('route', 'rm', '0.0.0.0/0', '--metric', '7', '--json'), {
+  t.like(await run('route', 'rm', 'default', '--metric', '7', '--json'), {
     code: 0,
     out: '{\n  "prefix": "0.0.0.0/0"\n}\n',
   });
