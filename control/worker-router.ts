@@ -90,7 +90,13 @@ export class WorkerRouter {
     let at = 0;
     for (const vrf of vrfs) {
       vrf.forEach(({ a, b, c, d, length }, { value }) => {
-        words.set([vrf.number, a, b, c, d, length, value], at);
+        words[at] = vrf.number;
+        words[at + 1] = a;
+        words[at + 2] = b;
+        words[at + 3] = c;
+        words[at + 4] = d;
+        words[at + 5] = length;
+        words[at + 6] = value;
         at += FIB_RECORD;
       });
       for (const { kind, hops, value, isConnected, references } of vrf.routes) {
