@@ -26,6 +26,8 @@ const IPV6_MIN_MTU = 1280;
 /** Names of the uplink's and of the host's port and interface, which therefore no network or endpoint can have. */
 export const UPLINK_PORT_NAME = 'uplink';
 export const HOST_PORT_NAME = 'host';
+/** Link-local addresses of the routers at the host's TAPs: 169.254.42.1 and on. */
+export const HOST_LINKS = '169.254.42.0/24';
 
 function keptName(name: string): string | null {
   if (name === UPLINK_PORT_NAME) return 'the name uplink is kept for the uplink; take another';
@@ -68,6 +70,19 @@ function checkRange(name: string, network: NetworkConfig): Problem[] {
     if (subnet !== undefined) served.add(subnet);
   });
   return problems;
+}
+
+/** Only where there is a host port, which is for all VRFs the same on the host's side. */
+function checkHostLinks({ networks }: Configuration): Problem[] {
+  if (![...networks.values()].some(({ host }) => host)) return [];
+  const links = parseSubnet(HOST_LINKS);
+  return [...networks].flatMap(([name, { subnets }]) =>
+    subnets.flatMap((text, index) => {
+      if (!overlaps(parseSubnet(text), links)) return [];
+      const what = `${text} overlaps ${HOST_LINKS}, the links to the host`;
+      return [conflict(['networks', name, 'subnets', index], `${what}; choose another`)];
+    }),
+  );
 }
 
 function checkAdvertisements(name: string, network: NetworkConfig): Problem[] {
@@ -472,6 +487,7 @@ function checkPolicy(config: Configuration): Problem[] {
 export function checkConfiguration(config: Configuration): Problem[] {
   return [
     ...checkNetworks(config),
+    ...checkHostLinks(config),
     ...(config.uplink === null ? [] : checkUplink(config.uplink, config.networks)),
     ...checkRoutes(config),
     ...checkEndpoints(config),

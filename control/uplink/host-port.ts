@@ -4,6 +4,7 @@
  */
 
 import type { Tap } from '../../io/tap.js';
+import { HOST_LINKS } from '../config/check.js';
 import { firstLine, TaplineError } from '../errors.js';
 import type { Interfaces } from '../interfaces.js';
 import { stableMac } from '../mac.js';
@@ -32,8 +33,8 @@ export interface HostSubnet {
 
 /** Devices `tapline0` to `tapline63`. */
 const MAX_DEVICES = 64;
-/** Link-local addresses of the routers at the TAPs: 169.254.42.1 and on. Nobody else sees them. */
-const LINK_PREFIX = '169.254.42';
+/** Octets of the link-local addresses of the routers at the TAPs. Nobody else sees them. */
+const LINK_PREFIX = HOST_LINKS.split('.', 3).join('.');
 const LEAST_MTU = 1280;
 
 /** The host port of one VRF; made with the first subnet, gone with the last. */

@@ -99,6 +99,11 @@ const BAD: readonly (readonly [string, string, string])[] = [
     'networks.blue.proxy[0]: expected a prefix outside the multicast range 224.0.0.0/4, got "224.1.0.0/16"',
   ],
   [
+    'subnet on the links to the host',
+    networks('blue: { subnets: [169.254.0.0/16], host: true }'),
+    'networks.blue.subnets[0]: 169.254.0.0/16 overlaps 169.254.42.0/24, the links to the host; choose another',
+  ],
+  [
     'gateway of the outside wire',
     `${network('host: true')}uplink: { device: up0, mode: bridged, network: blue }`,
     'networks.blue.host: the uplink is bridged into this network: its gateway is outside; leave this out',
