@@ -5,9 +5,7 @@
 
 import { EventEmitter } from 'node:events';
 import type { Logger } from 'pino';
-import { attachPort, defaultGateways, findPlace, missingNamespace, type Place } from './attach.js';
-import { KeyedLock, Semaphore } from './concurrency.js';
-import { formatAddress } from './config/address.js';
+import { KeyedLock } from './concurrency.js';
 import { checkConfiguration, UPLINK_PORT_NAME } from './config/check.js';
 import { checkMirror } from './config/mirror.js';
 import { formatPath, type KeyPath, type Problem } from './config/problems.js';
@@ -23,22 +21,20 @@ import {
   type UplinkConfig,
   type VrfConfig,
 } from './config/schema.js';
-import { gatewaysOf, isBridged } from './config/subnets.js';
+import { isBridged } from './config/subnets.js';
 import { unsupportedEndpoint, unsupportedNetwork } from './config/supported.js';
+import { Endpoints } from './endpoints.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
 import { EventLog } from './events.js';
 import { gatewayInterface, gatewayMac } from './gateways.js';
-import { addHostName, HOST_NAME } from './host-name.js';
 import { Interfaces } from './interfaces.js';
 import { Ipam } from './ipam.js';
 import { Mirrors } from './mirrors.js';
-import { NamespaceRoutes } from './namespace-routes.js';
-import { isolationClass, networkSpec } from './port-spec.js';
+import { networkSpec } from './port-spec.js';
 import { type RouteState, Routes, UPLINK_METRIC } from './routes.js';
-import { slaacAddresses } from './slaac.js';
+import type { EndpointState, NetworkState } from './state.js';
 import { realSystem, type System } from './system.js';
 import type { Dataplane, VrfSpec } from './types.js';
-import { UndoStack } from './undo.js';
 import { BridgedUplink } from './uplink/bridged-uplink.js';
 import type { RoutedUplinkConfig } from './uplink/facts.js';
 import { HostPorts } from './uplink/host-ports.js';
@@ -46,40 +42,12 @@ import { removeLeftovers } from './uplink/leftovers.js';
 import { RoutedUplink } from './uplink/routed-uplink.js';
 import { Vrfs } from './vrfs.js';
 
-/** TAPs made at once. Each waits for `ip` most of its time, so a few overlap well even on two cores. */
-const ATTACH_AT_ONCE = 6;
 /** How often namespace files are looked at and a lost uplink is tried again. */
 const WATCH_INTERVAL_MS = 1000;
 /** Routes of a file that are added before a signal to stop is looked for. */
 const ROUTES_AT_ONCE = 4096;
 /** How many endpoints an error line names. */
 const NAMES_IN_LINE = 5;
-
-export type Phase = 'starting' | 'up' | 'stopping';
-
-export interface NetworkState {
-  readonly name: string;
-  readonly config: NetworkConfig;
-  readonly ipam: Ipam;
-  phase: Phase;
-  /** The dataplane's number; -1 before there is one. */
-  id: number;
-}
-
-export interface EndpointState {
-  readonly name: string;
-  readonly config: EndpointConfig;
-  readonly undo: UndoStack;
-  phase: Phase;
-  /** With prefix length; empty until IPAM has chosen. */
-  addresses: readonly string[];
-  mac: string;
-  /** Among those of its network; see IsolationClass. */
-  readonly isolation: number;
-  place: Place | null;
-  /** The dataplane's number; -1 before there is one. */
-  port: number;
-}
 
 export interface DaemonOptions {
   readonly dataplane: Dataplane;
@@ -92,22 +60,18 @@ export interface DaemonOptions {
 export class Daemon {
   readonly dataplane: Dataplane;
   readonly networks = new Map<string, NetworkState>();
-  readonly endpoints = new Map<string, EndpointState>();
   /** `port-removed` (port number), `network-removed` (network number): what was captured there ends. */
   readonly events = new EventEmitter();
   readonly eventLog: EventLog;
   readonly mirrors: Mirrors;
   readonly interfaces: Interfaces;
   readonly routes: Routes;
-  readonly #namespaceRoutes: NamespaceRoutes;
+  readonly #endpoints: Endpoints;
   readonly #system: System;
   readonly #logger: Logger;
   readonly #instance: string;
   readonly #lock = new KeyedLock();
-  readonly #attaching = new Semaphore(ATTACH_AT_ONCE);
   readonly #watch: NodeJS.Timeout;
-  /** Ports that went down before addPort had told us whose they are. */
-  readonly #orphanedPortDowns = new Map<number, string>();
   readonly #hostPorts: HostPorts;
   #uplink: BridgedUplink | RoutedUplink | null = null;
   /** As the file has it; null once it is closed. */
@@ -131,7 +95,7 @@ export class Daemon {
     this.interfaces = new Interfaces(this.dataplane, new Vrfs(this.dataplane, (name) => this.#vrfSpec(name)));
     this.routes = new Routes(this.dataplane, this.interfaces, this.#logger);
     this.#hostPorts = this.#makeHostPorts();
-    this.#namespaceRoutes = new NamespaceRoutes(this.#system, this.#logger);
+    this.#endpoints = this.#makeEndpoints();
     this.dataplane.onEvent((event) => this.eventLog.add(event));
     this.dataplane.onPortDown((port, error) => this.#portDown(port, error));
     this.#watch = setInterval(() => this.#lookAround(), WATCH_INTERVAL_MS);
@@ -155,6 +119,23 @@ export class Daemon {
     this.events.on('port-removed', () => mirrors.update());
     this.events.on('network-removed', () => mirrors.update());
     return mirrors;
+  }
+
+  #makeEndpoints(): Endpoints {
+    return new Endpoints({
+      system: this.#system,
+      logger: this.#logger,
+      dataplane: this.dataplane,
+      lock: this.#lock,
+      network: (name) => this.network(name),
+      isBridged: (network) => isBridged(network, this.#uplinkConfig),
+      uplink: () => this.#uplink,
+      isStopping: () => this.#stopping,
+      cameUp: () => this.mirrors.update(),
+      portRemoved: (port) => {
+        this.events.emit('port-removed', port);
+      },
+    });
   }
 
   #makeHostPorts(): HostPorts {
@@ -187,6 +168,10 @@ export class Daemon {
   #networkNumbered(number: number): NetworkState | undefined {
     for (const network of this.networks.values()) if (network.id === number) return network;
     return undefined;
+  }
+
+  get endpoints(): ReadonlyMap<string, EndpointState> {
+    return this.#endpoints.all;
   }
 
   get uplink(): BridgedUplink | RoutedUplink | null {
@@ -267,27 +252,13 @@ export class Daemon {
   async #attachAll(endpoints: Configuration['endpoints']): Promise<void> {
     for (const [name, endpoint] of endpoints) {
       await this.#within(['endpoints', name], async () => {
-        const { netns } = endpoint;
-        if (netns !== undefined && !this.#system.isNamespace(netns)) throw missingNamespace(netns);
-        this.#plan(name, endpoint);
+        this.#endpoints.requireNamespace(endpoint);
+        this.#endpoints.plan(name, endpoint);
       });
     }
     for (const name of endpoints.keys())
-      await this.#within(['endpoints', name], async () => this.#address(this.#endpoint(name)));
-    let failure: unknown = null;
-    const attachOne = async (name: string): Promise<void> => {
-      if (failure !== null || this.#stopping) return;
-      try {
-        await this.#within(['endpoints', name], () => this.#attach(this.#endpoint(name), 'debug'));
-      } catch (error) {
-        failure ??= error;
-      }
-    };
-    const names = [...endpoints.keys()];
-    await Promise.all(
-      names.map((name) => this.#lock.run(`endpoint ${name}`, () => this.#attaching.run(() => attachOne(name)))),
-    );
-    if (failure !== null) throw failure;
+      await this.#within(['endpoints', name], async () => this.#endpoints.address(this.#endpoints.get(name)));
+    await this.#endpoints.attachAll([...endpoints.keys()], (name, error) => inObject(['endpoints', name], error));
     this.#endWhereStopped();
   }
 
@@ -296,9 +267,7 @@ export class Daemon {
     try {
       await work();
     } catch (error) {
-      const { kind, detail, key } = asTaplineError(error);
-      const base = formatPath(path);
-      throw new TaplineError(kind, detail, key === '' ? base : `${base}.${key}`);
+      throw inObject(path, error);
     }
   }
 
@@ -365,7 +334,7 @@ export class Daemon {
 
   async #takeDownNetwork(network: NetworkState): Promise<void> {
     await this.#removeGateway(network);
-    await Promise.all(this.endpointsOf(network.name).map((endpoint) => this.#detach(endpoint)));
+    await Promise.all(this.endpointsOf(network.name).map((endpoint) => this.#endpoints.detach(endpoint)));
     if (this.#uplink?.network === network.name) await this.#closeUplink();
     await this.#removeFromDataplane(network);
     this.networks.delete(network.name);
@@ -432,9 +401,9 @@ export class Daemon {
       const desired = this.#desired();
       const problems = checkConfiguration({ ...desired, endpoints: new Map([...desired.endpoints, [name, config]]) });
       throwFirst([...problems, ...unsupportedEndpoint(name, config)], ['endpoints', name]);
-      const endpoint = this.#plan(name, config);
-      this.#address(endpoint);
-      await this.#attaching.run(() => this.#attach(endpoint, 'info'));
+      const endpoint = this.#endpoints.plan(name, config);
+      this.#endpoints.address(endpoint);
+      await this.#endpoints.attach(endpoint);
       return endpoint;
     });
   }
@@ -443,178 +412,13 @@ export class Daemon {
   async disconnect(name: string): Promise<void> {
     await this.#applying;
     await this.#lock.run(`endpoint ${name}`, async () => {
-      await this.#detachNow(this.#endpoint(name));
+      await this.#endpoints.detachNow(this.endpoint(name));
       this.#logger.info(`endpoint ${name} disconnected`);
     });
   }
 
-  /** Puts an endpoint into the desired state and sets its own addresses aside. Synchronous, so nobody comes between. */
-  #plan(name: string, config: EndpointConfig): EndpointState {
-    const network = this.network(config.network);
-    if (network.phase !== 'up') {
-      throw new TaplineError('conflict', `network ${config.network} is ${network.phase}; try again`, 'network');
-    }
-    this.#refuseHostMac(config);
-    network.ipam.reserve(name, config);
-    const undo = new UndoStack();
-    undo.push('releasing the addresses', () => network.ipam.release(name));
-    const endpoint: EndpointState = {
-      name,
-      config,
-      undo,
-      phase: 'starting',
-      addresses: [],
-      mac: '',
-      isolation: isolationClass(config, network.config, this.endpointsOf(network.name)),
-      place: null,
-      port: -1,
-    };
-    this.endpoints.set(name, endpoint);
-    return endpoint;
-  }
-
-  /** Else what the wire sends to the host would go to the endpoint. */
-  #refuseHostMac({ network, mac, macs }: EndpointConfig): void {
-    const uplink = this.#uplink;
-    const refuse = (one: string | undefined, key: string): void => {
-      if (uplink === null || one === undefined || !uplink.isHostMac(network, one)) return;
-      const what = `${one} is the MAC of the host's ${uplink.device}`;
-      throw new TaplineError('conflict', `${what}; choose another`, key);
-    };
-    refuse(mac, 'mac');
-    macs.forEach((one, index) => {
-      refuse(one, `macs[${index}]`);
-    });
-  }
-
-  /** Lets IPAM fill in what the user left open. */
-  #address(endpoint: EndpointState): void {
-    const { name, config } = endpoint;
-    try {
-      const { addresses, mac } = this.network(config.network).ipam.complete(name, config.addresses, config.mac);
-      endpoint.addresses = addresses;
-      endpoint.mac = mac;
-    } catch (error) {
-      this.endpoints.delete(name);
-      throw error;
-    }
-  }
-
-  async #attach(endpoint: EndpointState, level: 'info' | 'debug'): Promise<void> {
-    try {
-      await this.#makePort(endpoint);
-    } catch (error) {
-      await this.#takeDown(endpoint);
-      throw asTaplineError(error);
-    }
-    const down = this.#orphanedPortDowns.get(endpoint.port);
-    this.#orphanedPortDowns.delete(endpoint.port);
-    endpoint.phase = 'up';
-    this.mirrors.update();
-    if (down !== undefined) this.#gone(endpoint, `its interface was taken away (${down})`);
-    const { name, addresses, config } = endpoint;
-    this.#logger[level](`endpoint ${name} attached to ${config.network}: ${config.interface} ${addresses.join(' ')}`);
-  }
-
-  async #makePort(endpoint: EndpointState): Promise<void> {
-    const { name, config, undo, addresses, mac, isolation } = endpoint;
-    const place = await findPlace(config, this.#system, undo);
-    this.#claimInterface(endpoint, place);
-    this.#warnAbout(endpoint, place);
-    const network = this.network(config.network);
-    const bridged = isBridged(network.name, this.#uplinkConfig);
-    const slaac = slaacAddresses(network.config, mac, bridged);
-    const gateways = defaultGateways(network.config, bridged);
-    this.#joinNamespace(endpoint, place, [...addresses, ...slaac], gateways);
-    const alone = this.#namespaceRoutes.isAlone(place.identity);
-    const facts = { name, config, network: network.config, addresses, mac, slaac, isolation };
-    const request = { ...facts, networkId: network.id, gateways: alone ? gateways : [] };
-    const { port, tookOver } = await attachPort(request, place, this.#system, this.dataplane, undo);
-    endpoint.port = port;
-    undo.push('telling who listens', () => {
-      this.events.emit('port-removed', endpoint.port);
-    });
-    undo.push('leading nothing there', () => this.#namespaceRoutes.depart(place.identity, name));
-    await this.#namespaceRoutes.arrived(place.identity, name, alone && !tookOver);
-    this.#nameHost(endpoint, place);
-    if (place.process === null) return;
-    const unwatch = this.dataplane.watchPidfd(place.process.pidfd, () =>
-      this.#gone(endpoint, 'its process ended', 'info'),
-    );
-    undo.push('unwatching the process', unwatch);
-  }
-
-  /** Where the host is reached, its name is known in the container. Without it all else works: what fails is said only. */
-  #nameHost({ name, config, undo }: EndpointState, place: Place): void {
-    const network = this.network(config.network).config;
-    const [gateway] = gatewaysOf(network);
-    if (!network.host || gateway === undefined) return;
-    try {
-      const remove = addHostName(place, name, formatAddress(gateway), this.#system);
-      if (remove !== null) undo.push(`removing ${HOST_NAME}`, remove);
-    } catch (error) {
-      this.#logger.warn(`endpoint ${name}: ${HOST_NAME} is not known there: ${firstLine(error)}`);
-    }
-  }
-
-  /** Two names can lead to one namespace, so what counts is the namespace itself. */
-  #claimInterface(endpoint: EndpointState, place: Place): void {
-    for (const other of this.endpoints.values()) {
-      if (other.place?.identity !== place.identity || other.config.interface !== endpoint.config.interface) continue;
-      const what = `${endpoint.config.interface} in ${place.path} already belongs to endpoint ${other.name}`;
-      throw new TaplineError('conflict', `${what}; choose another interface name`, 'interface');
-    }
-    endpoint.place = place;
-  }
-
-  /** Leaving comes after the interface has gone: its routes went with it, and what is left is put in order for the others. */
-  #joinNamespace(
-    { name, config, undo }: EndpointState,
-    { identity, path }: Place,
-    addresses: readonly string[],
-    gateways: readonly string[],
-  ): void {
-    const { network, interface: device, gateway_priority: priority } = config;
-    this.#namespaceRoutes.join(identity, path, { name, network, interface: device, priority, addresses, gateways });
-    undo.push('putting the routes of the namespace in order', () => this.#namespaceRoutes.leave(identity, name));
-  }
-
-  #warnAbout({ name }: EndpointState, { container }: Place): void {
-    if (container === null || container.networkMode === 'none' || container.networkMode === '') return;
-    this.#logger.warn(
-      `endpoint ${name}: its container also has network mode ${container.networkMode}; start it with --network none`,
-    );
-  }
-
-  async #detach(endpoint: EndpointState): Promise<void> {
-    await this.#lock.run(`endpoint ${endpoint.name}`, async () => {
-      if (this.endpoints.get(endpoint.name) === endpoint) await this.#detachNow(endpoint);
-    });
-  }
-
-  async #detachNow(endpoint: EndpointState): Promise<void> {
-    endpoint.phase = 'stopping';
-    await this.#attaching.run(() => this.#takeDown(endpoint));
-  }
-
-  async #takeDown(endpoint: EndpointState): Promise<void> {
-    await endpoint.undo.unwind((what, error) => this.#undoFailed(`endpoint ${endpoint.name}: ${what}`, error));
-    this.endpoints.delete(endpoint.name);
-  }
-
   #undoFailed(what: string, error: unknown): void {
     this.#logger.debug(`${what} failed: ${firstLine(error)}`);
-  }
-
-  /** The container, its namespace or its interface ended: the endpoint ends too, and `connect` works again. */
-  #gone(endpoint: EndpointState, why: string, level: 'info' | 'warn' = 'warn'): void {
-    this.#lock
-      .run(`endpoint ${endpoint.name}`, async () => {
-        if (this.endpoints.get(endpoint.name) !== endpoint || this.#stopping) return;
-        this.#logger[level](`endpoint ${endpoint.name} ended: ${why}`);
-        await this.#detachNow(endpoint);
-      })
-      .catch((error: unknown) => this.#logger.error(`endpoint ${endpoint.name}: ${firstLine(error)}`));
   }
 
   #portDown(port: number, error: string): void {
@@ -629,23 +433,12 @@ export class Daemon {
       return;
     }
     if (this.#hostPorts.lost(port, error)) return;
-    for (const endpoint of this.endpoints.values()) {
-      if (endpoint.port !== port) continue;
-      this.#gone(endpoint, `its interface was taken away (${error})`);
-      return;
-    }
-    if ([...this.endpoints.values()].some(({ phase }) => phase === 'starting'))
-      this.#orphanedPortDowns.set(port, error);
+    this.#endpoints.portDown(port, error);
   }
 
-  /** Once a second: namespace files that changed or went, and an uplink that may be back. Synchronous stats of a RAM file system. */
+  /** Once a second: namespace files that changed or went, and an uplink that may be back. */
   #lookAround(): void {
-    for (const endpoint of this.endpoints.values()) {
-      const { place, phase, config } = endpoint;
-      if (phase !== 'up' || place === null || config.netns === undefined) continue;
-      if (this.#system.namespaceIdentity(config.netns) === place.identity) continue;
-      this.#gone(endpoint, `network namespace ${config.netns} went away`);
-    }
+    this.#endpoints.lookAround();
     const uplink = this.#uplink;
     if (uplink === null || this.#stopping) return;
     uplink
@@ -734,17 +527,11 @@ export class Daemon {
 
   /** @throws TaplineError `missing` */
   endpoint(name: string): EndpointState {
-    return this.#endpoint(name);
-  }
-
-  #endpoint(name: string): EndpointState {
-    const endpoint = this.endpoints.get(name);
-    if (endpoint === undefined) throw new TaplineError('missing', `no endpoint ${name}`);
-    return endpoint;
+    return this.#endpoints.get(name);
   }
 
   endpointsOf(network: string): EndpointState[] {
-    return [...this.endpoints.values()].filter(({ config }) => config.network === network);
+    return this.#endpoints.of(network);
   }
 
   /** The desired state in the shape of a file, for the checks across objects. Mirrors and routes may name what is away for a while. */
@@ -778,11 +565,17 @@ export class Daemon {
     await this.mirrors.clear();
     this.routes.clear();
     for (const network of this.networks.values()) await this.#removeGateway(network);
-    this.#namespaceRoutes.departAll();
-    await Promise.all([...this.endpoints.values()].map((endpoint) => this.#detach(endpoint)));
+    await this.#endpoints.clear();
     await this.#closeUplink();
     for (const network of [...this.networks.values()]) await this.#takeDownNetwork(network);
   }
+}
+
+/** An error as one of the object at `path` in the file. */
+function inObject(path: KeyPath, error: unknown): TaplineError {
+  const { kind, detail, key } = asTaplineError(error);
+  const base = formatPath(path);
+  return new TaplineError(kind, detail, key === '' ? base : `${base}.${key}`);
 }
 
 /** Throws the first problem with its path relative to the object that was asked for. */

@@ -1,8 +1,9 @@
 /** FDB entries by command: names in place of numbers, static entries beside the MACs that endpoints own, and flushing. */
 
-import type { Daemon, NetworkState } from './daemon.js';
+import type { Daemon } from './daemon.js';
 import { TaplineError } from './errors.js';
 import { endpointVlan, uplinkVlan } from './port-spec.js';
+import type { NetworkState } from './state.js';
 import type { PortVlanSpec } from './types.js';
 import { BridgedUplink } from './uplink/bridged-uplink.js';
 

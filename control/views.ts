@@ -7,8 +7,9 @@ import { isIsolated, UPLINK_PORT_NAME } from './config/check.js';
 import type { EndpointConfig, NetworkConfig, StormConfig, TrunkConfig } from './config/schema.js';
 import { gatewaysOf } from './config/subnets.js';
 import { formatVlans } from './config/vlan.js';
-import type { Daemon, EndpointState, NetworkState } from './daemon.js';
+import type { Daemon } from './daemon.js';
 import { endpointVlan, macLimit, uplinkVlan } from './port-spec.js';
+import type { EndpointState, NetworkState } from './state.js';
 import type { MdbPort, PortCounters, PortVlanSpec, SecurityLevel } from './types.js';
 import { BridgedUplink } from './uplink/bridged-uplink.js';
 

@@ -2,8 +2,9 @@
 
 import { UPLINK_PORT_NAME } from './config/check.js';
 import { formatVlans } from './config/vlan.js';
-import type { Daemon, NetworkState } from './daemon.js';
+import type { Daemon } from './daemon.js';
 import { endpointVlan, uplinkVlan } from './port-spec.js';
+import type { NetworkState } from './state.js';
 import type { PortVlanSpec } from './types.js';
 
 /** VLANs with the same ports, next to each other in one range. */
