@@ -2,21 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
-import {
-  COUNTER_BLOCK,
-  COUNTER_COPIES,
-  COUNTER_LOCAL,
-  COUNTER_MACS,
-  COUNTER_ORIGINATED,
-  COUNTER_RX_BYTES,
-  COUNTER_RX_DROPS,
-  COUNTER_RX_PACKETS,
-  COUNTER_TX_BYTES,
-  COUNTER_TX_DROPS,
-  COUNTER_TX_PACKETS,
-  Counters,
-} from '../core/counters.js';
-import { DROP_REASONS } from '../core/drop.js';
+import { COUNTER_BLOCK, Counters } from '../core/counters.js';
 import { SLOT_STRIDE } from '../core/packet/arena.js';
 import { MAX_NETWORKS, MAX_PORTS, ROUTER_PORT } from '../core/ports.js';
 import { endPortLife, fdbWords, GENERATION_WORDS } from '../core/switch/fdb.js';
@@ -27,12 +13,13 @@ import { mapRegion, type Region, unmapRegion } from '../io/memory.js';
 import { probeUring } from '../io/uring.js';
 import { Wakeup } from '../io/wakeup.js';
 import { FDB_CAPACITY } from './capacities.js';
-import { CaptureReader, makeCaptureRing } from './capture-ring.js';
+import { makeCaptureRing } from './capture-ring.js';
+import { CaptureSession } from './capture-session.js';
+import { readPort, readTotals } from './counter-views.js';
 import { macWords } from './mac.js';
 import { RouterClient } from './router-client.js';
 import type {
   Capture,
-  CapturedFrame,
   CaptureFilter,
   Dataplane,
   DataplaneEvent,
@@ -76,8 +63,6 @@ const SLOTS = 2048;
 const FDB_RESERVE = MAX_PORTS;
 /** Bytes of frames that a capture's reader may lag behind. */
 const CAPTURE_RING = 16 << 20;
-/** Captured frames handed on before the rest of the main thread gets its turn: about a millisecond. */
-const DRAIN_LIMIT = 512;
 /** A worker that dies this often in a row, within a second of its start, is not started again. */
 const RESTART_LIMIT = 5;
 
@@ -205,7 +190,7 @@ class WorkerDataplane implements Dataplane {
   private readonly livePorts = new Map<number, LivePort>();
   private readonly removals = new Map<number, Promise<void>>();
   private readonly watches = new Map<number, Watch>();
-  private readonly captures = new Map<number, WorkerCaptureSession>();
+  private readonly captures = new Map<number, CaptureSession>();
   private readonly portDownCallbacks: ((port: number, error: string) => void)[] = [];
   private lastPort = 0;
 
@@ -477,66 +462,18 @@ class WorkerDataplane implements Dataplane {
   // --- counters and tables
 
   ports(): PortCounters[] {
-    return [...this.livePorts.values()].map((port) => this.portCounters(port));
+    return [...this.livePorts.values()].map(({ id, name, label, network }) => {
+      const state = this.quarantined.has(id) ? 'quarantined' : 'forwarding';
+      return { id, name, kind: label, network, ...readPort(this.counters, id), state };
+    });
   }
 
   portName(id: number): string | null {
     return this.livePorts.get(id)?.name ?? null;
   }
 
-  private portCounters(port: LivePort): PortCounters {
-    const at = port.id * COUNTER_BLOCK;
-    const { counters } = this;
-    return {
-      id: port.id,
-      name: port.name,
-      kind: port.label,
-      network: port.network,
-      rxPackets: counters[at + COUNTER_RX_PACKETS],
-      rxBytes: counters[at + COUNTER_RX_BYTES],
-      txPackets: counters[at + COUNTER_TX_PACKETS],
-      txBytes: counters[at + COUNTER_TX_BYTES],
-      rxDrops: this.dropsAt(at + COUNTER_RX_DROPS),
-      txDrops: this.dropsAt(at + COUNTER_TX_DROPS),
-      local: counters[at + COUNTER_LOCAL],
-      learnedMacs: counters[at + COUNTER_MACS],
-      state: this.quarantined.has(port.id) ? 'quarantined' : 'forwarding',
-    };
-  }
-
-  private dropsAt(at: number): Record<string, number> {
-    const drops: Record<string, number> = {};
-    DROP_REASONS.forEach((reason, code) => {
-      const count = this.counters[at + code];
-      if (count > 0) drops[reason.name] = count;
-    });
-    return drops;
-  }
-
   totals(): Totals {
-    const sums = new Float64Array(COUNTER_BLOCK);
-    for (let port = 0; port <= this.highestPort(); port++) {
-      for (let i = 0; i < COUNTER_BLOCK; i++) sums[i] += this.counters[port * COUNTER_BLOCK + i];
-    }
-    const drops = (from: number): Record<string, number> =>
-      Object.fromEntries(
-        DROP_REASONS.map((reason, code) => [reason.name, sums[from + code]]).filter(([, count]) => count !== 0),
-      );
-    return {
-      rxPackets: sums[COUNTER_RX_PACKETS],
-      originated: sums[COUNTER_ORIGINATED],
-      copies: sums[COUNTER_COPIES],
-      local: sums[COUNTER_LOCAL],
-      txPackets: sums[COUNTER_TX_PACKETS],
-      rxDrops: drops(COUNTER_RX_DROPS),
-      txDrops: drops(COUNTER_TX_DROPS),
-    };
-  }
-
-  private highestPort(): number {
-    let highest = 0;
-    for (const id of this.livePorts.keys()) highest = Math.max(highest, id);
-    return highest;
+    return readTotals(this.counters, Math.max(0, ...this.livePorts.keys()));
   }
 
   async fdb(): Promise<FdbEntry[]> {
@@ -710,7 +647,7 @@ class WorkerDataplane implements Dataplane {
       snapLength: filter.snapLength,
       ring: makeCaptureRing(CAPTURE_RING),
     };
-    const session = new WorkerCaptureSession(capture, () => this.endCapture(id));
+    const session = new CaptureSession(capture, () => this.endCapture(id));
     this.captures.set(id, session);
     try {
       await this.request({ op: 'capture', capture });
@@ -727,51 +664,6 @@ class WorkerDataplane implements Dataplane {
     await this.request({ op: 'endCapture', id });
     this.captures.delete(id);
     session.finish();
-  }
-}
-
-class WorkerCaptureSession implements Capture {
-  readonly capture: Extract<Command, { op: 'capture' }>['capture'];
-  private readonly reader: CaptureReader;
-  private readonly end: () => Promise<void>;
-  private callback: ((frame: CapturedFrame) => void) | null = null;
-  /** The rest of the ring will be read in a turn to come. */
-  private draining = false;
-
-  constructor(capture: WorkerCaptureSession['capture'], end: () => Promise<void>) {
-    this.capture = capture;
-    this.reader = new CaptureReader(capture.ring);
-    this.end = end;
-  }
-
-  get lost(): number {
-    return this.reader.lost;
-  }
-
-  onFrame(callback: (frame: CapturedFrame) => void): void {
-    this.callback = callback;
-    this.drain();
-  }
-
-  /** A part of what is there, and the rest after others had their turn. Leaves the frames in the ring until somebody listens. */
-  drain(): void {
-    if (this.callback === null || this.draining) return;
-    this.draining = this.reader.drain(this.callback, DRAIN_LIMIT);
-    if (this.draining) setImmediate(() => this.drainOn());
-  }
-
-  /** All that is left, once nobody writes any more. */
-  finish(): void {
-    if (this.callback !== null) while (this.reader.drain(this.callback, DRAIN_LIMIT));
-  }
-
-  private drainOn(): void {
-    this.draining = false;
-    this.drain();
-  }
-
-  stop(): Promise<void> {
-    return this.end();
   }
 }
 
