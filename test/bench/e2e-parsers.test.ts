@@ -7,10 +7,10 @@ import { parseWrk } from '../../bench/e2e/scenarios/http.js';
 import { parsePing } from '../../bench/e2e/scenarios/ping.js';
 import { reversed, type Scenario } from '../../bench/e2e/scenarios/scenario.js';
 import { parseIperf } from '../../bench/e2e/scenarios/tcp.js';
-import { median } from '../../bench/statistics.js';
 import { SUITES } from '../../bench/e2e/suites/all.js';
 import type { Suite } from '../../bench/e2e/suites/suite.js';
 import { requireTools } from '../../bench/e2e/tools.js';
+import { median } from '../../bench/statistics.js';
 
 test('median: odd, even, unsorted, none', (t) => {
   t.is(median([9, 1, 10]), 9);
