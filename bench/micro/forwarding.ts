@@ -1,6 +1,7 @@
 /**
- * The whole path of a packet from one network to another: parse, bridge, router, rewrite, transmit. Frames stay in their slots; each
- * time they get back what forwarding has changed (MACs, TTL), and another destination. That is part of the figures.
+ * The whole path of a packet from one network to another: parse, bridge, router, rewrite, transmit. Frames stay in their slots. With random
+ * destinations they get one each time, and back what forwarding has changed (MACs, TTL): that is part of the figures. Those of
+ * conversations keep their destination and leave with the MACs that they came with (see `makeRouted`), until their TTL has run out.
  */
 
 import { COUNTER_BLOCK, COUNTER_RX_DROPS } from '../../core/counters.js';
@@ -14,7 +15,6 @@ import { IPV6_DESTINATION, IPV6_HOP_LIMIT, setIpv6Address } from '../../core/wir
 import { MEMORY_BAR } from './fib.js';
 import { type Bench, load } from './frames.js';
 import { DESTINATIONS, destinations, internet4, internet6, type Prefixes, small } from './prefixes.js';
-import { Random } from './random.js';
 import {
   FAR,
   frame4,
@@ -43,11 +43,15 @@ const CHECKSUM4 = IP + IPV4_CHECKSUM;
 const DESTINATION4 = IP + IPV4_DESTINATION;
 const HOP_LIMIT6 = IP + IPV6_HOP_LIMIT;
 const DESTINATION6 = IP + IPV6_DESTINATION;
-const HOP_LIMIT = 64;
+/** TTL or hop limit of the frames, and how often such a frame is forwarded before it gets it again. */
+const LIFE = 255;
+const PASSES = 250;
 
 /** Frames for a router that is set up. */
 interface Traffic {
   readonly bench: Bench;
+  /** Conversations: few destinations, and frames that are forwarded again as they came out. */
+  readonly few: boolean;
   /** Memory of the table that is looked up in. */
   readonly bytes: number;
   /** As the sender sends it. */
@@ -82,30 +86,21 @@ function isForwarded6(a: number, b: number, c: number, d: number): boolean {
 /** Destinations that packets come back to again and again, as those of conversations do. */
 const CONVERSATIONS = 64;
 
-/** Destinations in random order. @param words of one; @param few no more different ones than CONVERSATIONS */
-function drawn(all: Int32Array, words: number, few: boolean): Int32Array {
-  if (!few) return all;
-  const random = new Random(0xc0);
-  for (let at = CONVERSATIONS * words; at < all.length; at += words) {
-    const from = random.next(CONVERSATIONS) * words;
-    all.copyWithin(at, from, from + words);
-  }
-  return all;
-}
-
 /** Routes by way of the neighbors in the far network, in turn. */
 function traffic4(prefixes: Prefixes, few: boolean): Traffic {
-  const bench = makeRouted();
+  const bench = makeRouted(few);
   const { dataplane } = bench;
   const vrf = dataplane.router.vrf(VRF);
   prefixes.lengths.forEach((length, index) => {
     setRoute(vrf, prefix4(prefixes.addresses[index], length), hopAddress4(index % HOPS));
   });
-  const to = drawn(destinations(prefixes, isForwarded4), 1, few);
+  const to = destinations(prefixes, isForwarded4);
   const frame = frame4(hopAddress4(0));
+  frame[TTL4] = LIFE;
   const ttl = ttlWords(frame, to);
   return {
     bench,
+    few,
     bytes: vrf.fib4.memory,
     frame,
     renew: (view, at, index) => {
@@ -117,21 +112,22 @@ function traffic4(prefixes: Prefixes, few: boolean): Traffic {
 }
 
 function traffic6(prefixes: Prefixes, few: boolean): Traffic {
-  const bench = makeRouted();
+  const bench = makeRouted(few);
   const { dataplane } = bench;
   const vrf = dataplane.router.vrf(VRF);
   prefixes.lengths.forEach((length, index) => {
     const [a, b, c, d] = prefixes.addresses.subarray(index * 4, index * 4 + 4);
     setRoute(vrf, prefix6(a, b, c, d, length), hopAddress6(index % HOPS));
   });
-  const to = drawn(destinations(prefixes, isForwarded6), 4, few);
+  const to = destinations(prefixes, isForwarded6);
   return {
     bench,
+    few,
     bytes: vrf.fib6.memory,
     frame: frame6(hopAddress6(0)),
     renew: (view, at, index) => {
       writeMacs(view, at);
-      view.setUint8(at + HOP_LIMIT6, HOP_LIMIT);
+      view.setUint8(at + HOP_LIMIT6, LIFE);
       const word = index * 4;
       setIpv6Address(view, at + DESTINATION6, to[word], to[word + 1], to[word + 2], to[word + 3]);
     },
@@ -142,42 +138,64 @@ function setRoute(vrf: Vrf, prefix: Parameters<Vrf['set']>[0], via: readonly num
   vrf.set(prefix, ROUTE_UNICAST, [new Hop(FAR, via, 0)], false);
 }
 
+/** Frames in slots, and what becomes of them in a call. */
+class Flow {
+  readonly traffic: Traffic;
+  given = 0;
+  private readonly slots: readonly number[];
+  private at = 0;
+  private passes = 0;
+
+  constructor(traffic: Traffic) {
+    const { bench, frame, few } = traffic;
+    this.traffic = traffic;
+    this.slots = Array.from({ length: few ? CONVERSATIONS : AHEAD }, () => load(bench.arena, NEAR_PORT, frame));
+    bench.sink.keeps = true;
+    bench.sink.count = 0;
+  }
+
+  /** BATCH packets. */
+  run(): void {
+    const { slots } = this;
+    const { dataplane } = this.traffic.bench;
+    for (let i = 0; i < BATCH; i += slots.length) {
+      if (this.passes-- === 0) this.renew();
+      for (const slot of slots) dataplane.process(slot);
+    }
+    this.given += BATCH;
+  }
+
+  private renew(): void {
+    const { bench, few, renew } = this.traffic;
+    const { arena } = bench;
+    for (const slot of this.slots) {
+      renew(arena.view, arena.packets[slot].start, this.at);
+      this.at = (this.at + 1) & ((few ? CONVERSATIONS : DESTINATIONS) - 1);
+    }
+    this.passes = few ? PASSES : 0;
+  }
+
+  get isWhole(): boolean {
+    const { bench, bytes } = this.traffic;
+    refuseDrops(bench);
+    return this.given > 0 && bench.sink.count === this.given && bytes <= MEMORY_BAR;
+  }
+}
+
 /** The router is set up when the case is to run, not when it is listed. */
 function forwardingCase(name: string, target: Pick<Case, 'bar' | 'aim'>, make: () => Traffic): Case {
-  let traffic: Traffic | null = null;
-  let slots: readonly number[] = [];
-  let at = 0;
-  let given = 0;
+  let flow: Flow | null = null;
   return {
     name,
     unit: 'packets',
     perCall: BATCH,
     ...target,
     prepare: () => {
-      traffic = make();
-      const { bench, frame } = traffic;
-      slots = Array.from({ length: AHEAD }, () => load(bench.arena, NEAR_PORT, frame));
-      bench.sink.keeps = true;
-      bench.sink.count = 0;
+      flow = new Flow(make());
     },
-    run: () => {
-      const { bench, renew } = traffic as Traffic;
-      const { arena, dataplane } = bench;
-      for (let i = 0; i < BATCH; i += AHEAD) {
-        for (const slot of slots) {
-          renew(arena.view, arena.packets[slot].start, at);
-          at = (at + 1) & (DESTINATIONS - 1);
-        }
-        for (const slot of slots) dataplane.process(slot);
-      }
-      given += BATCH;
-    },
-    note: () => `${((traffic as Traffic).bytes / 2 ** 20).toFixed(2)} MB`,
-    check: () => {
-      const { bench, bytes } = traffic as Traffic;
-      refuseDrops(bench);
-      return given > 0 && bench.sink.count === given && bytes <= MEMORY_BAR;
-    },
+    run: () => (flow as Flow).run(),
+    note: () => `${((flow as Flow).traffic.bytes / 2 ** 20).toFixed(2)} MB`,
+    check: () => (flow as Flow).isWhole,
   };
 }
 

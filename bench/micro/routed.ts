@@ -58,13 +58,17 @@ export function hopAddress6(index: number): number[] {
   return address6(FAR, FIRST_HOP + index);
 }
 
-export function makeRouted(): Bench {
+/**
+ * @param returning frames leave with the MACs that they came with, and so can be handed in again as they are: the far gateway has the
+ * sender's MAC, which is another network's, and all next hops are one router that has the near gateway's
+ */
+export function makeRouted(returning = false): Bench {
   const bench = makeBench(0);
   const { topology, router } = bench.dataplane;
   for (const network of [NEAR, FAR]) topology.addNetwork(network, 300, 1000);
   topology.addPort(NEAR_PORT, NEAR);
-  for (let hop = 0; hop < HOPS; hop++) {
-    topology.addPort(FIRST_FAR_PORT + hop, FAR, { macs: [[MAC_HIGH, FIRST_HOP + hop]] });
+  for (let hop = 0; hop < (returning ? 1 : HOPS); hop++) {
+    topology.addPort(FIRST_FAR_PORT + hop, FAR, { macs: [[MAC_HIGH, returning ? GATEWAY + NEAR : FIRST_HOP + hop]] });
   }
   router.addVrf(VRF, { interconnect: true, recordRoute: false, timestamp: false });
   for (const network of [NEAR, FAR]) {
@@ -74,24 +78,25 @@ export function makeRouted(): Bench {
       fid: network,
       port: 0,
       macHigh: MAC_HIGH,
-      macLow: GATEWAY + network,
+      macLow: returning && network === FAR ? SENDER : GATEWAY + network,
       mtu: 1500,
       addresses4: Int32Array.of(address4(network, GATEWAY), BYTE_MASK),
       addresses6: Int32Array.of(...address6(network, GATEWAY), 64),
     });
   }
-  resolveHops(bench.dataplane);
+  resolveHops(bench.dataplane, returning);
   return bench;
 }
 
 /** The next hops are known as if they had just answered: their IPv4 and IPv6 addresses are REACHABLE. */
-function resolveHops({ router }: Dataplane): void {
+function resolveHops({ router }: Dataplane, returning: boolean): void {
   const iface = router.interface(FAR);
   for (let hop = 0; hop < HOPS; hop++) {
+    const mac = returning ? GATEWAY + NEAR : FIRST_HOP + hop;
     for (const address of [hopAddress4(hop), hopAddress6(hop)]) {
       const [a, b, c, d] = address;
       for (const how of [LEARN_CREATE, LEARN_SOLICITED | LEARN_OVERRIDE])
-        router.neighbors.learn(iface, a, b, c, d, MAC_HIGH, FIRST_HOP + hop, how, FIRST_FAR_PORT + hop);
+        router.neighbors.learn(iface, a, b, c, d, MAC_HIGH, mac, how, FIRST_FAR_PORT);
       if (router.neighbors.find6(FAR, a, b, c, d)?.state !== NEIGHBOR_REACHABLE)
         throw new Error(`next hop ${hop} is not reachable`);
     }
