@@ -11,6 +11,11 @@ function interfaceIdentifier(mac: string): bigint {
   return all.reduce((value, octet) => (value << 8n) | octet, 0n);
 }
 
+/** fe80::/64 with it, without prefix length. */
+export function linkLocalAddress(mac: string): string {
+  return formatAddress({ family: 6, value: (0xfe80n << 112n) | interfaceIdentifier(mac) });
+}
+
 /**
  * One in each /64 (only there do identifiers fit, RFC 4862 section 5.5.3) that our gateway advertises for that.
  *

@@ -8,6 +8,7 @@ import { HOST_LINKS } from '../config/check.js';
 import { firstLine, TaplineError } from '../errors.js';
 import type { Interfaces } from '../interfaces.js';
 import { stableMac } from '../mac.js';
+import { linkLocalAddress } from '../slaac.js';
 import { OWN_NAMESPACE, type System } from '../system.js';
 import type { Dataplane } from '../types.js';
 import { hiddenNetwork } from './hidden-network.js';
@@ -160,7 +161,7 @@ export class HostPort {
     const mac = this.#routerMac;
     const lines = new Map<string, string>();
     const via4 = this.#routerAddress;
-    const via6 = linkLocalOf(mac);
+    const via6 = linkLocalAddress(mac);
     for (const [six, via] of [
       [false, via4],
       [true, via6],
@@ -237,11 +238,4 @@ function hostRefused(line: string, error: unknown): TaplineError {
   const text = firstLine(error);
   if (subnet === undefined || !/File exists/.test(text)) return new TaplineError('failure', text, 'host');
   return new TaplineError('conflict', `the host has another route to ${subnet}; choose another subnet`, 'host');
-}
-
-/** fe80:: and the modified EUI-64 of a MAC (RFC 4291, appendix A). */
-function linkLocalOf(mac: string): string {
-  const [a, b, c, d, e, f] = mac.split(':').map((octet) => Number.parseInt(octet, 16)) as number[];
-  const word = (high = 0, low = 0): string => ((high << 8) | low).toString(16);
-  return `fe80::${word((a ?? 0) ^ 2, b)}:${word(c, 0xff)}:${word(0xfe, d)}:${word(e, f)}`;
 }

@@ -1,5 +1,6 @@
 /** The router's interfaces: where it has a MAC and addresses. */
 
+import { LINK_LOCAL, linkLocalOf } from '../wire/ipv6.js';
 import { mask6 } from './address.js';
 
 /** What is behind an interface, which decides who may reach whom (reach.ts). */
@@ -59,7 +60,6 @@ export interface InterfaceOptions {
 }
 
 const NOTHING = new Int32Array(0);
-const LINK_LOCAL = 0xfe800000 | 0;
 
 export class RouterInterface {
   /** From 1. */
@@ -182,13 +182,6 @@ export class RouterInterface {
 /** fe80::/10 (RFC 4291, 2.5.6), by the address's first word. */
 export function isLinkLocal(a: number): boolean {
   return (a & (0xffc00000 | 0)) === LINK_LOCAL;
-}
-
-/** fe80::/64 and the modified EUI-64 of a MAC (RFC 4291, appendix A). */
-export function linkLocalOf(high: number, low: number): Int32Array {
-  const upper = ((high ^ 0x0200) << 16) | ((low >>> 16) & 0xff00) | 0xff;
-  const lower = (0xfe << 24) | (low & 0x00ffffff);
-  return Int32Array.of(LINK_LOCAL, 0, upper, lower);
 }
 
 function holds(words: Int32Array, at: number, a: number, b: number, c: number, d: number): boolean {

@@ -79,7 +79,7 @@ import {
   PROTOCOL_ICMPV6,
 } from '../wire/icmpv6.js';
 import { IPV4_SOURCE, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.js';
-import { IPV6_SOURCE } from '../wire/ipv6.js';
+import { IPV6_SOURCE, linkLocalOf } from '../wire/ipv6.js';
 import {
   LLC_DSAP,
   LLC_LENGTH,
@@ -114,7 +114,6 @@ const WHOLE = -1;
 const WORDS_PER_MAC = 2;
 const WORDS_PER_PREFIX4 = 2;
 const WORDS_PER_PREFIX6 = 8;
-const LINK_LOCAL = 0xfe800000 | 0;
 
 /** What a port may send: made when the port is configured, read per packet. */
 export class PortSecurity {
@@ -586,9 +585,7 @@ function withoutHostBits(prefixes: Int32Array, words: number): Int32Array {
 function withLinkLocal(prefixes: Int32Array, high: number, low: number): Int32Array {
   const list = new Int32Array(prefixes.length + WORDS_PER_PREFIX6);
   list.set(prefixes);
-  const upper = ((high ^ 0x0200) << 16) | ((low >>> 16) & 0xff00) | 0xff;
-  const lower = (0xfe << 24) | (low & 0x00ffffff);
-  list.set([LINK_LOCAL, 0, upper, lower, WHOLE, WHOLE, WHOLE, WHOLE], prefixes.length);
+  list.set([...linkLocalOf(high, low), WHOLE, WHOLE, WHOLE, WHOLE], prefixes.length);
   return list;
 }
 

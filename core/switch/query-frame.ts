@@ -28,6 +28,7 @@ import {
   IPV6_PAYLOAD_LENGTH,
   IPV6_SOURCE,
   IPV6_VERSION,
+  LINK_LOCAL,
   setIpv6Address,
 } from '../wire/ipv6.js';
 import { MLD_GROUP, MLD_HOP_BY_HOP_LENGTH, MLD_V2_QUERY_LENGTH, writeMldHopByHop, writeMldQuery } from '../wire/mld.js';
@@ -44,8 +45,7 @@ export const IGMP_QUICK: QueryFields = { maxResponse: 10, robustness: ROBUSTNESS
 export const MLD_GENERAL: QueryFields = { maxResponse: 10_000, robustness: ROBUSTNESS, interval: QUERY_INTERVAL };
 export const MLD_QUICK: QueryFields = { maxResponse: 1000, robustness: ROBUSTNESS, interval: QUERY_INTERVAL };
 
-/** fe80::/64, the only link-local prefix in use, and the first half of our interface identifiers. */
-export const LINK_LOCAL = 0xfe800000 | 0;
+/** The first half of a switch's own interface identifier. */
 export const OWN_IDENTIFIER = 0xfeff0000 | 0;
 
 /** Who asks. */

@@ -77,3 +77,13 @@ export function setIpv6Address(view: DataView, at: number, a: number, b: number,
   view.setInt32(at + 8, c);
   view.setInt32(at + 12, d);
 }
+
+/** First word of fe80::/64, the only link-local prefix in use (RFC 4291, 2.5.6). */
+export const LINK_LOCAL = 0xfe800000 | 0;
+
+/** The link-local address that follows from a MAC: four words, fe80::/64 and the modified EUI-64 (RFC 4291, appendix A). */
+export function linkLocalOf(macHigh: number, macLow: number): Int32Array {
+  const upper = ((macHigh ^ 0x0200) << 16) | ((macLow >>> 16) & 0xff00) | 0xff;
+  const lower = (0xfe << 24) | (macLow & 0x00ffffff);
+  return Int32Array.of(LINK_LOCAL, 0, upper, lower);
+}
