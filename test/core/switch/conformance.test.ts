@@ -120,7 +120,8 @@ test('frames are otherwise byte-identical: no TTL, no checksum changes', async (
       }
     }
   }
-  t.true(forwarded > 100);
+  // Of generated frames alone there are fewer.
+  t.true(forwarded > (note === null ? 100 : 0));
   t.true(h.isWhole);
 });
 
