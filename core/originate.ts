@@ -1,12 +1,28 @@
 /** Frames of the dataplane's own: a slot to fill, and the way into a domain. */
 
 import type { Dataplane } from './dataplane.js';
-import { VNET_HEADER_LENGTH } from './packet/arena.js';
+import { type Arena, VNET_HEADER_LENGTH } from './packet/arena.js';
 import type { Packet } from './packet/packet.js';
 import { clearVnetHeader } from './packet/vnet.js';
 import { type Domain, MAX_PORTS } from './ports.js';
 import { ROUTER_ALWAYS } from './switch/membership.js';
 import type { Originator } from './switch/snooping.js';
+
+/**
+ * A slot's handle with `start` set behind the headroom, to fill with an untagged frame of the dataplane's own.
+ * @param port that it speaks for; 0: nobody's
+ * @returns null where no slot is free
+ */
+export function beginFrame(arena: Arena, port: number): Packet | null {
+  const slot = arena.allocate();
+  if (slot < 0) return null;
+  const packet = arena.packets[slot];
+  packet.start = arena.receiveOffset(slot) + VNET_HEADER_LENGTH;
+  packet.length = 0;
+  packet.port = port;
+  clearVnetHeader(arena, packet);
+  return packet;
+}
 
 /** Speaks for a domain, or for one port in it. */
 export class DomainOriginator implements Originator {
@@ -26,15 +42,7 @@ export class DomainOriginator implements Originator {
   }
 
   begin(): Packet | null {
-    const { arena } = this.dataplane;
-    const slot = arena.allocate();
-    if (slot < 0) return null;
-    const packet = arena.packets[slot];
-    packet.start = arena.receiveOffset(slot) + VNET_HEADER_LENGTH;
-    packet.length = 0;
-    packet.port = this.port;
-    clearVnetHeader(arena, packet);
-    return packet;
+    return beginFrame(this.dataplane.arena, this.port);
   }
 
   /** An announcement goes to everybody; a query not to where a multicast router is said to be, which asks for itself. */

@@ -21,11 +21,7 @@ import {
   ipv6ExtensionLength,
   ipv6FragmentField,
 } from '../wire/ipv6.js';
-
-/** Codes of the ICMPv6 Parameter Problem (RFC 4443, 3.4). */
-export const PROBLEM_HEADER_FIELD = 0;
-export const PROBLEM_NEXT_HEADER = 1;
-export const PROBLEM_OPTION = 2;
+import { ICMPV6_BAD_HEADER_FIELD, ICMPV6_UNKNOWN_NEXT_HEADER, ICMPV6_UNKNOWN_OPTION } from './icmpv6.js';
 
 /** What the last packet that was refused is to be answered with. */
 export const extensionsProblem = {
@@ -96,7 +92,7 @@ function finish(packet: Packet, kind: number, field: number): number {
   if (kind === PROTOCOL_ICMPV6 || kind === PROTOCOL_UDP || kind === PROTOCOL_TCP) return DROP_NONE;
   // What follows "no next header" is ignored (RFC 8200, 4.7): nothing is left to take.
   if (kind === IPV6_NO_NEXT_HEADER) return DROP_NOT_LISTENING;
-  return problem(packet, PROBLEM_NEXT_HEADER, field, DROP_NOT_LISTENING);
+  return problem(packet, ICMPV6_UNKNOWN_NEXT_HEADER, field, DROP_NOT_LISTENING);
 }
 
 function examineHeader(view: DataView, packet: Packet, kind: number, at: number): number {
@@ -108,7 +104,7 @@ function examineHeader(view: DataView, packet: Packet, kind: number, at: number)
 /** No type of routing header is followed, type 0 least of all (RFC 5095); one that has done its work is walked past. */
 function examineRouting(view: DataView, packet: Packet, at: number): number {
   if (view.getUint8(at + ROUTING_SEGMENTS_LEFT) === 0) return DROP_NONE;
-  return problem(packet, PROBLEM_HEADER_FIELD, at + ROUTING_TYPE, DROP_IP_OPTIONS);
+  return problem(packet, ICMPV6_BAD_HEADER_FIELD, at + ROUTING_TYPE, DROP_IP_OPTIONS);
 }
 
 /** The options from `at` to `end`. */
@@ -118,7 +114,7 @@ function examineOptions(view: DataView, packet: Packet, at: number, end: number)
   while (at < end) {
     const type = view.getUint8(at);
     const length = optionLength(view, at, end);
-    if (length === 0) return problem(packet, PROBLEM_HEADER_FIELD, Math.min(at + 1, end - 1), DROP_IP_OPTIONS);
+    if (length === 0) return problem(packet, ICMPV6_BAD_HEADER_FIELD, Math.min(at + 1, end - 1), DROP_IP_OPTIONS);
     if (type === OPTION_PAD1 || type === OPTION_PADN) {
       padding += length;
     } else {
@@ -150,7 +146,7 @@ function examineOption(view: DataView, packet: Packet, type: number, at: number)
   if (action === UNKNOWN_SKIP) return DROP_NONE;
   if (action === UNKNOWN_DISCARD) return DROP_IP_OPTIONS;
   if (action !== UNKNOWN_ANSWER && isMulticast(view, packet)) return DROP_IP_OPTIONS;
-  return problem(packet, PROBLEM_OPTION, at, DROP_IP_OPTIONS);
+  return problem(packet, ICMPV6_UNKNOWN_OPTION, at, DROP_IP_OPTIONS);
 }
 
 function isMulticast(view: DataView, packet: Packet): boolean {

@@ -32,10 +32,7 @@ import {
   ipv6FragmentField,
 } from '../wire/ipv6.js';
 import { MAPPED } from './address.js';
-
-/** Codes of the ICMPv6 Parameter Problem: erroneous header field (RFC 4443, 3.4), incomplete header chain (RFC 7112, 5). */
-const PROBLEM_HEADER_FIELD = 0;
-const PROBLEM_HEADER_CHAIN = 3;
+import { ICMPV6_BAD_HEADER_FIELD, ICMPV6_INCOMPLETE_CHAIN } from './icmpv6.js';
 
 /** What the last fragment that was refused is to be answered with. */
 export const fragmentProblem = {
@@ -167,11 +164,11 @@ function isPlaceValid(fragment: Fragment): boolean {
  */
 function isIpv6FragmentValid(packet: Packet, fragment: Fragment): boolean {
   const { headerLength, end } = fragment;
-  if (fragment.more && end % IPV4_OFFSET_UNIT !== 0) return problem(PROBLEM_HEADER_FIELD, IPV6_PAYLOAD_LENGTH);
+  if (fragment.more && end % IPV4_OFFSET_UNIT !== 0) return problem(ICMPV6_BAD_HEADER_FIELD, IPV6_PAYLOAD_LENGTH);
   if (headerLength - IPV6_HEADER_LENGTH + end > 0xffff) {
-    return problem(PROBLEM_HEADER_FIELD, headerLength + IPV6_FRAGMENT_FIELD);
+    return problem(ICMPV6_BAD_HEADER_FIELD, headerLength + IPV6_FRAGMENT_FIELD);
   }
-  if (fragment.offset === 0 && !isChainWhole(packet)) return problem(PROBLEM_HEADER_CHAIN, 0);
+  if (fragment.offset === 0 && !isChainWhole(packet)) return problem(ICMPV6_INCOMPLETE_CHAIN, 0);
   return isPlaceValid(fragment) && headerLength + end <= IPV4_MAX_LENGTH;
 }
 

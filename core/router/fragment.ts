@@ -3,9 +3,10 @@
  * (RFC 8200, 5).
  */
 
-import { DROP_FRAGMENT_INVALID, DROP_NO_SLOT, DROP_NONE } from '../drop.js';
+import { DROP_FRAGMENT_INVALID, DROP_NO_SLOT } from '../drop.js';
 import { type Arena, VNET_HEADER_LENGTH } from '../packet/arena.js';
 import { completeChecksum, finishChecksum, sumBytes } from '../packet/checksum.js';
+import { takePlace } from '../packet/copy.js';
 import type { Packet } from '../packet/packet.js';
 import { clearVnetHeader } from '../packet/vnet.js';
 import { ETHERNET_HEADER_LENGTH } from '../wire/ethernet.js';
@@ -101,17 +102,6 @@ function fillFragment(
   clearVnetHeader(arena, fragment);
   takePlace(fragment, packet);
   return size;
-}
-
-/** What the doors of the dataplane read. */
-export function takePlace(fragment: Packet, packet: Packet): void {
-  fragment.port = packet.port;
-  fragment.network = packet.network;
-  fragment.domain = packet.domain;
-  fragment.tag = packet.tag;
-  fragment.vlan = packet.vlan;
-  fragment.outPort = packet.outPort;
-  fragment.reason = DROP_NONE;
 }
 
 /** Copies the header whole. Returns its length. */

@@ -5,6 +5,7 @@
 import { DROP_NO_SLOT } from '../drop.js';
 import { type Arena, VNET_HEADER_LENGTH } from '../packet/arena.js';
 import { completeChecksum } from '../packet/checksum.js';
+import { takePlace } from '../packet/copy.js';
 import type { Packet } from '../packet/packet.js';
 import { clearVnetHeader } from '../packet/vnet.js';
 import { ETHERNET_HEADER_LENGTH } from '../wire/ethernet.js';
@@ -16,7 +17,6 @@ import {
   IPV6_NEXT_HEADER,
   IPV6_PAYLOAD_LENGTH,
 } from '../wire/ipv6.js';
-import { takePlace } from './fragment.js';
 
 const FRAGMENT_HEADER_LENGTH = 8;
 const IDENTIFICATION = 4;

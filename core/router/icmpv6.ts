@@ -61,6 +61,8 @@ export const ICMPV6_REASSEMBLY_TIME_EXCEEDED = 1;
 export const ICMPV6_BAD_HEADER_FIELD = 0;
 export const ICMPV6_UNKNOWN_NEXT_HEADER = 1;
 export const ICMPV6_UNKNOWN_OPTION = 2;
+/** A first fragment without the whole header chain (RFC 7112, 7). */
+export const ICMPV6_INCOMPLETE_CHAIN = 3;
 
 /** Types from here on are no errors (RFC 4443, 2.1). */
 const FIRST_INFORMATIONAL = 128;

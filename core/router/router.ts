@@ -20,7 +20,8 @@ import {
   DROP_VLAN_NOT_ALLOWED,
 } from '../drop.js';
 import type { EventList } from '../events.js';
-import { type Arena, VNET_HEADER_LENGTH } from '../packet/arena.js';
+import { beginFrame } from '../originate.js';
+import type { Arena } from '../packet/arena.js';
 import { copyPacket } from '../packet/copy.js';
 import {
   PACKET_FRAGMENT,
@@ -29,7 +30,7 @@ import {
   type Packet,
   TAG_NONE,
 } from '../packet/packet.js';
-import { clearVnetHeader, VNET_F_NEEDS_CSUM } from '../packet/vnet.js';
+import { VNET_F_NEEDS_CSUM } from '../packet/vnet.js';
 import { ROUTER_PORT } from '../ports.js';
 import { isGroupDestination } from '../switch/admit.js';
 import { checksumField, isChecksumSafe } from '../switch/port-security.js';
@@ -213,15 +214,7 @@ export class Router implements RouterContext, ReassemblyContext {
   }
 
   begin(): Packet | null {
-    const { arena } = this;
-    const slot = arena.allocate();
-    if (slot < 0) return null;
-    const packet = arena.packets[slot];
-    packet.start = arena.receiveOffset(slot) + VNET_HEADER_LENGTH;
-    packet.length = 0;
-    packet.port = 0;
-    clearVnetHeader(arena, packet);
-    return packet;
+    return beginFrame(this.arena, 0);
   }
 
   sendFrame(packet: Packet, iface: RouterInterface): void {
