@@ -44,7 +44,7 @@ import { inspect, type PortSecurity, SECURITY_STRICT } from './switch/port-secur
 import { classify, egressVid, isStacked, presentVid, setVid } from './switch/vlan.js';
 import { HashTable } from './tables/hash.js';
 import { Topology } from './topology.js';
-import { CONTINUE, DROP, FLOOD, FLOOD_ROUTED, LOCAL, TO_GROUP, TO_PORT, TO_ROUTER } from './verdict.js';
+import { CONTINUE, DROP, FLOOD, FLOOD_ROUTED, LOCAL, refuse, TO_GROUP, TO_PORT, TO_ROUTER } from './verdict.js';
 import { parse } from './wire/parse.js';
 
 /** Where frames leave: an engine, or a recorder in tests. */
@@ -557,9 +557,4 @@ export class Dataplane {
 function isCountless({ srcHigh, srcLow }: Packet, { security }: Port): boolean {
   if (security === null || (srcHigh === security.macHigh && srcLow === security.macLow)) return true;
   return security.hasFurther(srcHigh, srcLow);
-}
-
-function refuse(packet: Packet, reason: number): number {
-  packet.reason = reason;
-  return DROP;
 }

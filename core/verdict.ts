@@ -1,5 +1,7 @@
 /** What a stage that decides returns. */
 
+import type { Packet } from './packet/packet.js';
+
 /** Undecided: the next stage goes on. */
 export const CONTINUE = 0;
 /** Send to `packet.outPort`. */
@@ -18,3 +20,9 @@ export const LOCAL = 6;
 export const HELD = 7;
 /** Routed, and nobody knows behind which port of the next network the MAC is. */
 export const FLOOD_ROUTED = 8;
+
+/** The verdict that drops a packet for a reason. */
+export function refuse(packet: Packet, reason: number): number {
+  packet.reason = reason;
+  return DROP;
+}

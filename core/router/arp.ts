@@ -5,7 +5,7 @@
 
 import { DROP_NEIGHBOR_INVALID, DROP_NEIGHBOR_RATE, DROP_NO_SLOT } from '../drop.js';
 import { PACKET_L3_MALFORMED, type Packet } from '../packet/packet.js';
-import { CONTINUE, DROP, LOCAL } from '../verdict.js';
+import { CONTINUE, LOCAL, refuse } from '../verdict.js';
 import { ARP_REPLY, ARP_REQUEST, ARP_SENDER_MAC, arpOperation, arpSender, arpTarget } from '../wire/arp.js';
 import { writeArp } from '../wire/arp-frame.js';
 import { macHigh, macLow } from '../wire/ethernet.js';
@@ -173,9 +173,4 @@ function isAddressPossible(sender: number): boolean {
 
 function isOwnMac(iface: RouterInterface, high: number, low: number): boolean {
   return high === iface.macHigh && low === iface.macLow;
-}
-
-function refuse(packet: Packet, reason: number): number {
-  packet.reason = reason;
-  return DROP;
 }

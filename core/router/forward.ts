@@ -35,7 +35,7 @@ import { VNET_GSO_ECN, VNET_GSO_NONE, VNET_GSO_TCPV4 } from '../packet/vnet.js';
 import { ROUTER_PORT } from '../ports.js';
 import type { Fdb } from '../switch/fdb.js';
 import { ISOLATION_OPEN, mayReach } from '../switch/isolation.js';
-import { DROP, FLOOD_ROUTED, HELD, TO_PORT } from '../verdict.js';
+import { DROP, FLOOD_ROUTED, HELD, refuse, TO_PORT } from '../verdict.js';
 import { ETHERNET_HEADER_LENGTH, ETHERTYPE_IPV4 } from '../wire/ethernet.js';
 import { ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE } from '../wire/icmp.js';
 import {
@@ -568,9 +568,4 @@ function isLasting(from: RouterInterface, to: RouterInterface, neighbor: Neighbo
 /** The router's own addresses, and broadcasts, lead nowhere: nobody behind an interface speaks from them. */
 function leadsTo(route: Route, iface: RouterInterface): boolean {
   return route.kind === ROUTE_UNICAST && route.hops.some((hop) => hop.iface === iface.number);
-}
-
-function refuse(packet: Packet, reason: number): number {
-  packet.reason = reason;
-  return DROP;
 }

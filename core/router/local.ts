@@ -14,7 +14,7 @@ import {
   DROP_NOT_LISTENING,
 } from '../drop.js';
 import { PACKET_FRAGMENT, PACKET_IPV4_OPTIONS, type Packet, TAG_NONE } from '../packet/packet.js';
-import { CONTINUE, DROP, TO_PORT } from '../verdict.js';
+import { CONTINUE, DROP, refuse, TO_PORT } from '../verdict.js';
 import { ETHERNET_HEADER_LENGTH, setEthernetHeader } from '../wire/ethernet.js';
 import { ICMP_ECHO_REQUEST, ICMP_UNREACHABLE, icmpType } from '../wire/icmp.js';
 import {
@@ -246,9 +246,4 @@ function isDiscovery(view: DataView, packet: Packet): boolean {
   if (packet.protocol !== PROTOCOL_ICMPV6 || packet.l4 === -1) return false;
   const type = icmpv6Type(view, packet.l4);
   return type >= ND_ROUTER_SOLICITATION && type <= ND_REDIRECT;
-}
-
-function refuse(packet: Packet, reason: number): number {
-  packet.reason = reason;
-  return DROP;
 }

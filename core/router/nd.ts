@@ -6,7 +6,7 @@
 
 import { DROP_NEIGHBOR_INVALID, DROP_NEIGHBOR_RATE, DROP_NO_SLOT, DROP_NOT_LISTENING } from '../drop.js';
 import { PACKET_FRAGMENT, type Packet } from '../packet/packet.js';
-import { CONTINUE, DROP, LOCAL } from '../verdict.js';
+import { CONTINUE, LOCAL, refuse } from '../verdict.js';
 import { macHigh, macLow } from '../wire/ethernet.js';
 import {
   ICMPV6_CODE,
@@ -348,9 +348,4 @@ function isSame(words: Int32Array, others: Int32Array): boolean {
 
 function owns(iface: RouterInterface, words: Int32Array): boolean {
   return iface.owns6(words[0], words[1], words[2], words[3]);
-}
-
-function refuse(packet: Packet, reason: number): number {
-  packet.reason = reason;
-  return DROP;
 }

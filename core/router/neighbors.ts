@@ -22,7 +22,7 @@ import {
 import { EVENT_NEIGHBORS_FULL } from '../events.js';
 import type { Packet } from '../packet/packet.js';
 import { MAX_PORTS } from '../ports.js';
-import { CONTINUE, DROP, HELD } from '../verdict.js';
+import { CONTINUE, HELD, refuse } from '../verdict.js';
 import type { RouterContext } from './context.js';
 import { Hold } from './hold.js';
 import type { RouterInterface } from './interface.js';
@@ -588,9 +588,4 @@ function evictionRank(neighbor: Neighbor): number {
 /** Longer in its state. */
 function isOlder(neighbor: Neighbor, than: Neighbor): boolean {
   return ((neighbor.since - than.since) | 0) < 0;
-}
-
-function refuse(packet: Packet, reason: number): number {
-  packet.reason = reason;
-  return DROP;
 }

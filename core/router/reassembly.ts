@@ -15,7 +15,7 @@ import type { Arena } from '../packet/arena.js';
 import { finishChecksum, sumBytes } from '../packet/checksum.js';
 import type { Packet } from '../packet/packet.js';
 import { clearVnetHeader } from '../packet/vnet.js';
-import { DROP, HELD } from '../verdict.js';
+import { HELD, refuse } from '../verdict.js';
 import {
   IPV4_CHECKSUM,
   IPV4_FRAGMENT,
@@ -384,11 +384,6 @@ export class Reassembly {
     clearVnetHeader(arena, packet);
     return COMPLETE;
   }
-}
-
-function refuse(packet: Packet, reason: number): number {
-  packet.reason = reason;
-  return DROP;
 }
 
 /**

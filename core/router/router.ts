@@ -35,7 +35,7 @@ import { ROUTER_PORT } from '../ports.js';
 import { isGroupDestination } from '../switch/admit.js';
 import { checksumField, isChecksumSafe } from '../switch/port-security.js';
 import { setVid } from '../switch/vlan.js';
-import { CONTINUE, DROP } from '../verdict.js';
+import { CONTINUE, refuse } from '../verdict.js';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, macHigh, macLow } from '../wire/ethernet.js';
 import { ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE } from '../wire/icmp.js';
 import {
@@ -505,9 +505,4 @@ function prefixLength(mask: number): number {
 function hasMoved(before: RouterInterface, now: RouterInterface): boolean {
   if (before.macLow !== now.macLow || before.macHigh !== now.macHigh || before.port !== now.port) return true;
   return `${before.addresses4} ${before.addresses6}` !== `${now.addresses4} ${now.addresses6}`;
-}
-
-function refuse(packet: Packet, reason: number): number {
-  packet.reason = reason;
-  return DROP;
 }
