@@ -118,7 +118,11 @@ test.serial(
       { autonomous: false },
       { green: { internal: true, router_advertisements: { enabled: true } } },
     );
-    await eventually('the default route', async () => (await advertisedRoutes(a)).length === 1);
+    // Each asks when its interface is up, and not at the same moment.
+    for (const host of [a, b]) {
+      await eventually('the default route', async () => (await advertisedRoutes(host)).length > 0);
+    }
+    t.is((await advertisedRoutes(a)).length, 1);
     t.deepEqual(
       (await addresses(a)).map(({ local }) => local),
       [a.ip6],
