@@ -83,6 +83,20 @@ export const DROP_REASONS: readonly DropReason[] = [
   { name: 'not_listening', text: 'nothing at the address of the router takes this protocol or port' },
   { name: 'interface_down', text: 'the interface to the next hop is down' },
   { name: 'host_owned', text: 'frame on a shared uplink that belongs to the host' },
+  { name: 'no_flow', text: 'belongs to no connection that is known, and cannot begin one' },
+  { name: 'tcp_window', text: 'TCP segment outside the window of its connection' },
+  { name: 'tcp_state', text: 'TCP flags that the connection cannot have now, or that no segment may have' },
+  {
+    name: 'not_published',
+    text: 'from the wire to an endpoint behind address translation, and not by a published port',
+  },
+  { name: 'policy', text: 'a rule of the policy, or the default of the network, says drop or reject' },
+  { name: 'flows_full', text: 'no room for another connection' },
+  { name: 'flow_limit', text: 'the endpoint has as many connections as it may have' },
+  { name: 'ports_exhausted', text: 'no address and port are left to translate the connection to' },
+  { name: 'filtered', text: 'not from whom the filter of an address translation lets in' },
+  { name: 'untranslatable', text: 'protocol or packet that address translation cannot carry' },
+  { name: 'unsolicited', text: 'connection from outside that nobody waits for' },
 ];
 
 /** Room for reasons in every port's counter block; larger than DROP_REASONS so that the layout outlives new ones. */
@@ -157,3 +171,14 @@ export const DROP_ICMP_INVALID = 65;
 export const DROP_NOT_LISTENING = 66;
 export const DROP_INTERFACE_DOWN = 67;
 export const DROP_HOST_OWNED = 68;
+export const DROP_NO_FLOW = 69;
+export const DROP_TCP_WINDOW = 70;
+export const DROP_TCP_STATE = 71;
+export const DROP_NOT_PUBLISHED = 72;
+export const DROP_POLICY = 73;
+export const DROP_FLOWS_FULL = 74;
+export const DROP_FLOW_LIMIT = 75;
+export const DROP_PORTS_EXHAUSTED = 76;
+export const DROP_FILTERED = 77;
+export const DROP_UNTRANSLATABLE = 78;
+export const DROP_UNSOLICITED = 79;

@@ -8,6 +8,17 @@ export const EVENT_FDB_FULL = 5;
 /** Somebody else uses an address of the router. */
 export const EVENT_ADDRESS_CONFLICT = 6;
 export const EVENT_NEIGHBORS_FULL = 7;
+/** The connections have filled so many percent of their table (the number). */
+export const EVENT_FLOWS_ALARM = 8;
+/** The table is full: half-open connections make room for new ones. */
+export const EVENT_FLOWS_FULL = 9;
+/** An endpoint (the port) has as many connections as it may have (the number). */
+export const EVENT_FLOW_LIMIT = 10;
+/** No port is left at an external address (the address). */
+export const EVENT_PORTS_EXHAUSTED = 11;
+/** An endpoint (the port) got, or gave back, a block of ports from the number on, at an external address. */
+export const EVENT_PORT_BLOCK = 12;
+export const EVENT_PORT_BLOCK_FREED = 13;
 
 /** Int32 an event: kind, domain, port, port before, MAC's first two octets, last four, number, IP address (see `addWithAddress`). */
 export const EVENT_RECORD = 11;

@@ -12,6 +12,7 @@ export const PACKET_L3_MALFORMED = 4; // the network header contradicts itself o
 export const PACKET_L4_MALFORMED = 8; // the transport header is cut short or contradicts itself; l4 is -1
 export const PACKET_IPV4_OPTIONS = 16;
 export const PACKET_IPV6_EXTENSIONS = 32;
+export const PACKET_REASSEMBLED = 64; // came in fragments: may leave in fragments. Set by a stage, cleared by the next parse
 
 /** `tag`: the frame has no tag of the domain's, one with its VID, or one with VID 0 that carries a priority only. */
 export const TAG_NONE = 0;
@@ -76,6 +77,8 @@ export class Packet {
   tag = 0;
   /** Output port, where the verdict is TO_PORT. */
   outPort = 0;
+  /** Connection and direction, as `FlowTable.find4` returns them; -1: none. */
+  flow = -1;
   /** Drop reason, where the verdict is DROP. */
   reason = 0;
 

@@ -1,0 +1,118 @@
+/**
+ * The words of a flow: one connection, both directions of it, in FLOW_WORDS int32 of a flat table (80 bytes), which may lie in memory that
+ * outlives the process. All that can be computed anew from these words is kept elsewhere (flow-table.ts).
+ *
+ * A flow has two tuples. The original one is what the packet that began it had; the reply one is what answers have as they come in. Without
+ * address translation the reply tuple is the original's mirror image; with it, the difference is the translation. A packet that matches one
+ * leaves as the other's mirror image.
+ *
+ * Ports are one word, source in the upper half: of ICMP echo the identifier stands in both halves; 0 for protocols without.
+ * Addresses of IPv6 are in `addresses6` of the table, 16 words a flow: original source, original destination, reply source, reply
+ * destination; the four address words here hold their last words.
+ */
+
+export const FLOW_WORDS = 20;
+export const FLOW_SOURCE = 0;
+export const FLOW_DESTINATION = 1;
+export const FLOW_PORTS = 2;
+export const FLOW_REPLY_SOURCE = 3;
+export const FLOW_REPLY_DESTINATION = 4;
+export const FLOW_REPLY_PORTS = 5;
+/** Zone, family and protocol in one word (`kindOf`). */
+export const FLOW_KIND = 6;
+/** State, flags and TCP's window scales; 0: no flow stands here. Written last where a flow begins, and first where it ends. */
+export const FLOW_STATE = 7;
+/** Second (of the clock that counts from boot) in which it ends unless a packet refreshes it. */
+export const FLOW_EXPIRES = 8;
+/** What forwarding has found for packets of each direction, stamped (paths.ts); 0: nothing yet. */
+export const FLOW_PATH = 9;
+export const FLOW_PATH_REPLY = 10;
+/** Rule of the policy that let it pass, and the policy's epoch: `(epoch & 0xffff) << 16 | (rule + 1)`, 0 in the lower half: none. */
+export const FLOW_RULE = 11;
+/** Number of the port that the first packet came in by: whose it is, for limits. */
+export const FLOW_OWNER = 12;
+/** TCP: five words of tcp.ts. */
+export const FLOW_TCP = 13;
+/** Neighbors in the list of a second of the timer wheel: number of the flow plus 1, or 0. */
+export const FLOW_NEXT = 18;
+export const FLOW_PREVIOUS = 19;
+
+/** FLOW_STATE, bits 0 to 3: how far it has come. */
+export const STATE_MASK = 0xf;
+export const STATE_SYN_SENT = 1;
+export const STATE_SYN_RECEIVED = 2;
+export const STATE_ESTABLISHED = 3;
+/** One side has said FIN. */
+export const STATE_FIN = 4;
+/** Both have. */
+export const STATE_CLOSING = 5;
+export const STATE_RESET = 6;
+export const STATE_UDP_UNREPLIED = 7;
+export const STATE_UDP_STREAM = 8;
+export const STATE_ICMP_UNREPLIED = 9;
+export const STATE_ICMP_REPLIED = 10;
+export const STATE_OTHER_UNREPLIED = 11;
+export const STATE_OTHER_REPLIED = 12;
+export const STATE_SCTP_OPENING = 13;
+export const STATE_SCTP_ESTABLISHED = 14;
+export const STATES = 16;
+
+/** An answer has been seen. */
+export const FLOW_REPLIED = 1 << 4;
+/** The source is translated: the reply's destination is not the original's source. */
+export const FLOW_SNAT = 1 << 5;
+/** The destination is translated. */
+export const FLOW_DNAT = 1 << 6;
+/** A reference on a mapping of `Mappings` is held, for the reply's destination and its port. */
+export const FLOW_MAPPED = 1 << 7;
+/** Of a bridge's frames: policy alone, no router. */
+export const FLOW_BRIDGED = 1 << 8;
+/** An application layer gateway looks at its packets. */
+export const FLOW_ALG = 1 << 9;
+/** Made by an application layer gateway, or expected by it. */
+export const FLOW_RELATED = 1 << 10;
+/** TCP: was taken up in the middle; windows are learned, not enforced (RFC 7857 does not ask for it, rebooted routers do). */
+export const FLOW_LOOSE = 1 << 11;
+/** TCP: window scale of the original direction (4 bits) and of the reply (4 bits). */
+export const FLOW_SCALE_SHIFT = 16;
+export const FLOW_SCALE_REPLY_SHIFT = 20;
+/** TCP: FIN seen of the original direction, of the reply; tcp.ts has bits 24 to 29. */
+export const FLOW_TCP_FLAGS_SHIFT = 24;
+/** Always set while a flow stands here. */
+export const FLOW_LIVE = 1 << 30;
+
+/** Directions, the lowest bit of what searches return: flow * 2 + direction. */
+export const DIRECTION_ORIGINAL = 0;
+export const DIRECTION_REPLY = 1;
+
+/** Zones of the router are VRF numbers; those of bridges their domain, in a family of their own. */
+const KIND_IPV6 = 1 << 8;
+const KIND_BRIDGED = 1 << 9;
+const KIND_ZONE_SHIFT = 10;
+
+/** @param zone number of the VRF, below 2^16 */
+export function kindOf(zone: number, protocol: number, isIpv6: boolean): number {
+  return (zone << KIND_ZONE_SHIFT) | (isIpv6 ? KIND_IPV6 : 0) | protocol;
+}
+
+/** Of a bridge's own flows. @param fid number of the domain */
+export function bridgedKind(fid: number, protocol: number, isIpv6: boolean): number {
+  return kindOf(fid, protocol, isIpv6) | KIND_BRIDGED;
+}
+
+export function isIpv6Kind(kind: number): boolean {
+  return (kind & KIND_IPV6) !== 0;
+}
+
+export function protocolOfKind(kind: number): number {
+  return kind & 0xff;
+}
+
+export function zoneOfKind(kind: number): number {
+  return (kind >>> KIND_ZONE_SHIFT) & 0xffff;
+}
+
+/** Source and destination port exchanged. */
+export function mirrorPorts(ports: number): number {
+  return (ports << 16) | (ports >>> 16);
+}
