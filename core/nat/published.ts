@@ -1,0 +1,133 @@
+/**
+ * Published ports: what comes to one of the router's addresses, at a port or a range of ports, is for an endpoint. A range is one
+ * record, however wide; records are sorted, and a search is two binary ones: for the address, and for those that are bound to none.
+ *
+ * Only the first packet of a flow is looked up here (the flow remembers), so the table is small and plain rather than fast.
+ */
+
+import { MAPPED } from '../router/address.js';
+
+/** Words of a record. Addresses are four words, those of IPv4 mapped (RFC 4291, 2.5.5.2). */
+export const PUBLISHED_RECORD = 14;
+/** Number of the VRF in whose addresses it is. */
+export const PUBLISHED_ZONE = 0;
+/** 6, 17 or 132: TCP, UDP, SCTP. */
+export const PUBLISHED_PROTOCOL = 1;
+/** Unspecified (`::`, or 0.0.0.0 mapped): any address of that family that is asked about. */
+export const PUBLISHED_ADDRESS = 2;
+export const PUBLISHED_FIRST = 6;
+export const PUBLISHED_LAST = 7;
+/** The endpoint's address, of the same family. */
+export const PUBLISHED_TARGET = 8;
+/** The endpoint's port for the first of the range; the others follow in order. */
+export const PUBLISHED_TARGET_FIRST = 12;
+/** The dataplane's number of the endpoint's port. */
+export const PUBLISHED_PORT = 13;
+
+/** What orders the records: all up to the first port, in the order in which they stand. */
+const KEY_WORDS = PUBLISHED_FIRST + 1;
+
+export class PublishedPorts {
+  /** Records, sorted. A record's number is the place of its first word. */
+  words: Int32Array = new Int32Array(0);
+
+  /**
+   * Replaces all.
+   *
+   * @param records PUBLISHED_RECORD words each; those of one zone, protocol and address must not overlap
+   */
+  set(records: Int32Array): void {
+    const places = Array.from(
+      { length: Math.floor(records.length / PUBLISHED_RECORD) },
+      (_, i) => i * PUBLISHED_RECORD,
+    );
+    places.sort((a, b) => compareKeys(records, a, b));
+    const words = new Int32Array(places.length * PUBLISHED_RECORD);
+    places.forEach((place, i) => {
+      words.set(records.subarray(place, place + PUBLISHED_RECORD), i * PUBLISHED_RECORD);
+    });
+    this.words = words;
+  }
+
+  get count(): number {
+    return this.words.length / PUBLISHED_RECORD;
+  }
+
+  /**
+   * The record for an address of the router: one that is bound to it, else one that is bound to none.
+   *
+   * @param port 0 to 65535
+   * @returns its number, or -1
+   */
+  find4(zone: number, protocol: number, address: number, port: number): number {
+    const bound = this.search(zone, protocol, 0, 0, MAPPED, address, port);
+    return bound >= 0 ? bound : this.search(zone, protocol, 0, 0, MAPPED, 0, port);
+  }
+
+  /** As `find4`. */
+  find6(zone: number, protocol: number, a: number, b: number, c: number, d: number, port: number): number {
+    const bound = this.search(zone, protocol, a, b, c, d, port);
+    return bound >= 0 ? bound : this.search(zone, protocol, 0, 0, 0, 0, port);
+  }
+
+  /** Word `index` (0 to 3) of the endpoint's address; of an IPv4 address the last one counts. */
+  target(record: number, index: number): number {
+    return this.words[record + PUBLISHED_TARGET + index];
+  }
+
+  /** The endpoint's port for a published one of the record. */
+  targetPort(record: number, port: number): number {
+    return this.words[record + PUBLISHED_TARGET_FIRST] + port - this.words[record + PUBLISHED_FIRST];
+  }
+
+  /** The dataplane's number of the endpoint's port. */
+  endpointPort(record: number): number {
+    return this.words[record + PUBLISHED_PORT];
+  }
+
+  /** Whether anything is published in a zone. */
+  hasZone(zone: number): boolean {
+    const words = this.words;
+    for (let at = 0; at < words.length; at += PUBLISHED_RECORD) if (words[at + PUBLISHED_ZONE] === zone) return true;
+    return false;
+  }
+
+  /** The last record that does not begin behind the port is the only one that can hold it. */
+  private search(zone: number, protocol: number, a: number, b: number, c: number, d: number, port: number): number {
+    const words = this.words;
+    let low = 0;
+    let high = words.length / PUBLISHED_RECORD;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const at = middle * PUBLISHED_RECORD;
+      let order = words[at + PUBLISHED_ZONE] - zone;
+      if (order === 0) order = words[at + PUBLISHED_PROTOCOL] - protocol;
+      if (order === 0) order = words[at + PUBLISHED_ADDRESS] - a;
+      if (order === 0) order = words[at + PUBLISHED_ADDRESS + 1] - b;
+      if (order === 0) order = words[at + PUBLISHED_ADDRESS + 2] - c;
+      if (order === 0) order = words[at + PUBLISHED_ADDRESS + 3] - d;
+      if (order === 0) order = words[at + PUBLISHED_FIRST] - port;
+      if (order <= 0) low = middle + 1;
+      else high = middle;
+    }
+    if (low === 0) return -1;
+    const at = (low - 1) * PUBLISHED_RECORD;
+    const holds =
+      words[at + PUBLISHED_ZONE] === zone &&
+      words[at + PUBLISHED_PROTOCOL] === protocol &&
+      words[at + PUBLISHED_ADDRESS] === a &&
+      words[at + PUBLISHED_ADDRESS + 1] === b &&
+      words[at + PUBLISHED_ADDRESS + 2] === c &&
+      words[at + PUBLISHED_ADDRESS + 3] === d &&
+      port <= words[at + PUBLISHED_LAST];
+    return holds ? at : -1;
+  }
+}
+
+function compareKeys(words: Int32Array, a: number, b: number): number {
+  for (let i = 0; i < KEY_WORDS; i++) {
+    const order = words[a + i] - words[b + i];
+    if (order !== 0) return order;
+  }
+  return 0;
+}
