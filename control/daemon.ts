@@ -13,9 +13,11 @@ import { checkRoute, routesInTheWay } from './config/route.js';
 import {
   type BridgedUplinkConfig,
   type Configuration,
+  DEFAULT_NAT,
   DEFAULT_VRF,
   type EndpointConfig,
   type MirrorConfig,
+  type NatConfig,
   type NetworkConfig,
   type RouteConfig,
   type UplinkConfig,
@@ -30,10 +32,12 @@ import { gatewayInterface, gatewayMac } from './gateways.js';
 import { Interfaces } from './interfaces.js';
 import { Ipam } from './ipam.js';
 import { Mirrors } from './mirrors.js';
+import { natSettings } from './nat-settings.js';
 import { networkSpec } from './port-spec.js';
 import { type RouteState, Routes, UPLINK_METRIC } from './routes.js';
 import type { EndpointState, NetworkState } from './state.js';
 import { realSystem, type System } from './system.js';
+import { tracks } from './tracking.js';
 import type { Dataplane, VrfSpec } from './types.js';
 import { BridgedUplink } from './uplink/bridged-uplink.js';
 import type { RoutedUplinkConfig } from './uplink/facts.js';
@@ -77,6 +81,8 @@ export class Daemon {
   /** As the file has it; null once it is closed. */
   #uplinkConfig: UplinkConfig | null = null;
   #vrfConfigs: Configuration['vrfs'] = new Map();
+  #policy: Configuration['policy'] = [];
+  #nat: NatConfig = DEFAULT_NAT;
   #stopping = false;
   /** Settles when `apply` is through, whichever way. What is asked for meanwhile waits: the file's objects have their names first. */
   #applying: Promise<void> = Promise.resolve();
@@ -156,6 +162,7 @@ export class Daemon {
       interconnect: config?.interconnect ?? name !== DEFAULT_VRF,
       recordRoute: config?.ip_options.record_route ?? false,
       timestamp: config?.ip_options.timestamp ?? false,
+      tracking: this.#tracks(name),
     };
   }
 
@@ -163,6 +170,11 @@ export class Daemon {
   vrfNames(): string[] {
     const named = [...this.networks.values()].map(({ config }) => config.vrf);
     return [...new Set([DEFAULT_VRF, ...this.#vrfConfigs.keys(), ...named, ...this.interfaces.vrfs.names()])];
+  }
+
+  /** Whether a VRF's connections are tracked, as things are now. */
+  #tracks(vrf: string): boolean {
+    return tracks(vrf, this.#desired());
   }
 
   #networkNumbered(number: number): NetworkState | undefined {
@@ -192,6 +204,9 @@ export class Daemon {
   async #applyOrUndo(config: Configuration): Promise<void> {
     this.#uplinkConfig = config.uplink;
     this.#vrfConfigs = config.vrfs;
+    this.#policy = config.policy;
+    this.#nat = config.nat;
+    await this.dataplane.nat.setSettings(natSettings(config.nat, config.uplink));
     await this.#removeLeftovers();
     try {
       for (const [name, network] of config.networks) {
@@ -201,7 +216,6 @@ export class Daemon {
       const { uplink } = config;
       if (uplink !== null) await this.#within(['uplink'], () => this.#openUplink(uplink));
       await this.#addRoutes(config);
-      this.#warnOfMasquerade(config);
       await this.#attachAll(config.endpoints);
       for (const [name, mirror] of config.mirrors)
         await this.#within(['mirrors', name], () => this.mirrors.add(name, mirror));
@@ -235,18 +249,6 @@ export class Daemon {
 
   #endWhereStopped(): void {
     if (this.#stopping) throw new TaplineError('failure', 'stopped before everything was up');
-  }
-
-  #warnOfMasquerade({ uplink, networks }: Configuration): void {
-    if (uplink?.mode !== 'own' && uplink?.mode !== 'shared') return;
-    const leaving = [...networks].filter(
-      ([, { vrf, internal, masquerade }]) => vrf === uplink.vrf && !internal && masquerade,
-    );
-    if (leaving.length === 0) return;
-    const names = leaving.slice(0, NAMES_IN_LINE).map(([name]) => name);
-    const more = leaving.length > names.length ? ` and ${leaving.length - names.length} more` : '';
-    const what = `packets of ${names.join(', ')}${more} leave by uplink ${uplink.device} with their own addresses`;
-    this.#logger.warn(`masquerade is not supported in this version: ${what}; the wire needs routes to their subnets`);
   }
 
   async #attachAll(endpoints: Configuration['endpoints']): Promise<void> {
@@ -344,6 +346,7 @@ export class Daemon {
   /** What leads out of the host follows the networks: the host port, and the guard of a shared uplink. */
   async #networksChanged(): Promise<void> {
     await this.#hostPorts.update();
+    await this.interfaces.vrfs.update();
     if (this.#uplink instanceof RoutedUplink) await this.#uplink.networksChanged();
   }
 
@@ -543,7 +546,8 @@ export class Daemon {
       endpoints: new Map([...this.endpoints].map(([name, { config }]) => [name, config])),
       mirrors: new Map(),
       services: new Map(),
-      policy: [],
+      policy: this.#policy,
+      nat: this.#nat,
     };
   }
 

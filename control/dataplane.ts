@@ -5,19 +5,21 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { COUNTER_BLOCK, Counters } from '../core/counters.js';
 import { SLOT_STRIDE } from '../core/packet/arena.js';
 import { MAX_NETWORKS, MAX_PORTS, ROUTER_PORT } from '../core/ports.js';
-import { endPortLife, fdbWords, GENERATION_WORDS } from '../core/switch/fdb.js';
+import { endPortLife } from '../core/switch/fdb.js';
 import type { Mirror } from '../core/switch/mirror.js';
 import { type EngineResources, PORT_PACKET, PORT_TAP, releaseResources } from '../io/engine.js';
 import { errorName } from '../io/libc.js';
 import { mapRegion, type Region, unmapRegion } from '../io/memory.js';
 import { probeUring } from '../io/uring.js';
 import { Wakeup } from '../io/wakeup.js';
-import { FDB_CAPACITY } from './capacities.js';
+import { FDB_CAPACITY, MAX_FLOWS } from './capacities.js';
 import { makeCaptureRing } from './capture-ring.js';
 import { CaptureSession } from './capture-session.js';
 import { readPort, readTotals } from './counter-views.js';
 import { macWords } from './mac.js';
+import { NatClient } from './nat-client.js';
 import { RouterClient } from './router-client.js';
+import { mapTables, type TableLayout, type TableMemory, tableWords } from './table-memory.js';
 import type {
   Capture,
   CaptureFilter,
@@ -81,13 +83,18 @@ export interface StartOptions {
   /** auto: the best that the kernel allows. */
   readonly engine: 'auto' | EngineName;
   readonly logger: DataplaneLogger;
+  /** Connections that there is room for. */
+  readonly maxFlows?: number;
+  /** File of the tables that outlive the process; null: they end with it. */
+  readonly tables?: string | null;
 }
 
 /** @throws Error, one line, where the engine asked for is not to be had */
 export async function startDataplane(options: StartOptions): Promise<Dataplane> {
   applyV8Flags();
   const { engine, reason } = chooseEngine(options.engine);
-  const dataplane = new WorkerDataplane(engine, reason, options.logger);
+  const tables = mapTables(options.maxFlows ?? MAX_FLOWS, options.tables ?? null);
+  const dataplane = new WorkerDataplane(engine, reason, options.logger, tables);
   try {
     await dataplane.start();
   } catch (error) {
@@ -134,6 +141,9 @@ const SETTLED_WITHOUT_WORKER: ReadonlySet<Command['op']> = new Set([
   'setRoute',
   'removeRoute',
   'flushNeighbors',
+  'setNat',
+  'setPublished',
+  'setPolicy',
   'stop',
 ]);
 
@@ -157,8 +167,7 @@ class WorkerDataplane implements Dataplane {
   private readonly arena: Region = mapRegion(SLOTS * SLOT_STRIDE, true);
   private readonly counterMemory = new SharedArrayBuffer(MAX_PORTS * COUNTER_BLOCK * 8);
   private readonly counters = new Float64Array(this.counterMemory);
-  private readonly fdbMemory = new SharedArrayBuffer(fdbWords(FDB_CAPACITY) * 4);
-  private readonly generationMemory = new SharedArrayBuffer(GENERATION_WORDS * 4);
+  private readonly tables: TableMemory;
   private readonly seed = randomBytes(4).readInt32LE();
   private readonly wakeup = new Wakeup();
 
@@ -187,6 +196,7 @@ class WorkerDataplane implements Dataplane {
     request: (command) => this.request(command),
     domainOf: (network, vlan) => this.domainOf(network, vlan),
   });
+  readonly nat = new NatClient((command) => this.request(command));
   private readonly livePorts = new Map<number, LivePort>();
   private readonly removals = new Map<number, Promise<void>>();
   private readonly watches = new Map<number, Watch>();
@@ -194,7 +204,8 @@ class WorkerDataplane implements Dataplane {
   private readonly portDownCallbacks: ((port: number, error: string) => void)[] = [];
   private lastPort = 0;
 
-  constructor(engine: EngineName, engineReason: string, logger: DataplaneLogger) {
+  constructor(engine: EngineName, engineReason: string, logger: DataplaneLogger, tables: TableMemory) {
+    this.tables = tables;
     this.engine = engine;
     this.engineReason = engineReason;
     this.logger = logger;
@@ -209,10 +220,9 @@ class WorkerDataplane implements Dataplane {
       arenaAddress: this.arena.address,
       arenaLength: this.arena.length,
       counters: this.counterMemory,
-      fdbWords: this.fdbMemory,
+      tables: this.tableLayout(),
       fdbCapacity: FDB_CAPACITY,
       fdbReserve: FDB_RESERVE,
-      generations: this.generationMemory,
       seed: this.seed,
       wakeupFd: this.wakeup.fd,
       commands: channel.port2,
@@ -223,6 +233,7 @@ class WorkerDataplane implements Dataplane {
       mirrors: [...this.mirrors.values()],
       statics: this.statics,
       ...this.router.setup(),
+      ...this.nat.setup(),
     };
     const worker = new Worker(WORKER, {
       workerData: setup,
@@ -298,6 +309,13 @@ class WorkerDataplane implements Dataplane {
     this.commands?.close();
     this.wakeup.close(true);
     unmapRegion(this.arena);
+    this.tables.unmap();
+  }
+
+  /** Without what cannot be handed to another thread. */
+  private tableLayout(): TableLayout {
+    const { address, length, fdb, generations, flows, addresses6, flowCapacity } = this.tables;
+    return { address, length, fdb, generations, flows, addresses6, flowCapacity };
   }
 
   // --- commands and replies
@@ -323,7 +341,7 @@ class WorkerDataplane implements Dataplane {
 
   /** What a worker does when it removes a port: voids what the port has learned, and keeps its counts for the totals. */
   private retirePort(id: number): void {
-    endPortLife(new Int32Array(this.generationMemory), id);
+    endPortLife(tableWords(this.tables.buffer, this.tables.generations), id);
     new Counters(this.counters).retire(id);
   }
 

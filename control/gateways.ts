@@ -20,6 +20,18 @@ function advertisementSpec({ enabled, ...spec }: NetworkConfig['router_advertise
   return enabled ? spec : null;
 }
 
+/** What leaves by an uplink: IPv4 by `masquerade`, IPv6 only where it is asked for. */
+function translation({ masquerade, nat66, nptv6, subnets }: NetworkConfig): Pick<InterfaceRequest, 'translation'> {
+  const given = Array.isArray(masquerade) ? masquerade : [];
+  const of = (six: boolean): string[] => given.filter((address) => address.includes(':') === six);
+  const sources4 = masquerade === true || of(false).length > 0 ? of(false) : null;
+  const sources6 = nat66 || of(true).length > 0 ? of(true) : null;
+  const inside = subnets.filter((subnet) => subnet.includes(':'));
+  const prefixes = nptv6 === undefined ? [] : inside.map((subnet): [string, string] => [subnet, nptv6]);
+  if (sources4 === null && sources6 === null && prefixes.length === 0) return {};
+  return { translation: { sources4, sources6, prefixes } };
+}
+
 /** @param network the dataplane's number of the network */
 export function gatewayInterface(config: NetworkConfig, network: number): InterfaceRequest {
   const gateways = gatewaysOf(config).map(formatAddress);
@@ -39,5 +51,6 @@ export function gatewayInterface(config: NetworkConfig, network: number): Interf
     validateSource: config.source_validation,
     proxies: config.proxy,
     advertisement: advertisementSpec(config.router_advertisements),
+    ...translation(config),
   };
 }

@@ -131,6 +131,6 @@ export class RouterClient {
   }
 }
 
-function workerVrf(number: number, { interconnect, recordRoute, timestamp }: VrfSpec): WorkerVrf {
-  return { number, options: { interconnect, recordRoute, timestamp } };
+function workerVrf(number: number, { interconnect, recordRoute, timestamp, tracking }: VrfSpec): WorkerVrf {
+  return { number, options: { interconnect, recordRoute, timestamp, tracking } };
 }

@@ -7,6 +7,7 @@ import {
   INTERFACE_NETWORK,
   INTERFACE_UPLINK,
   type InterfaceOptions,
+  type TranslationOptions,
 } from '../core/router/interface.js';
 import {
   NEIGHBOR_DELAY,
@@ -31,7 +32,15 @@ import {
 import { addressOf, words } from './address-words.js';
 import { type Address, parseAddress, parseCidr } from './config/address.js';
 import { formatMac, macWords } from './mac.js';
-import type { FibEntry, HopSpec, InterfaceSpec, NeighborEntry, NeighborState, RouteSpec } from './types.js';
+import type {
+  FibEntry,
+  HopSpec,
+  InterfaceSpec,
+  NeighborEntry,
+  NeighborState,
+  RouteSpec,
+  TranslationSpec,
+} from './types.js';
 import {
   FIB_RECORD,
   type FibListing,
@@ -87,8 +96,20 @@ export function workerInterface(number: number, spec: InterfaceSpec, fid: number
     shared: spec.shared,
     validateSource: spec.validateSource,
     advertisement: spec.advertisement,
+    translation: spec.translation === undefined ? null : workerTranslation(spec.translation),
   };
   return { number, up: spec.up, options };
+}
+
+function workerTranslation({ sources4, sources6, prefixes }: TranslationSpec): TranslationOptions {
+  const four = (texts: readonly string[]): Int32Array =>
+    Int32Array.from(texts.flatMap((text) => addressWords(text).slice(3)));
+  const six = (texts: readonly string[]): Int32Array => Int32Array.from(texts.flatMap(addressWords));
+  return {
+    sources4: sources4 === null ? null : four(sources4),
+    sources6: sources6 === null ? null : six(sources6),
+    prefixes: Int32Array.from(prefixes.flatMap(([inside, outside]) => [...list6([inside, outside], true)])),
+  };
 }
 
 interface Cidr {

@@ -3,6 +3,8 @@
  * thread; tests may put a double in its place.
  */
 
+import type { FlowFilter, FlowPage, WorkerNatSettings, WorkerNatStatus } from './worker-protocol.js';
+
 export type EngineName = 'uring' | 'epoll';
 
 export interface NetworkSpec {
@@ -171,6 +173,8 @@ export interface VrfSpec {
   /** IPv4 options that are processed in transit instead of the packet being dropped (RFC 7126). */
   readonly recordRoute: boolean;
   readonly timestamp: boolean;
+  /** Connections are tracked. */
+  readonly tracking: boolean;
 }
 
 export interface AdvertisementSpec {
@@ -209,6 +213,17 @@ export interface InterfaceSpec {
   /** Prefixes for which it answers ARP and neighbor discovery in place of their owners. */
   readonly proxies: readonly string[];
   readonly advertisement: AdvertisementSpec | null;
+  readonly translation?: TranslationSpec;
+}
+
+/** Address translation of what leaves a network by an uplink. */
+export interface TranslationSpec {
+  /** Addresses to leave from; empty: the uplink's. Null: IPv4 keeps its addresses. */
+  readonly sources4: readonly string[] | null;
+  /** The same for IPv6. */
+  readonly sources6: readonly string[] | null;
+  /** Prefix inside, prefix outside (RFC 6296). */
+  readonly prefixes: readonly (readonly [inside: string, outside: string])[];
 }
 
 export interface HopSpec {
@@ -360,6 +375,21 @@ export interface Capture {
   stop(): Promise<void>;
 }
 
+/** Connection tracking and address translation (core/nat). Each setter replaces all that was before. */
+export interface DataplaneNat {
+  setSettings(settings: WorkerNatSettings): Promise<void>;
+  /** PUBLISHED_RECORD words each (core/nat/published.ts). */
+  setPublished(records: Int32Array): Promise<void>;
+  /** RULE_RECORD words each (core/nat/policy.ts). */
+  setPolicy(records: Int32Array): Promise<void>;
+  /** At most `limit` flows from number `from` on. */
+  flows(from: number, limit: number, filter: FlowFilter): Promise<FlowPage>;
+  /** @returns how many there were */
+  flushFlows(filter: FlowFilter): Promise<number>;
+  status(): Promise<WorkerNatStatus>;
+  mappings(): Promise<Int32Array>;
+}
+
 export interface Dataplane {
   addNetwork(spec: NetworkSpec): Promise<number>;
   /** The network must have no ports left. */
@@ -404,6 +434,8 @@ export interface Dataplane {
   /** Forgets what was resolved on an interface. */
   flushNeighbors(iface: number): Promise<void>;
   routerStatus(): Promise<RouterStatus>;
+  /** Connections, address translation, policy. */
+  readonly nat: DataplaneNat;
   onEvent(callback: (event: DataplaneEvent) => void): void;
   status(): Promise<DataplaneStatus>;
   capture(filter: CaptureFilter): Promise<Capture>;

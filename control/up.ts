@@ -3,7 +3,7 @@
 import type { Logger } from 'pino';
 import { type Api, startApi } from './api.js';
 import { loadConfiguration } from './config/load.js';
-import type { Configuration } from './config/schema.js';
+import { type Configuration, DEFAULT_NAT } from './config/schema.js';
 import { Daemon } from './daemon.js';
 import { startDataplane } from './dataplane.js';
 import { asTaplineError, TaplineError } from './errors.js';
@@ -42,6 +42,7 @@ const EMPTY: Configuration = {
   mirrors: new Map(),
   services: new Map(),
   policy: [],
+  nat: DEFAULT_NAT,
 };
 
 /**

@@ -26,7 +26,7 @@ export interface NetworkView {
   readonly mtu: number;
   readonly internal: boolean;
   readonly isolated: boolean;
-  readonly masquerade: boolean;
+  readonly masquerade: boolean | readonly string[];
   readonly host: boolean;
   readonly source_validation: boolean;
   readonly proxy: readonly string[];

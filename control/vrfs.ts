@@ -5,7 +5,7 @@ import type { Dataplane, VrfSpec } from './types.js';
 export class Vrfs {
   readonly #dataplane: Dataplane;
   readonly #specOf: (name: string) => VrfSpec;
-  readonly #live = new Map<string, { readonly number: number; users: number }>();
+  readonly #live = new Map<string, { readonly number: number; users: number; spec: VrfSpec }>();
 
   /** @param specOf what is wanted of a VRF, also of one that nobody has configured */
   constructor(dataplane: Dataplane, specOf: (name: string) => VrfSpec) {
@@ -40,8 +40,9 @@ export class Vrfs {
       known.users++;
       return known.number;
     }
-    const number = await this.#dataplane.addVrf(this.#specOf(name));
-    this.#live.set(name, { number, users: 1 });
+    const spec = this.#specOf(name);
+    const number = await this.#dataplane.addVrf(spec);
+    this.#live.set(name, { number, users: 1, spec });
     return number;
   }
 
@@ -51,5 +52,15 @@ export class Vrfs {
     if (vrf === undefined || --vrf.users > 0) return;
     this.#live.delete(name);
     await this.#dataplane.removeVrf(vrf.number);
+  }
+
+  /** Tells the dataplane what is wanted of them now, where that has changed. */
+  async update(): Promise<void> {
+    for (const [name, vrf] of this.#live) {
+      const spec = this.#specOf(name);
+      if (JSON.stringify(spec) === JSON.stringify(vrf.spec)) continue;
+      await this.#dataplane.setVrf(vrf.number, spec);
+      vrf.spec = spec;
+    }
   }
 }

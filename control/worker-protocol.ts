@@ -7,6 +7,7 @@ import type { Prefix } from '../core/router/vrf.js';
 import type { Mirror } from '../core/switch/mirror.js';
 import type { MulticastOptions } from '../core/topology.js';
 import type { EngineResources } from '../io/engine.js';
+import type { TableLayout } from './table-memory.js';
 import type { EngineName, MdbEntry, PortVlanSpec, RouterStatus, StormSpec } from './types.js';
 
 /** Handed to the worker at its start. Memory is given by address, so that a new worker goes on with the tables of a dead one. */
@@ -15,10 +16,10 @@ export interface WorkerSetup {
   readonly arenaAddress: number;
   readonly arenaLength: number;
   readonly counters: SharedArrayBuffer;
-  readonly fdbWords: SharedArrayBuffer;
+  /** FDB and flows. */
+  readonly tables: TableLayout;
   readonly fdbCapacity: number;
   readonly fdbReserve: number;
-  readonly generations: SharedArrayBuffer;
   readonly seed: number;
   readonly wakeupFd: number;
   readonly commands: MessagePort;
@@ -32,6 +33,7 @@ export interface WorkerSetup {
   readonly vrfs: readonly WorkerVrf[];
   readonly interfaces: readonly WorkerInterface[];
   readonly routes: readonly WorkerRoute[];
+  readonly nat: WorkerNatState;
 }
 
 /** A descriptor that the main thread wants to know readable. */
@@ -133,6 +135,73 @@ export interface WorkerRoute {
   readonly hops: readonly WorkerHop[];
 }
 
+/** All that core/nat is configured with; each part replaces what was before. */
+export interface WorkerNatState {
+  readonly settings: WorkerNatSettings;
+  /** PUBLISHED_RECORD words each (core/nat/published.ts). */
+  readonly published: Int32Array;
+  /** RULE_RECORD words each (core/nat/policy.ts). */
+  readonly policy: Int32Array;
+}
+
+export interface WorkerNatSettings {
+  /** MAPPING_ and FILTERING_ of core/nat/settings.ts. */
+  readonly mapping: number;
+  readonly filtering: number;
+  readonly firstPort: number;
+  readonly lastPort: number;
+  /** Ports of a block; 0: none. */
+  readonly portBlock: number;
+  readonly flowsPerEndpoint: number;
+  /** Seconds by state (core/nat/flow.ts). */
+  readonly timeouts: Int32Array;
+  /** ALG_FTP and so on, as a mask. */
+  readonly algs: number;
+}
+
+/** Which flows: zero words, and null, match all. A flow matches where any of its four addresses, or its owner, does. */
+export interface FlowFilter {
+  /** Mapped for IPv4; null: any. */
+  readonly address: readonly number[] | null;
+  readonly source: readonly number[] | null;
+  readonly destination: readonly number[] | null;
+  readonly protocol: number;
+  /** Any of its ports. */
+  readonly port: number;
+  /** Number of the port that its first packet came in by. */
+  readonly owner: number;
+  /** STATE_ of core/nat/flow.ts. */
+  readonly state: number;
+  /** VRF. */
+  readonly zone: number;
+  /** Translated ones only. */
+  readonly translated: boolean;
+}
+
+/** Int32 a flow in a listing: its FLOW_WORDS, 16 words of IPv6 addresses (zeros for IPv4), its number. */
+export const FLOW_LISTING = 37;
+
+export interface FlowPage {
+  /** FLOW_LISTING words each. */
+  readonly words: Int32Array;
+  /** Where the next page begins; -1: there is none. */
+  readonly next: number;
+  /** Seconds on the worker's clock. */
+  readonly now: number;
+}
+
+export interface WorkerNatStatus {
+  readonly flows: number;
+  readonly flowsMax: number;
+  readonly evicted: number;
+  /** Flows by owner: pairs of port number and count. */
+  readonly owners: Int32Array;
+  /** What `Mappings` tells of each external address; MAPPING_STATUS words each. */
+  readonly externals: Int32Array;
+  /** Packets that each rule of the policy has decided on. */
+  readonly policyHits: Float64Array;
+}
+
 /** Int32 a prefix of the FIB in a listing: VRF, the prefix's four words, length, number of the route in the VRF. */
 export const FIB_RECORD = 7;
 
@@ -189,6 +258,14 @@ export type Command =
   | { op: 'neighbors' }
   | { op: 'flushNeighbors'; iface: number }
   | { op: 'routerStatus' }
+  | { op: 'setNat'; settings: WorkerNatSettings }
+  | { op: 'setPublished'; records: Int32Array }
+  | { op: 'setPolicy'; records: Int32Array }
+  /** At most `limit` flows from number `from` on. */
+  | { op: 'flows'; from: number; limit: number; filter: FlowFilter }
+  | { op: 'flushFlows'; filter: FlowFilter }
+  | { op: 'natStatus' }
+  | { op: 'mappings' }
   | { op: 'status' }
   | { op: 'capture'; capture: WorkerCapture }
   | { op: 'endCapture'; id: number }
@@ -212,7 +289,17 @@ export interface WorkerStatus {
 export const FDB_RECORD = 6;
 
 /** What a worker answers a request with; an Int32Array is a listing of the FDB or of neighbors. */
-export type Answer = Int32Array | MdbEntry[] | WorkerStatus | FibListing | RouterStatus | boolean | null;
+export type Answer =
+  | Int32Array
+  | MdbEntry[]
+  | WorkerStatus
+  | FibListing
+  | RouterStatus
+  | FlowPage
+  | WorkerNatStatus
+  | number
+  | boolean
+  | null;
 
 /** Events as the dataplane lists them: EVENT_RECORD words each (core/events.ts), and how many found no room. */
 export interface WorkerEvents {

@@ -36,6 +36,7 @@ import { viewRegion } from '../io/memory.js';
 import { isUplinkGone } from '../io/uplink.js';
 import { UringEngine } from '../io/uring.js';
 import { Wakeup } from '../io/wakeup.js';
+import { tableWords } from './table-memory.js';
 import type { MdbEntry, MdbPort } from './types.js';
 import { Captures } from './worker-captures.js';
 import type {
@@ -90,14 +91,15 @@ class Worker {
         : new EpollEngine(this.arena, { arenaAddress: setup.arenaAddress });
     // Before anything else can fail: the main thread must be able to give this back.
     this.send({ kind: 'started', resources: this.engine.resources });
+    const tables = viewRegion(setup.tables.address, setup.tables.length).buffer;
     this.dataplane = new Dataplane({
       arena: this.arena,
       transmitter: this.engine,
       counters: new Float64Array(setup.counters, 0, MAX_PORTS * COUNTER_BLOCK),
-      fdbWords: new Int32Array(setup.fdbWords),
+      fdbWords: tableWords(tables, setup.tables.fdb),
       fdbCapacity: setup.fdbCapacity,
       fdbReserve: setup.fdbReserve,
-      generations: new Int32Array(setup.generations),
+      generations: tableWords(tables, setup.tables.generations),
       seed: setup.seed,
     });
     this.router = new WorkerRouter(this.dataplane.router);

@@ -330,3 +330,17 @@ export const policyPortField = z.union(
     error: `expected ${PORT_RANGE}`,
   },
 );
+
+/** The ports of address translation, such as "49152-65535". */
+export const portRangeField = checkedField('a range of ports such as "49152-65535"', (text) => {
+  const range = parsePortRange(text);
+  return range !== null && range.last - range.first >= 7;
+});
+
+/** Where true and false may stand as well. */
+export const masqueradeAddressField = textField('true, false, or an address such as 10.77.0.5', (text) => {
+  const address = parseAddress(text);
+  return address === null
+    ? { expected: 'true, false, or an address such as 10.77.0.5' }
+    : { value: formatAddress(address) };
+});

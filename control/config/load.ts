@@ -73,7 +73,7 @@ function parseYaml(text: string, file: string): unknown {
 export function parseConfiguration(text: string, file: string): Configuration {
   const read = readWith(fileSchema, parseYaml(text, file));
   if ('problems' in read) return fail(file, problemLine(read.problems));
-  const { uplink, vrfs, networks, endpoints, mirrors, services, policy } = read.value;
+  const { uplink, vrfs, networks, endpoints, mirrors, services, policy, nat } = read.value;
   const config: Configuration = {
     uplink: uplink ?? null,
     vrfs: new Map(Object.entries(vrfs)),
@@ -82,6 +82,7 @@ export function parseConfiguration(text: string, file: string): Configuration {
     mirrors: new Map(Object.entries(mirrors)),
     services: new Map(Object.entries(services)),
     policy,
+    nat,
   };
   for (const check of [checkConfiguration, unsupportedProblems]) {
     const problems = check(config);

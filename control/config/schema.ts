@@ -18,11 +18,13 @@ import {
   macField,
   mapping,
   mappingOf,
+  masqueradeAddressField,
   nameField,
   nonEmptyListOf,
   oneOf,
   pathField,
   policyPortField,
+  portRangeField,
   prefixField,
   publishField,
   rateField,
@@ -170,6 +172,16 @@ const advertisementSchema = mapping('a mapping with enabled, interval, lifetime,
     refuse(context, ['lifetime'], `expected 0 or at least the interval of ${interval}, got ${lifetime}`);
 });
 
+/** true, false, one address, or a list; mistakes are said of the one, or of the entry. */
+const masqueradeField = z.unknown().transform((value, context): boolean | string[] => {
+  if (typeof value === 'boolean') return value;
+  const field = Array.isArray(value) ? nonEmptyListOf('addresses', addressField) : masqueradeAddressField;
+  const result = field.safeParse(value);
+  if (result.success) return [result.data].flat();
+  for (const { message, path } of result.error.issues) context.addIssue({ code: 'custom', message, path: [...path] });
+  return z.NEVER;
+});
+
 /** MAX_MTU of the kernel's drivers/net/tun.c (65535) less the Ethernet header. */
 const TAP_MAX_MTU = 65_521;
 
@@ -185,7 +197,14 @@ export const networkSchema = mapping('a network: a mapping with subnets', {
   mtu: integerField(68, TAP_MAX_MTU).default(1500),
   internal: booleanField.default(false),
   isolated: booleanField.default(false),
-  masquerade: booleanField.default(true),
+  /** IPv4 leaves from the uplink's address; or from the addresses given, IPv6 (NAT66) too where there are any. */
+  masquerade: masqueradeField.default(true),
+  /** IPv6 leaves from the uplink's address. */
+  nat66: booleanField.default(false),
+  /** Prefix that takes the place of the IPv6 subnet outside (RFC 6296). */
+  nptv6: cidrField.optional(),
+  /** What becomes of new connections to its endpoints that no rule of the policy decides on. */
+  policy: oneOf(['accept', 'drop', 'reject']).default('accept'),
   /** The host and its endpoints reach each other, at the gateway's address. */
   host: booleanField.default(false),
   /** Packets are taken only from where the route to their source leads (RFC 3704, 2.2). */
@@ -353,6 +372,42 @@ export const policyRuleSchema = mapping('a rule: a mapping with action, and from
   action: oneOf(['accept', 'drop', 'reject']),
 });
 
+/** Seconds that idle connections are kept, by state; the least that RFC 5382 (REQ-5), RFC 4787 (REQ-5) and RFC 5508 (REQ-2) allow. */
+const LONGEST_TIMEOUT = 31_536_000;
+const timeoutField = (least: number, standard: number) => integerField(least, LONGEST_TIMEOUT).default(standard);
+
+const natTimeoutsSchema = mapping('a mapping with tcp_syn, tcp_established and so on', {
+  tcp_syn: timeoutField(240, 240),
+  tcp_established: timeoutField(7440, 86_400),
+  tcp_fin: timeoutField(240, 240),
+  tcp_closing: timeoutField(240, 240),
+  tcp_reset: timeoutField(240, 240),
+  udp: timeoutField(120, 300),
+  udp_stream: timeoutField(120, 300),
+  icmp: timeoutField(60, 60),
+  sctp_opening: timeoutField(1, 240),
+  sctp_established: timeoutField(1, 86_400),
+  other: timeoutField(1, 600),
+});
+
+export const natSchema = mapping('a mapping with mapping, filtering, ports and so on', {
+  mapping: oneOf(['endpoint_independent', 'address_and_port_dependent']).default('endpoint_independent'),
+  filtering: oneOf(['endpoint_independent', 'address_dependent', 'address_and_port_dependent']).default(
+    'address_dependent',
+  ),
+  /** Of external addresses, for translated connections. */
+  ports: portRangeField.optional(),
+  /** Ports that an endpoint gets at a time; 0: one by one, out of all. */
+  port_block: integerField(0, 16_384).default(0),
+  max_flows: integerField(1024, 4_194_304).default(1_048_576),
+  flows_per_endpoint: integerField(16, 4_194_304).default(131_072),
+  alg: listOf('protocols', oneOf(['ftp', 'tftp'])).default([]),
+  timeouts: natTimeoutsSchema.prefault({}),
+}).superRefine(({ port_block }, context) => {
+  if ((port_block & (port_block - 1)) !== 0)
+    refuse(context, ['port_block'], `expected a power of two, or 0 for none, got ${port_block}`);
+});
+
 export const fileSchema = mapping('a mapping that begins with version: 1', {
   version: z.literal(1, { error: 'expected 1, the only version there is' }),
   uplink: uplinkSchema.optional(),
@@ -362,6 +417,7 @@ export const fileSchema = mapping('a mapping that begins with version: 1', {
   mirrors: mappingOf('mirrors', mirrorSchema).default({}),
   services: mappingOf('services', serviceSchema).default({}),
   policy: listOf('rules', policyRuleSchema).default([]),
+  nat: natSchema.prefault({}),
 });
 
 export type UplinkConfig = z.output<typeof uplinkSchema>;
@@ -378,7 +434,11 @@ export type TrunkConfig = z.output<typeof trunkSchema>;
 export type StormConfig = z.output<typeof networkStormSchema>;
 export type PortStormConfig = z.output<typeof portStormSchema>;
 export type ServiceConfig = z.output<typeof serviceSchema>;
+export type NatConfig = z.output<typeof natSchema>;
 export type PolicyRule = z.output<typeof policyRuleSchema>;
+
+/** What holds where nothing is said. */
+export const DEFAULT_NAT: NatConfig = natSchema.parse({});
 
 /** A whole configuration, valid object by object. Maps keep the order of the file, also for names that look like numbers. */
 export interface Configuration {
@@ -389,4 +449,5 @@ export interface Configuration {
   readonly mirrors: ReadonlyMap<string, MirrorConfig>;
   readonly services: ReadonlyMap<string, ServiceConfig>;
   readonly policy: readonly PolicyRule[];
+  readonly nat: NatConfig;
 }

@@ -57,6 +57,17 @@ export interface InterfaceOptions {
   /** Packets are taken only from where the route to their source leads (RFC 3704, 2.2). */
   readonly validateSource?: boolean;
   readonly advertisement?: AdvertisementOptions | null;
+  readonly translation?: TranslationOptions | null;
+}
+
+/** Address translation of what leaves a network by an uplink. Null: the packets keep their addresses. */
+export interface TranslationOptions {
+  /** Addresses to choose from, one word each; none: the first of the uplink that the packet leaves by. Null: IPv4 is not translated. */
+  readonly sources4: Int32Array | null;
+  /** The same for IPv6 (NAT66), four words each. */
+  readonly sources6: Int32Array | null;
+  /** Prefix translation (RFC 6296), in place of `sources6`. Five words each of inside and outside: prefix, length. Empty: none. */
+  readonly prefixes: Int32Array;
 }
 
 const NOTHING = new Int32Array(0);
@@ -81,6 +92,7 @@ export class RouterInterface {
   readonly shared: boolean;
   readonly validateSource: boolean;
   readonly advertisement: AdvertisementOptions | null;
+  readonly translation: TranslationOptions | null;
   /** False: nothing can be sent there, and its connected prefixes are not in the FIB. */
   up = true;
 
@@ -103,6 +115,7 @@ export class RouterInterface {
     this.shared = options.shared ?? false;
     this.validateSource = options.validateSource ?? false;
     this.advertisement = options.advertisement ?? null;
+    this.translation = options.translation ?? null;
   }
 
   owns4(address: number): boolean {

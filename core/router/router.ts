@@ -96,6 +96,8 @@ export interface VrfOptions {
   readonly interconnect: boolean;
   readonly recordRoute: boolean;
   readonly timestamp: boolean;
+  /** Connections are tracked: packets are looked up in the flow table (core/nat). */
+  readonly tracking?: boolean;
 }
 
 export class Router implements RouterContext, ReassemblyContext {

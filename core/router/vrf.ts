@@ -100,6 +100,8 @@ export class Vrf {
   /** IPv4 options that are processed in transit; packets with them are dropped otherwise. */
   recordRoute = false;
   timestamp = false;
+  /** Its packets are looked up in the flow table. */
+  tracking = false;
   /** The link to the host; null: there is none. */
   host: Hop | null = null;
   readonly fib4 = new Lpm4(MAX_PREFIXES);

@@ -7,6 +7,7 @@ import type {
   CaptureFilter,
   Dataplane,
   DataplaneEvent,
+  DataplaneNat,
   DataplaneStatus,
   FdbEntry,
   FdbFlush,
@@ -24,6 +25,7 @@ import type {
   Totals,
   VrfSpec,
 } from '../../../control/types.js';
+import type { FlowFilter, FlowPage, WorkerNatSettings, WorkerNatStatus } from '../../../control/worker-protocol.js';
 
 export class CaptureDouble implements Capture {
   readonly filter: CaptureFilter;
@@ -45,6 +47,52 @@ export class CaptureDouble implements Capture {
 
   async stop(): Promise<void> {
     this.stopped = true;
+  }
+}
+
+export class NatDouble implements DataplaneNat {
+  settings: WorkerNatSettings | null = null;
+  published: Int32Array = new Int32Array(0);
+  policy: Int32Array = new Int32Array(0);
+  readonly flushed: FlowFilter[] = [];
+  page: FlowPage = { words: new Int32Array(0), next: -1, now: 0 };
+  current: WorkerNatStatus = {
+    flows: 0,
+    flowsMax: 0,
+    evicted: 0,
+    owners: new Int32Array(0),
+    externals: new Int32Array(0),
+    policyHits: new Float64Array(0),
+  };
+  mappingWords = new Int32Array(0);
+
+  async setSettings(settings: WorkerNatSettings): Promise<void> {
+    this.settings = settings;
+  }
+
+  async setPublished(records: Int32Array): Promise<void> {
+    this.published = records;
+  }
+
+  async setPolicy(records: Int32Array): Promise<void> {
+    this.policy = records;
+  }
+
+  async flows(): Promise<FlowPage> {
+    return this.page;
+  }
+
+  async flushFlows(filter: FlowFilter): Promise<number> {
+    this.flushed.push(filter);
+    return 0;
+  }
+
+  async status(): Promise<WorkerNatStatus> {
+    return this.current;
+  }
+
+  async mappings(): Promise<Int32Array> {
+    return this.mappingWords;
   }
 }
 
@@ -73,6 +121,7 @@ export class DataplaneDouble implements Dataplane {
   readonly failing = new Set<string>();
   /** Called after a port is there and before addPort answers. */
   beforeAnswer: (port: number) => Promise<void> | void = () => {};
+  readonly nat = new NatDouble();
   #next = 1;
   #portDown: (port: number, error: string) => void = () => {};
   #event: (event: DataplaneEvent) => void = () => {};

@@ -1,0 +1,93 @@
+/** The main thread's handle on core/nat: what is configured, kept for a worker's successor; and what is read back. */
+
+import { DEFAULT_TIMEOUTS } from '../core/nat/flow-table.js';
+import { FILTERING_ADDRESS_DEPENDENT, MAPPING_ENDPOINT_INDEPENDENT } from '../core/nat/settings.js';
+import { MAPPED } from '../core/router/address.js';
+import type {
+  Answer,
+  Command,
+  FlowFilter,
+  FlowPage,
+  WorkerNatSettings,
+  WorkerNatState,
+  WorkerNatStatus,
+} from './worker-protocol.js';
+
+export const DEFAULT_NAT_SETTINGS: WorkerNatSettings = {
+  mapping: MAPPING_ENDPOINT_INDEPENDENT,
+  filtering: FILTERING_ADDRESS_DEPENDENT,
+  firstPort: 1024,
+  lastPort: 65_535,
+  portBlock: 0,
+  flowsPerEndpoint: 131_072,
+  timeouts: DEFAULT_TIMEOUTS,
+  algs: 0,
+};
+
+/** Every flow. */
+export const ANY_FLOW: FlowFilter = {
+  address: null,
+  source: null,
+  destination: null,
+  protocol: 0,
+  port: 0,
+  owner: 0,
+  state: 0,
+  zone: 0,
+  translated: false,
+};
+
+/** An IPv4 address as the filters want it. */
+export function mappedWords(address: number): number[] {
+  return [0, 0, MAPPED, address];
+}
+
+export class NatClient {
+  private readonly request: (command: Command) => Promise<Answer>;
+  private state: WorkerNatState = {
+    settings: DEFAULT_NAT_SETTINGS,
+    published: new Int32Array(0),
+    policy: new Int32Array(0),
+  };
+
+  constructor(request: (command: Command) => Promise<Answer>) {
+    this.request = request;
+  }
+
+  /** For a worker that starts. */
+  setup(): Pick<{ nat: WorkerNatState }, 'nat'> {
+    return { nat: this.state };
+  }
+
+  async setSettings(settings: WorkerNatSettings): Promise<void> {
+    this.state = { ...this.state, settings };
+    await this.request({ op: 'setNat', settings });
+  }
+
+  async setPublished(published: Int32Array): Promise<void> {
+    this.state = { ...this.state, published };
+    await this.request({ op: 'setPublished', records: published });
+  }
+
+  async setPolicy(policy: Int32Array): Promise<void> {
+    this.state = { ...this.state, policy };
+    await this.request({ op: 'setPolicy', records: policy });
+  }
+
+  async flows(from: number, limit: number, filter: FlowFilter): Promise<FlowPage> {
+    return (await this.request({ op: 'flows', from, limit, filter })) as FlowPage;
+  }
+
+  /** @returns how many there were */
+  async flushFlows(filter: FlowFilter): Promise<number> {
+    return (await this.request({ op: 'flushFlows', filter })) as number;
+  }
+
+  async status(): Promise<WorkerNatStatus> {
+    return (await this.request({ op: 'natStatus' })) as WorkerNatStatus;
+  }
+
+  async mappings(): Promise<Int32Array> {
+    return (await this.request({ op: 'mappings' })) as Int32Array;
+  }
+}

@@ -1,0 +1,97 @@
+/** The worker's part of core/nat: what the main thread asks of it. */
+
+import { FLOW_WORDS } from '../core/nat/flow.js';
+import type { Router } from '../core/router/router.js';
+import { FlowSelection } from './flow-selection.js';
+import {
+  type Answer,
+  type Command,
+  FLOW_LISTING,
+  type FlowFilter,
+  type FlowPage,
+  type WorkerNatSettings,
+  type WorkerNatState,
+  type WorkerNatStatus,
+} from './worker-protocol.js';
+
+export class WorkerNat {
+  private readonly router: Router;
+
+  constructor(router: Router) {
+    this.router = router;
+  }
+
+  /** In place before the first packet. */
+  inherit({ settings, published, policy }: WorkerNatState): void {
+    this.set(settings);
+    this.router.flows.published.set(published);
+    this.setPolicy(policy);
+    this.router.flows.adopt();
+  }
+
+  /** Undefined where the command is not for it. */
+  dispatch(command: Command): Answer | undefined {
+    const { flows } = this.router;
+    switch (command.op) {
+      case 'setNat':
+        this.set(command.settings);
+        return null;
+      case 'setPublished':
+        flows.published.set(command.records);
+        flows.changed();
+        return null;
+      case 'setPolicy':
+        this.setPolicy(command.records);
+        return null;
+      case 'flows':
+        return this.list(command.from, command.limit, command.filter);
+      case 'flushFlows':
+        return flows.table.removeWhere(new FlowSelection(command.filter));
+      case 'natStatus':
+        return this.status();
+      case 'mappings':
+        return flows.mappings.list();
+      default:
+        return undefined;
+    }
+  }
+
+  private set(settings: WorkerNatSettings): void {
+    this.router.flows.configure(settings);
+  }
+
+  private setPolicy(records: Int32Array): void {
+    this.router.flows.policy.set(records);
+    this.router.flows.changed();
+  }
+
+  /** Flat and in pages, since packets wait meanwhile. */
+  private list(from: number, limit: number, filter: FlowFilter): FlowPage {
+    const { table } = this.router.flows;
+    const selection = new FlowSelection(filter);
+    const words = new Int32Array(limit * FLOW_LISTING);
+    let count = 0;
+    let flow = table.nextFrom(from);
+    // A filter that matches little does not make the packets wait for the whole table either.
+    for (let looked = 0; flow >= 0 && count < limit && looked < limit * 8; looked++, flow = table.nextFrom(flow + 1)) {
+      if (!selection.matches(table.words, table.addresses6, flow)) continue;
+      const at = count++ * FLOW_LISTING;
+      words.set(table.words.subarray(flow * FLOW_WORDS, (flow + 1) * FLOW_WORDS), at);
+      words.set(table.addresses6.subarray(flow * 16, flow * 16 + 16), at + FLOW_WORDS);
+      words[at + FLOW_WORDS + 16] = flow;
+    }
+    return { words: words.slice(0, count * FLOW_LISTING), next: flow, now: table.now };
+  }
+
+  private status(): WorkerNatStatus {
+    const { table, mappings, policy } = this.router.flows;
+    return {
+      flows: table.count,
+      flowsMax: table.capacity,
+      evicted: table.evicted,
+      owners: table.owners(),
+      externals: mappings.status(),
+      policyHits: policy.hits.slice(),
+    };
+  }
+}
