@@ -44,6 +44,7 @@ export const munmap: (address: number, length: number) => number = library.func(
 export const madvise: (address: number, length: number, advice: number) => number = library.func(
   'int madvise(intptr_t address, size_t length, int advice)',
 );
+export const flock: (fd: number, operation: number) => number = library.func('int flock(int fd, int operation)');
 export const eventfd: (initial: number, flags: number) => number = library.func(
   'int eventfd(unsigned int initial, int flags)',
 );
