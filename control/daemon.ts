@@ -24,7 +24,7 @@ import {
   type VrfConfig,
 } from './config/schema.js';
 import { isBridged } from './config/subnets.js';
-import { unsupportedEndpoint, unsupportedNetwork } from './config/supported.js';
+import { unsupportedNetwork } from './config/supported.js';
 import { Endpoints } from './endpoints.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
 import { EventLog } from './events.js';
@@ -403,7 +403,7 @@ export class Daemon {
       if (this.endpoints.has(name)) throw new TaplineError('conflict', `endpoint ${name} already exists`, 'name');
       const desired = this.#desired();
       const problems = checkConfiguration({ ...desired, endpoints: new Map([...desired.endpoints, [name, config]]) });
-      throwFirst([...problems, ...unsupportedEndpoint(name, config)], ['endpoints', name]);
+      throwFirst(problems, ['endpoints', name]);
       const endpoint = this.#endpoints.plan(name, config);
       this.#endpoints.address(endpoint);
       await this.#endpoints.attach(endpoint);

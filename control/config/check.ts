@@ -6,6 +6,7 @@
 import { addressBits, contains, formatAddress, overlaps, parseSubnet, type Subnet } from './address.js';
 import { checkMirrors } from './mirror.js';
 import { conflict, invalid, type KeyPath, type Problem } from './problems.js';
+import { checkPublished } from './publish.js';
 import { checkRoutes } from './route.js';
 import {
   type BridgedUplinkConfig,
@@ -73,8 +74,9 @@ function checkRange(name: string, network: NetworkConfig): Problem[] {
 }
 
 /** Only where there is a host port, which is for all VRFs the same on the host's side. */
-function checkHostLinks({ networks }: Configuration): Problem[] {
-  if (![...networks.values()].some(({ host }) => host)) return [];
+function checkHostLinks({ networks, uplink, endpoints }: Configuration): Problem[] {
+  const isPublished = uplink?.mode === 'shared' && [...endpoints.values()].some(({ publish }) => publish.length > 0);
+  if (!isPublished && ![...networks.values()].some(({ host }) => host)) return [];
   const links = parseSubnet(HOST_LINKS);
   return [...networks].flatMap(([name, { subnets }]) =>
     subnets.flatMap((text, index) => {
@@ -491,6 +493,7 @@ export function checkConfiguration(config: Configuration): Problem[] {
     ...(config.uplink === null ? [] : checkUplink(config.uplink, config.networks)),
     ...checkRoutes(config),
     ...checkEndpoints(config),
+    ...checkPublished(config),
     ...checkMirrors(config),
     ...checkServices(config),
     ...checkPolicy(config),

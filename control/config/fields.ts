@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { MAX_STORM_RATE } from '../../core/switch/storm.js';
 import {
+  type Address,
   addressBits,
   canonicalAddress,
   canonicalMac,
@@ -300,17 +301,46 @@ const PUBLISH = 'a published port such as "8080:80", "10.77.0.1:5201:5201/tcp" o
 /** Address (IPv6 in brackets), outer ports, inner ports, protocol. */
 const PUBLISH_SYNTAX = /^(?:(?:\[([^\]]+)\]|([0-9.]+)):)?([0-9-]+):([0-9-]+)(?:\/([a-z]+))?$/;
 
-export const publishField = textField(PUBLISH, (text) => {
+export const PUBLISH_PROTOCOLS = ['tcp', 'udp', 'sctp'] as const;
+export type PublishProtocol = (typeof PUBLISH_PROTOCOLS)[number];
+
+/** What a text such as "10.77.0.1:8080:80/tcp" says. */
+export interface PublishSpec {
+  /** Null: all addresses of both families; the unspecified address: all of its family. */
+  readonly address: Address | null;
+  readonly protocol: PublishProtocol;
+  /** Ports outside. */
+  readonly first: number;
+  readonly last: number;
+  /** Port of the endpoint for the first; the others follow in order. */
+  readonly inner: number;
+}
+
+export function readPublish(text: string): Read<PublishSpec> {
   const match = PUBLISH_SYNTAX.exec(text);
   const outer = parsePortRange(match?.[3] ?? '');
   const inner = parsePortRange(match?.[4] ?? '');
   if (match === null || outer === null || inner === null) return { expected: PUBLISH };
-  const listen = match[1] ?? match[2];
-  if (listen !== undefined && parseAddress(listen) === null)
+  const [listen, isBracketed] = [match[1] ?? match[2], match[1] !== undefined];
+  const address = listen === undefined ? null : parseAddress(listen);
+  if (listen !== undefined && (address === null || (address.family === 6) !== isBracketed))
     return { expected: 'an IPv4 address or an IPv6 address in brackets to publish on' };
-  if (!['tcp', 'udp'].includes(match[5] ?? 'tcp')) return { expected: 'a published port of protocol tcp or udp' };
+  const protocol = PUBLISH_PROTOCOLS.find((one) => one === (match[5] ?? 'tcp'));
+  if (protocol === undefined) return { expected: 'a published port of protocol tcp, udp or sctp' };
   if (outer.last - outer.first !== inner.last - inner.first) return { expected: 'two port ranges of equal length' };
-  return { value: text };
+  return { value: { address, protocol, ...outer, inner: inner.first } };
+}
+
+/** The one way to write it: protocol always, no ranges of one port. */
+export function formatPublish({ address, protocol, first, last, inner }: PublishSpec): string {
+  const where = address === null ? '' : address.family === 4 ? formatAddress(address) : `[${formatAddress(address)}]`;
+  const ports = (from: number): string => (last === first ? `${from}` : `${from}-${from + last - first}`);
+  return `${where === '' ? '' : `${where}:`}${ports(first)}:${ports(inner)}/${protocol}`;
+}
+
+export const publishField = textField<string>(PUBLISH, (text) => {
+  const read = readPublish(text);
+  return 'value' in read ? { value: formatPublish(read.value) } : read;
 });
 
 const LISTEN = 'a listening address such as "10.77.0.1:8080/tcp"';

@@ -4,7 +4,7 @@
  */
 
 import { invalid, type KeyPath, type Problem } from './problems.js';
-import type { Configuration, EndpointConfig, NetworkConfig } from './schema.js';
+import type { Configuration, NetworkConfig } from './schema.js';
 
 function unsupported(path: KeyPath, what = ''): Problem {
   return invalid(path, `${what === '' ? '' : `${what}: `}not supported in this version`);
@@ -14,17 +14,9 @@ export function unsupportedNetwork(name: string, network: NetworkConfig): Proble
   return network.vxlan === undefined ? [] : [unsupported(['networks', name, 'vxlan'])];
 }
 
-export function unsupportedEndpoint(name: string, endpoint: EndpointConfig): Problem[] {
-  return endpoint.publish.length === 0 ? [] : [unsupported(['endpoints', name, 'publish'])];
-}
-
 export function unsupportedProblems(config: Configuration): Problem[] {
   const problems: Problem[] = [];
   for (const [name, network] of config.networks) problems.push(...unsupportedNetwork(name, network));
-  for (const [name, endpoint] of config.endpoints) problems.push(...unsupportedEndpoint(name, endpoint));
   for (const name of config.services.keys()) problems.push(unsupported(['services', name]));
-  config.policy.forEach((_, index) => {
-    problems.push(unsupported(['policy', index]));
-  });
   return problems;
 }
