@@ -33,8 +33,8 @@ export interface Options {
   readonly json: boolean;
 }
 
-/** Inside one network · from network to network · between a network and the wire. */
-export const SUITE_NAMES = ['l2', 'route', 'uplink'] as const;
+/** Inside one network · from network to network · between a network and the wire: as it is, behind one address, to a published port. */
+export const SUITE_NAMES = ['l2', 'route', 'uplink', 'nat', 'publish'] as const;
 export type SuiteName = (typeof SUITE_NAMES)[number];
 
 /** `tapline` is as users run it; `tapline-open` has every guard of the bridge off, `tapline-guarded` every one on. */

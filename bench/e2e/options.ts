@@ -17,6 +17,8 @@ export const USAGE = `usage: npm run bench:e2e -- SUITE... [options]
   l2                  inside one network: Tapline's bridge beside the kernel's and a relay in C
   route               from network to network: Tapline's router beside the kernel's
   uplink              between a network and the wire, both directions, without NAT, beside the kernel's router
+  nat                 from a network to the wire behind one address, beside the kernel's masquerading and a relay without NAT
+  publish             from the wire to published ports, beside the kernel's DNAT and a relay without NAT
 
   --rounds N          measurements of each peer and scenario (default 5)
   --seconds S         length of one measurement (default 3)

@@ -67,7 +67,7 @@ export async function startDaemon(argv: readonly string[], scope: Scope, options
         timer.signal,
         () => `${argv.join(' ')}: not ready after ${options.timeoutMs / 1000} s: ${errors()}`,
       ),
-      rejectOn(options.interrupt),
+      rejectOn(options.interrupt, timer.signal),
     ]);
   } finally {
     timer.abort();
@@ -121,9 +121,9 @@ function rejectAfter(ms: number, cancelled: AbortSignal, message: () => string):
   });
 }
 
-function rejectOn(signal: AbortSignal): Promise<never> {
+function rejectOn(signal: AbortSignal, cancelled: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: cancelled });
   });
 }
 

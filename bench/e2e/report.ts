@@ -77,7 +77,13 @@ function suiteParts(suite: SuiteReport, options: Options): string[] {
 }
 
 /** What stands between the hosts. */
-const SUBJECTS: Readonly<Record<SuiteName, string>> = { l2: 'switch', route: 'router', uplink: 'router' };
+const SUBJECTS: Readonly<Record<SuiteName, string>> = {
+  l2: 'switch',
+  route: 'router',
+  uplink: 'router',
+  nat: 'router',
+  publish: 'router',
+};
 const PER_GBIT_TITLE =
   'processor time per Gbit, ms; machine: hosts, kernel and all else that ran included; ratio: of the machine';
 

@@ -8,7 +8,7 @@ import { median } from '../statistics.js';
 import { type Context, PEER_NAMES, type PeerName } from './context.js';
 import { machineCpuNs, processCpuNs } from './cpu.js';
 import { inNamespace } from './namespaces.js';
-import type { Peer, Site } from './peers/peer.js';
+import { askedAt, askedAt6, type Peer, type Site } from './peers/peer.js';
 import { run } from './processes.js';
 import type { Goal, Measurement, Scenario } from './scenarios/scenario.js';
 import { GIGABITS } from './scenarios/tcp.js';
@@ -94,7 +94,7 @@ export async function inScope<T>(context: Context, work: (inner: Context) => Pro
 
 /** A TAP passes nothing for a moment after it came up, hence several attempts. */
 async function expectConnected(context: Context, site: Site): Promise<void> {
-  const { address, address6 } = site.server;
+  const [address, address6] = [askedAt(site.server), askedAt6(site.server)];
   for (const each of address6 === undefined ? [address] : [address, address6]) await expectAnswer(context, site, each);
 }
 

@@ -1,12 +1,13 @@
 import test from 'ava';
 import { parseStat } from '../../bench/e2e/cpu.js';
 import { parseOptions, UsageError } from '../../bench/e2e/options.js';
-import type { Site } from '../../bench/e2e/peers/peer.js';
+import { askedAt, askedAt6, type Site } from '../../bench/e2e/peers/peer.js';
 import { type Figure, summarise, verdictOf } from '../../bench/e2e/runner.js';
 import { parseWrk } from '../../bench/e2e/scenarios/http.js';
 import { parsePing } from '../../bench/e2e/scenarios/ping.js';
 import { reversed, type Scenario } from '../../bench/e2e/scenarios/scenario.js';
 import { parseIperf } from '../../bench/e2e/scenarios/tcp.js';
+import { parseUdpPing } from '../../bench/e2e/scenarios/udp-ping.js';
 import { SUITES } from '../../bench/e2e/suites/all.js';
 import type { Suite } from '../../bench/e2e/suites/suite.js';
 import { requireTools } from '../../bench/e2e/tools.js';
@@ -44,6 +45,22 @@ test('ping: median and mean of the lines, loss from the summary', (t) => {
   t.is(details.mean?.toFixed(3), '0.050');
   t.is(details.lostPercent, 25);
   t.throws(() => parsePing('3 packets transmitted, 0 received, 100% packet loss\n'), { message: /no answer.*100%/ });
+});
+
+test('udp-ping: median and mean of the lines, loss in percent of those sent', (t) => {
+  const { value, details } = parseUdpPing('time=0.0200\ntime=0.1000\ntime=0.0300\nlost 1\n');
+  t.is(value, 0.03);
+  t.is(details.mean?.toFixed(3), '0.050');
+  t.is(details.lostPercent, 25);
+  t.throws(() => parseUdpPing('lost 500\n'), { message: 'udp-ping: no answer: lost 500' });
+});
+
+test('a server is asked for at its own addresses, or where its ports are published', (t) => {
+  const host = { netns: 'n', address: '10.1.0.2', address6: 'fd00:1::2' };
+  t.deepEqual([askedAt(host), askedAt6(host)], ['10.1.0.2', 'fd00:1::2']);
+  const behind = { ...host, published: { address: '10.3.0.1', address6: 'fd00:3::1' } };
+  t.deepEqual([askedAt(behind), askedAt6(behind)], ['10.3.0.1', 'fd00:3::1']);
+  t.is(askedAt6({ netns: 'n', address: '10.1.0.2' }), undefined);
 });
 
 test('processor time of the machine: what is neither idle, nor waiting, nor stolen, and guests once', (t) => {
@@ -128,7 +145,16 @@ test("the issues' bars: 0.85 of the kernel for one stream, in every suite and di
     'uplink tcp-in 0.85 1',
     'uplink tcp6-out 0.85 1',
     'uplink tcp6-in 0.85 1',
+    'nat tcp-1 0.85 1',
+    'publish tcp-1 0.85 1',
   ]);
+});
+
+test('address translation: four streams are held to the relay that does none, new connections to the kernel, both directions', (t) => {
+  for (const suite of [SUITES.nat, SUITES.publish]) {
+    t.like(scenarioOf(suite, 'tcp-4'), { reference: 'c-relay', bar: 0.9, aim: 1 });
+    t.like(scenarioOf(suite, 'http'), { reference: 'kernel', bar: 1.1, aim: 1.4 });
+  }
 });
 
 test('without Tapline or without its reference there is no ratio and no verdict', (t) => {
@@ -143,7 +169,7 @@ function scenarioOf(suite: Suite, name: string): Scenario {
 }
 
 test('command line: defaults, order of peers, several suites, mistakes', (t) => {
-  const names = { l2: ['tcp-1', 'ping'], route: ['tcp-1', 'tcp6-1'], uplink: ['tcp-out'] };
+  const names = { l2: ['tcp-1', 'ping'], route: ['tcp-1', 'tcp6-1'], uplink: ['tcp-out'], nat: [], publish: [] };
   const defaults = parseOptions(['l2'], names);
   t.like(defaults, { rounds: 5, seconds: 3, engine: undefined, endpoints: 500, json: false });
   t.deepEqual(defaults?.peers, ['kernel', 'c-relay', 'tapline']);
@@ -153,8 +179,8 @@ test('command line: defaults, order of peers, several suites, mistakes', (t) => 
   const both = parseOptions(['uplink', 'route', '--rounds', '2', 'uplink', '--only', 'tcp6-1'], names);
   t.like(both, { suites: ['uplink', 'route'], rounds: 2, only: ['tcp6-1'] });
   const mistakes: [string[], RegExp][] = [
-    [[], /expected a suite or several, of l2, route, uplink; got none/],
-    [['l3'], /suite: expected one of l2, route, uplink; got "l3"/],
+    [[], /expected a suite or several, of l2, route, uplink, nat, publish; got none/],
+    [['l3'], /suite: expected one of l2, route, uplink, nat, publish; got "l3"/],
     [['route', '--guards'], /--guards: expected the suite l2/],
     [['route', '--endpoints', '5'], /--endpoints: expected the suite l2/],
     [['route', 'uplink', '--only', 'ping'], /--only: expected one of tcp-1, tcp6-1, tcp-out; got "ping"/],

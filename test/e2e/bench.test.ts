@@ -1,6 +1,6 @@
 /**
  * The end-to-end benchmark runs, reads its tools' output and cleans up after itself, also when it is interrupted. No figure is
- * held to a bar. Needs root, iproute2, iperf3, wrk, ping and gcc.
+ * held to a bar. Needs root, iproute2, iperf3, wrk, ping, nftables and gcc.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -103,6 +103,31 @@ test.serial('Tapline routes beside the kernel: between networks, and to and from
   }
   t.deepEqual(remainsOf(ended.pid), []);
 });
+
+test.serial(
+  'behind one address and to published ports: kernel and relay give every figure, and the relay needs no rule for it',
+  async (t) => {
+    t.timeout(180_000);
+    const peers = ['--peer', 'kernel', '--peer', 'c-relay'];
+    const ended = await finish(start(['nat', 'publish', ...peers, '--rounds', '1', '--seconds', '1', '--json']));
+    t.is(ended.code, 0, ended.stderr);
+    t.notRegex(ended.stderr, /MaxListenersExceeded/);
+    const { suites } = JSON.parse(ended.stdout);
+    const figures = suites.map((each: { suite: string; scenarios: { scenario: { name: string } }[] }) => [
+      each.suite,
+      ...each.scenarios.map(({ scenario }) => scenario.name),
+    ]);
+    t.deepEqual(figures, [
+      ['nat', 'tcp-1', 'tcp-4', 'http', 'ping'],
+      ['publish', 'tcp-1', 'tcp6-1', 'tcp-4', 'http', 'udp-ping'],
+    ]);
+    for (const { scenario, medians, rounds } of suites.flatMap((each: { scenarios: object[] }) => each.scenarios)) {
+      t.true(medians.kernel > 0 && medians['c-relay'] > 0, scenario.name);
+      if (scenario.name.endsWith('ping')) t.is(rounds[0].kernel.details.lostPercent, 0, scenario.name);
+    }
+    t.deepEqual(remainsOf(ended.pid), []);
+  },
+);
 
 test.serial('the table names every row and leaves the ratio open where Tapline took no part', async (t) => {
   t.timeout(60_000);

@@ -6,6 +6,24 @@ export interface Host {
   readonly address: string;
   /** Where the site has IPv6. */
   readonly address6?: string;
+  /** Where the other host asks for it, unless at its own addresses: where its ports are published. */
+  readonly published?: Addresses;
+}
+
+/** Of both families. */
+export interface Addresses {
+  readonly address: string;
+  readonly address6: string;
+}
+
+/** The address at which the other host asks for this one. */
+export function askedAt({ address, published }: Host): string {
+  return published?.address ?? address;
+}
+
+/** The same of IPv6; undefined where the site has none. */
+export function askedAt6({ address6, published }: Host): string | undefined {
+  return published?.address6 ?? address6;
 }
 
 /** A peer set up and running: two hosts joined by the switch or router under test. */

@@ -1,4 +1,6 @@
-/** Segments that a router joins, each with one host on it. What every peer of the suites `route` and `uplink` uses. */
+/** Segments that a router joins, each with one host on it. What every peer of the suites other than `l2` uses. */
+
+import type { Addresses } from './peer.js';
 
 /** One segment. The router has the first address of each prefix, the host the second. */
 export interface Segment {
@@ -7,11 +9,6 @@ export interface Segment {
   readonly subnets: readonly [ipv4: string, ipv6: string];
   readonly router: Addresses;
   readonly host: Addresses;
-}
-
-export interface Addresses {
-  readonly address: string;
-  readonly address6: string;
 }
 
 const PREFIX_LENGTH = 24;

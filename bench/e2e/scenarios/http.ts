@@ -3,12 +3,12 @@
 import { join } from 'node:path';
 import type { Context } from '../context.js';
 import { inNamespace } from '../namespaces.js';
-import type { Site } from '../peers/peer.js';
+import { askedAt, type Site } from '../peers/peer.js';
 import { run, startDaemon } from '../processes.js';
 import type { Scope } from '../scope.js';
 import type { Goal, Measurement, Scenario } from './scenario.js';
 
-const PORT = '8080';
+export const HTTP_PORT = '8080';
 /** Connections open at once. */
 const CONNECTIONS = '32';
 
@@ -34,7 +34,7 @@ const ENOUGH_PORTS = 'cd /proc/sys/net/ipv4 && echo 1024 65535 > ip_local_port_r
 async function serve(context: Context, site: Site, scope: Scope): Promise<void> {
   await run(inNamespace(site.client.netns, ['sh', '-c', ENOUGH_PORTS]), context);
   const { netns, address } = site.server;
-  await startDaemon(inNamespace(netns, [join(context.binaries, 'httpd'), address, PORT]), scope, {
+  await startDaemon(inNamespace(netns, [join(context.binaries, 'httpd'), address, HTTP_PORT]), scope, {
     interrupt: context.interrupt,
     readyLine: 'ready',
     timeoutMs: 5000,
@@ -43,7 +43,7 @@ async function serve(context: Context, site: Site, scope: Scope): Promise<void> 
 
 async function ask(context: Context, site: Site, seconds: number): Promise<Measurement> {
   const load = ['-t', '1', '-c', CONNECTIONS, '-d', `${seconds}s`, '-H', 'Connection: close'];
-  const argv = ['wrk', ...load, `http://${site.server.address}:${PORT}/`];
+  const argv = ['wrk', ...load, `http://${askedAt(site.server)}:${HTTP_PORT}/`];
   return parseWrk(await run(inNamespace(site.client.netns, argv), context));
 }
 

@@ -3,7 +3,7 @@
 import { median } from '../../statistics.js';
 import type { Context } from '../context.js';
 import { inNamespace } from '../namespaces.js';
-import type { Site } from '../peers/peer.js';
+import { askedAt, type Site } from '../peers/peer.js';
 import { run } from '../processes.js';
 import type { Goal, Measurement, Scenario } from './scenario.js';
 
@@ -25,7 +25,7 @@ export function pingRoundTrip(goal: Goal & Pick<Scenario, 'peers'>): Scenario {
 
 async function ask(context: Context, site: Site, seconds: number): Promise<Measurement> {
   const count = String(Math.round(seconds / INTERVAL));
-  const argv = ['ping', '-n', '-i', String(INTERVAL), '-c', count, site.server.address];
+  const argv = ['ping', '-n', '-i', String(INTERVAL), '-c', count, askedAt(site.server)];
   return parsePing(await run(inNamespace(site.client.netns, argv), context));
 }
 

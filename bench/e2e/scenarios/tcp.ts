@@ -2,12 +2,12 @@
 
 import type { Context } from '../context.js';
 import { inNamespace } from '../namespaces.js';
-import type { Host, Site } from '../peers/peer.js';
+import { askedAt, askedAt6, type Host, type Site } from '../peers/peer.js';
 import { run, startDaemon } from '../processes.js';
 import type { Scope } from '../scope.js';
 import type { Goal, Measurement, Scenario } from './scenario.js';
 
-const PORT = '5201';
+export const IPERF_PORT = '5201';
 /** Unit of figures that processor time can be divided by. */
 export const GIGABITS = 'Gbit/s';
 
@@ -28,16 +28,18 @@ export function tcp({ streams, ipv6 = false, ...rest }: TcpOptions): Scenario {
   };
 }
 
-function addressOf({ netns, address, address6 }: Host, ipv6: boolean): string {
-  if (!ipv6) return address;
-  if (address6 === undefined) throw new Error(`${netns} has no IPv6 address`);
-  return address6;
+/** Of an address each family, the one that is wanted. */
+function choose({ netns }: Host, ipv4: string, ipv6: string | undefined, wantsIpv6: boolean): string {
+  if (!wantsIpv6) return ipv4;
+  if (ipv6 === undefined) throw new Error(`${netns} has no IPv6 address`);
+  return ipv6;
 }
 
 async function serve(context: Context, site: Site, scope: Scope, ipv6: boolean): Promise<void> {
-  const { netns } = site.server;
-  const address = addressOf(site.server, ipv6);
-  await startDaemon(inNamespace(netns, ['iperf3', '-s', '-p', PORT, '-B', address, '--forceflush']), scope, {
+  const { server } = site;
+  const address = choose(server, server.address, server.address6, ipv6);
+  const argv = ['iperf3', '-s', '-p', IPERF_PORT, '-B', address, '--forceflush'];
+  await startDaemon(inNamespace(server.netns, argv), scope, {
     interrupt: context.interrupt,
     readyLine: /^Server listening/,
     timeoutMs: 5000,
@@ -51,10 +53,11 @@ async function send(
   streams: number,
   ipv6: boolean,
 ): Promise<Measurement> {
-  const { netns } = site.client;
+  const { client, server } = site;
+  const target = choose(server, askedAt(server), askedAt6(server), ipv6);
   const counts = ['-t', String(seconds), '-P', String(streams)];
-  const argv = ['iperf3', '-c', addressOf(site.server, ipv6), '-p', PORT, ...counts, '--json'];
-  return parseIperf(await run(inNamespace(netns, argv), context));
+  const argv = ['iperf3', '-c', target, '-p', IPERF_PORT, ...counts, '--json'];
+  return parseIperf(await run(inNamespace(client.netns, argv), context));
 }
 
 /** What arrived, from iperf3's JSON report of a TCP test. Throws with iperf3's own error, or when the report has no sums. */
