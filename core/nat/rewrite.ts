@@ -9,7 +9,7 @@
  */
 
 import { VNET_HEADER_LENGTH } from '../packet/arena.js';
-import { finishChecksum, foldSum, nonZeroChecksum, updateChecksum16 } from '../packet/checksum.js';
+import { nonZeroChecksum } from '../packet/checksum.js';
 import {
   PACKET_IPV6_EXTENSIONS,
   PACKET_L3_MALFORMED,
@@ -20,14 +20,7 @@ import {
 import { VNET_F_NEEDS_CSUM } from '../packet/vnet.js';
 import { ICMP_CHECKSUM, ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST } from '../wire/icmp.js';
 import { ICMPV6_CHECKSUM, ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST, PROTOCOL_ICMPV6 } from '../wire/icmpv6.js';
-import {
-  IPV4_CHECKSUM,
-  IPV4_DESTINATION,
-  IPV4_SOURCE,
-  PROTOCOL_ICMP,
-  PROTOCOL_TCP,
-  PROTOCOL_UDP,
-} from '../wire/ipv4.js';
+import { IPV4_DESTINATION, IPV4_SOURCE, IPV4_TTL, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.js';
 import {
   IPV6_AUTHENTICATION,
   IPV6_DESTINATION,
@@ -136,7 +129,9 @@ export function rewrite4(view: DataView, packet: Packet, source: number, destina
   const { l3 } = packet;
   const change =
     changeOf(view.getInt32(l3 + IPV4_SOURCE), source) + changeOf(view.getInt32(l3 + IPV4_DESTINATION), destination);
-  view.setUint16(l3 + IPV4_CHECKSUM, updated(view.getUint16(l3 + IPV4_CHECKSUM), change));
+  // With TTL and protocol, as the next stage reads it again: a load of more than has just been stored waits for the store.
+  const word = view.getInt32(l3 + IPV4_TTL);
+  view.setInt32(l3 + IPV4_TTL, (word & ~0xffff) | updated(word & 0xffff, change));
   view.setInt32(l3 + IPV4_SOURCE, source);
   view.setInt32(l3 + IPV4_DESTINATION, destination);
   rewriteTransport(view, packet, change, ports);
@@ -167,14 +162,26 @@ export function setAddress6(view: DataView, to: number, words: Int32Array, at: n
   return change;
 }
 
-/** By how much a sum grows when one of its 32-bit words is replaced by another; below 2^18, not folded. */
+/** By how much a sum over a 32-bit word grows when another takes its place; below 2^17 either way, not folded. */
 export function changeOf(before: number, after: number): number {
-  return (~before >>> 16) + (~before & 0xffff) + (after >>> 16) + (after & 0xffff);
+  return (after >>> 16) + (after & 0xffff) - (before >>> 16) - (before & 0xffff);
 }
 
-/** A checksum after its sum grew by `change` (below 2^30). */
+/** A multiple of 0xffff, which is 0 to a sum: more than the changes of ten words take away. */
+const BIAS = 0xffff << 5;
+
+/**
+ * A sum after words under it changed: by less than 2^20 in all. As an own function, instead of `foldSum`, since both halves and the carry
+ * come out of one rotation: 1 ns less of 10. Never 0: that is for sums over nothing but zeros, and addresses are not.
+ */
+export function updatedSum(sum: number, change: number): number {
+  const total = (sum + change + BIAS) | 0;
+  return (total + ((total << 16) | (total >>> 16))) >>> 16;
+}
+
+/** The same for a checksum, the complement of its sum. */
 export function updated(checksum: number, change: number): number {
-  return finishChecksum((~checksum & 0xffff) + change);
+  return ~updatedSum(~checksum & 0xffff, change) & 0xffff;
 }
 
 /** @param change of the pseudo-header's sum */
@@ -192,7 +199,7 @@ function rewriteTransport(view: DataView, packet: Packet, change: number, ports:
 function rewriteTcp(view: DataView, packet: Packet, change: number, ports: number): void {
   const { l4 } = packet;
   const at = l4 + TCP_CHECKSUM;
-  if (isPartial(packet, TCP_CHECKSUM)) view.setUint16(at, foldSum(view.getUint16(at) + change));
+  if (isPartial(packet, TCP_CHECKSUM)) view.setUint16(at, updatedSum(view.getUint16(at), change));
   else view.setUint16(at, updated(view.getUint16(at), change + changeOf(view.getInt32(l4), ports)));
   setPorts(view, packet, ports);
 }
@@ -203,7 +210,7 @@ function rewriteUdp(view: DataView, packet: Packet, change: number, ports: numbe
   const at = l4 + UDP_CHECKSUM;
   const checksum = view.getUint16(at);
   if (isPartial(packet, UDP_CHECKSUM)) {
-    view.setUint16(at, foldSum(checksum + change));
+    view.setUint16(at, updatedSum(checksum, change));
   } else if (checksum !== 0) {
     view.setUint16(at, nonZeroChecksum(updated(checksum, change + changeOf(view.getInt32(l4), ports))));
   }
@@ -220,7 +227,7 @@ function setPorts(view: DataView, packet: Packet, ports: number): void {
 function rewriteSummed(view: DataView, packet: Packet, offset: number, change: number, ports: number): void {
   const { l4 } = packet;
   const at = l4 + offset;
-  if (isPartial(packet, offset)) view.setUint16(at, foldSum(view.getUint16(at) + change));
+  if (isPartial(packet, offset)) view.setUint16(at, updatedSum(view.getUint16(at), change));
   else view.setUint16(at, nonZeroChecksum(updated(view.getUint16(at), change + changeOf(view.getInt32(l4), ports))));
   view.setInt32(l4, ports);
 }
@@ -235,8 +242,8 @@ function rewriteIcmp(view: DataView, packet: Packet, change: number, ports: numb
   const before = view.getUint16(l4 + ICMP_IDENTIFIER);
   const after = isQuery ? ports & 0xffff : before;
   const checksum = view.getUint16(at);
-  if (isPartial(packet, ICMP_CHECKSUM)) view.setUint16(at, foldSum(checksum + pseudo));
-  else view.setUint16(at, updateChecksum16(updated(checksum, pseudo), before, after));
+  if (isPartial(packet, ICMP_CHECKSUM)) view.setUint16(at, updatedSum(checksum, pseudo));
+  else view.setUint16(at, updated(checksum, pseudo + after - before));
   view.setUint16(l4 + ICMP_IDENTIFIER, after);
 }
 
