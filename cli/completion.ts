@@ -5,6 +5,7 @@
 
 import type { Argument, Command, Option } from 'commander';
 import type { MirrorView } from '../control/mirrors.js';
+import type { PolicyRuleView } from '../control/policy.js';
 import type { RouteView, VrfView } from '../control/router-views.js';
 import { socketPath } from '../control/socket.js';
 import type { EndpointView, NetworkView } from '../control/views.js';
@@ -86,18 +87,24 @@ async function staticRoutes(client: ApiClient): Promise<string[]> {
   return [...new Set(routes.filter(({ source }) => source === 'static').map(({ prefix }) => prefix))];
 }
 
+async function ruleNumbers(client: ApiClient): Promise<string[]> {
+  const rules = await client.get<PolicyRuleView[]>('/v1/policy');
+  return rules.flatMap(({ number }) => (number === null ? [] : [String(number)]));
+}
+
 /** Names of objects, for arguments and options called after their kind. */
 async function objectNames(kind: string, client: ApiClient): Promise<string[]> {
   const networks = async (): Promise<string[]> =>
     (await client.get<NetworkView[]>('/v1/networks')).map(({ name }) => name);
   const endpoints = async (): Promise<string[]> =>
     (await client.get<EndpointView[]>('/v1/endpoints')).map(({ name }) => name);
-  if (kind === 'network' || kind === 'from-network') return networks();
+  if (kind === 'network' || kind === 'from-network' || kind === 'to-network') return networks();
   if (kind === 'endpoint' || kind === 'from' || kind === 'to') return endpoints();
   if (kind === 'port') return [...(await endpoints()), 'uplink'];
   if (kind === 'vrf') return (await client.get<VrfView[]>('/v1/vrfs')).map(({ name }) => name);
   if (kind === 'static-route') return staticRoutes(client);
   if (kind === 'mirror') return (await client.get<MirrorView[]>('/v1/mirrors')).map(({ name }) => name);
+  if (kind === 'rule') return ruleNumbers(client);
   if (kind === 'target') return [...(await networks()), ...(await endpoints()), 'uplink'];
   return [];
 }

@@ -12,6 +12,7 @@ import { registerEvents } from './events.js';
 import { registerFdb } from './fdb.js';
 import { registerMirror } from './mirror.js';
 import { registerNetwork } from './network.js';
+import { registerPolicy } from './policy.js';
 import { registerQuickstart } from './quickstart.js';
 import { registerRoute } from './route.js';
 import { registerRun } from './run.js';
@@ -32,6 +33,7 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   registerRoute,
   registerFdb,
   registerMirror,
+  registerPolicy,
   registerEvents,
   registerCapture,
   registerCompletion,

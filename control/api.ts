@@ -3,6 +3,7 @@
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import { MAX_RULES } from '../core/nat/policy.js';
 import { Captures } from './capture.js';
 import { booleanField, integerField, macField, mapping, nameField, prefixField, vlanField } from './config/fields.js';
 import { formatPath } from './config/problems.js';
@@ -14,6 +15,7 @@ import {
   MAX_METRIC,
   mirrorSchema,
   networkSchema,
+  policyRuleSchema,
   routeSchema,
 } from './config/schema.js';
 import type { Daemon } from './daemon.js';
@@ -108,6 +110,10 @@ const routeQuery = mapping('a query', {
   vrf: nameField.default(DEFAULT_VRF),
   metric: wholeNumber(MAX_METRIC).optional(),
 });
+const ruleParams = mapping('the number of a rule', {
+  number: z.preprocess((text) => (/^\d{1,9}$/.test(String(text)) ? Number(text) : text), integerField(1, MAX_RULES)),
+});
+const positionBody = mapping('a place in the list', { position: integerField(1, MAX_RULES).optional() });
 const noQuery = mapping('no query', {});
 
 function objectOf(body: unknown): Record<string, unknown> {
@@ -240,6 +246,24 @@ function mirrorRoutes(app: FastifyInstance, daemon: Daemon): void {
   });
 }
 
+function policyRoutes(app: FastifyInstance, daemon: Daemon): void {
+  const { policy } = daemon;
+  type NumberRequest = FastifyRequest<{ Params: { number: string } }>;
+  const numberOf = ({ params }: NumberRequest): number => read(ruleParams, params).number;
+  app.get('/v1/policy', async () => policy.list());
+  app.get('/v1/policy/:number', async (request: NumberRequest) => policy.view(numberOf(request)));
+  app.post('/v1/policy', async (request, reply) => {
+    const { position, ...object } = objectOf(request.body);
+    const { position: wanted = null } = read(positionBody, position === undefined ? {} : { position });
+    const number = await daemon.addRule(read(policyRuleSchema, object), wanted);
+    return reply.code(201).send(policy.view(number));
+  });
+  app.delete('/v1/policy/:number', async (request: NumberRequest, reply) => {
+    await daemon.removeRule(numberOf(request));
+    return reply.code(204).send();
+  });
+}
+
 function eventRoutes(app: FastifyInstance, daemon: Daemon): void {
   app.get('/v1/events', async (request, reply) => {
     if (!read(followQuery, request.query).follow) return daemon.eventLog.list();
@@ -349,6 +373,7 @@ export function buildApi(daemon: Daemon, logger: Logger, socket: string): { app:
   fdbRoutes(app, daemon);
   routerRoutes(app, daemon);
   mirrorRoutes(app, daemon);
+  policyRoutes(app, daemon);
   eventRoutes(app, daemon);
   captureRoutes(app, captures);
   statusRoute(app, daemon, captures, socket);

@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import { KeyedLock } from './concurrency.js';
 import { checkConfiguration, UPLINK_PORT_NAME } from './config/check.js';
 import { checkMirror } from './config/mirror.js';
+import { checkRule } from './config/policy.js';
 import { formatPath, type KeyPath, type Problem } from './config/problems.js';
 import { checkRoute, routesInTheWay } from './config/route.js';
 import {
@@ -19,6 +20,7 @@ import {
   type MirrorConfig,
   type NatConfig,
   type NetworkConfig,
+  type PolicyRule,
   type RouteConfig,
   type UplinkConfig,
   type VrfConfig,
@@ -33,6 +35,9 @@ import { Interfaces } from './interfaces.js';
 import { Ipam } from './ipam.js';
 import { Mirrors } from './mirrors.js';
 import { natSettings } from './nat-settings.js';
+import { PolicyRules } from './policy.js';
+import { policyObjects } from './policy-objects.js';
+import type { PolicyObjects } from './policy-records.js';
 import { networkSpec } from './port-spec.js';
 import { type RouteState, Routes, UPLINK_METRIC } from './routes.js';
 import type { EndpointState, NetworkState } from './state.js';
@@ -68,6 +73,7 @@ export class Daemon {
   readonly events = new EventEmitter();
   readonly eventLog: EventLog;
   readonly mirrors: Mirrors;
+  readonly policy: PolicyRules;
   readonly interfaces: Interfaces;
   readonly routes: Routes;
   readonly #endpoints: Endpoints;
@@ -81,7 +87,6 @@ export class Daemon {
   /** As the file has it; null once it is closed. */
   #uplinkConfig: UplinkConfig | null = null;
   #vrfConfigs: Configuration['vrfs'] = new Map();
-  #policy: Configuration['policy'] = [];
   #nat: NatConfig = DEFAULT_NAT;
   #stopping = false;
   /** Settles when `apply` is through, whichever way. What is asked for meanwhile waits: the file's objects have their names first. */
@@ -100,6 +105,7 @@ export class Daemon {
     this.mirrors = this.#makeMirrors();
     this.interfaces = new Interfaces(this.dataplane, new Vrfs(this.dataplane, (name) => this.#vrfSpec(name)));
     this.routes = new Routes(this.dataplane, this.interfaces, this.#logger);
+    this.policy = this.#makePolicy();
     this.#hostPorts = this.#makeHostPorts();
     this.#endpoints = this.#makeEndpoints();
     this.dataplane.onEvent((event) => this.eventLog.add(event));
@@ -125,6 +131,14 @@ export class Daemon {
     this.events.on('port-removed', () => mirrors.update());
     this.events.on('network-removed', () => mirrors.update());
     return mirrors;
+  }
+
+  #makePolicy(): PolicyRules {
+    const { networks, interfaces } = this;
+    const bridged = (network: string): boolean => isBridged(network, this.#uplinkConfig);
+    const objects = (): PolicyObjects =>
+      policyObjects({ networks, endpoints: this.endpoints, interfaces, isBridged: bridged });
+    return new PolicyRules(this.dataplane.nat, this.#logger, objects);
   }
 
   #makeEndpoints(): Endpoints {
@@ -174,7 +188,7 @@ export class Daemon {
 
   /** Whether a VRF's connections are tracked, as things are now. */
   #tracks(vrf: string): boolean {
-    return tracks(vrf, this.#desired());
+    return tracks(vrf, { ...this.#desired(), policy: this.policy.configs });
   }
 
   #networkNumbered(number: number): NetworkState | undefined {
@@ -204,11 +218,11 @@ export class Daemon {
   async #applyOrUndo(config: Configuration): Promise<void> {
     this.#uplinkConfig = config.uplink;
     this.#vrfConfigs = config.vrfs;
-    this.#policy = config.policy;
     this.#nat = config.nat;
     await this.dataplane.nat.setSettings(natSettings(config.nat, config.uplink));
     await this.#removeLeftovers();
     try {
+      await this.#within(['policy'], async () => this.policy.load(config.policy));
       for (const [name, network] of config.networks) {
         this.#endWhereStopped();
         await this.#within(['networks', name], () => this.#addNetwork(name, network));
@@ -260,6 +274,7 @@ export class Daemon {
     }
     for (const name of endpoints.keys())
       await this.#within(['endpoints', name], async () => this.#endpoints.address(this.#endpoints.get(name)));
+    await this.policy.update();
     await this.#endpoints.attachAll([...endpoints.keys()], (name, error) => inObject(['endpoints', name], error));
     this.#endWhereStopped();
   }
@@ -343,8 +358,9 @@ export class Daemon {
     await this.#networksChanged().catch((error: unknown) => this.#undoFailed('following the networks', error));
   }
 
-  /** What leads out of the host follows the networks: the host port, and the guard of a shared uplink. */
+  /** What follows the networks: the policy, and what leads out of the host, which is the host port and the guard of a shared uplink. */
   async #networksChanged(): Promise<void> {
+    await this.policy.update();
     await this.#hostPorts.update();
     await this.interfaces.vrfs.update();
     if (this.#uplink instanceof RoutedUplink) await this.#uplink.networksChanged();
@@ -406,6 +422,7 @@ export class Daemon {
       throwFirst(problems, ['endpoints', name]);
       const endpoint = this.#endpoints.plan(name, config);
       this.#endpoints.address(endpoint);
+      await this.policy.update();
       await this.#endpoints.attach(endpoint);
       return endpoint;
     });
@@ -511,6 +528,29 @@ export class Daemon {
     await uplink.close().catch((error: unknown) => this.#undoFailed('closing the uplink', error));
   }
 
+  /**
+   * @param position from 1; null: behind all others
+   * @returns the place that it has
+   * @throws TaplineError `missing` for what it names, `invalid`, `conflict`
+   */
+  async addRule(config: PolicyRule, position: number | null): Promise<number> {
+    await this.#applying;
+    this.#refuseWhileStopping();
+    throwFirst(checkRule([], config, this.#desired()), []);
+    const number = await this.policy.add(config, position);
+    await this.interfaces.vrfs.update();
+    this.#logger.info(`rule ${number} of the policy added`);
+    return number;
+  }
+
+  /** @throws TaplineError `missing` */
+  async removeRule(number: number): Promise<void> {
+    await this.#applying;
+    await this.policy.remove(number);
+    await this.interfaces.vrfs.update();
+    this.#logger.info(`rule ${number} of the policy removed`);
+  }
+
   /** @throws TaplineError `missing` for what it names, `invalid`, `conflict` */
   async createMirror(name: string, config: MirrorConfig): Promise<void> {
     await this.#applying;
@@ -537,7 +577,7 @@ export class Daemon {
     return this.#endpoints.of(network);
   }
 
-  /** The desired state in the shape of a file, for the checks across objects. Mirrors and routes may name what is away for a while. */
+  /** The desired state in the shape of a file, for the checks across objects. Mirrors, routes and rules may name what is away for a while. */
   #desired(): Configuration {
     return {
       uplink: this.#uplinkConfig,
@@ -546,7 +586,7 @@ export class Daemon {
       endpoints: new Map([...this.endpoints].map(([name, { config }]) => [name, config])),
       mirrors: new Map(),
       services: new Map(),
-      policy: this.#policy,
+      policy: [],
       nat: this.#nat,
     };
   }
@@ -572,6 +612,7 @@ export class Daemon {
     await this.#endpoints.clear();
     await this.#closeUplink();
     for (const network of [...this.networks.values()]) await this.#takeDownNetwork(network);
+    await this.policy.clear();
   }
 }
 

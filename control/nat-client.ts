@@ -1,6 +1,7 @@
 /** The main thread's handle on core/nat: what is configured, kept for a worker's successor; and what is read back. */
 
 import { DEFAULT_TIMEOUTS } from '../core/nat/flow-table.js';
+import { MAX_RULES } from '../core/nat/policy.js';
 import { FILTERING_ADDRESS_DEPENDENT, MAPPING_ENDPOINT_INDEPENDENT } from '../core/nat/settings.js';
 import { MAPPED } from '../core/router/address.js';
 import type {
@@ -48,7 +49,10 @@ export class NatClient {
     settings: DEFAULT_NAT_SETTINGS,
     published: new Int32Array(0),
     policy: new Int32Array(0),
+    filtered: new Int32Array(0),
+    policyHits: new SharedArrayBuffer(MAX_RULES * 8),
   };
+  readonly policyHits = new Float64Array(this.state.policyHits);
 
   constructor(request: (command: Command) => Promise<Answer>) {
     this.request = request;
@@ -69,9 +73,9 @@ export class NatClient {
     await this.request({ op: 'setPublished', records: published });
   }
 
-  async setPolicy(policy: Int32Array): Promise<void> {
-    this.state = { ...this.state, policy };
-    await this.request({ op: 'setPolicy', records: policy });
+  async setPolicy(policy: Int32Array, filtered: Int32Array): Promise<void> {
+    this.state = { ...this.state, policy, filtered };
+    await this.request({ op: 'setPolicy', records: policy, filtered });
   }
 
   async flows(from: number, limit: number, filter: FlowFilter): Promise<FlowPage> {

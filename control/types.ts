@@ -380,8 +380,13 @@ export interface DataplaneNat {
   setSettings(settings: WorkerNatSettings): Promise<void>;
   /** PUBLISHED_RECORD words each (core/nat/published.ts). */
   setPublished(records: Int32Array): Promise<void>;
-  /** RULE_RECORD words each (core/nat/policy.ts). */
-  setPolicy(records: Int32Array): Promise<void>;
+  /**
+   * @param records RULE_RECORD words each (core/nat/policy.ts)
+   * @param filtered networks whose frames from endpoint to endpoint are judged too: pairs of number, and place as in the records
+   */
+  setPolicy(records: Int32Array, filtered: Int32Array): Promise<void>;
+  /** Connections that each rule has decided, by its number: shared memory, costs the worker nothing. */
+  readonly policyHits: Float64Array;
   /** At most `limit` flows from number `from` on. */
   flows(from: number, limit: number, filter: FlowFilter): Promise<FlowPage>;
   /** @returns how many there were */

@@ -1,5 +1,6 @@
 /** The worker's part of core/nat: what the main thread asks of it. */
 
+import type { Dataplane } from '../core/dataplane.js';
 import { FLOW_WORDS } from '../core/nat/flow.js';
 import type { Router } from '../core/router/router.js';
 import { FlowSelection } from './flow-selection.js';
@@ -15,17 +16,20 @@ import {
 } from './worker-protocol.js';
 
 export class WorkerNat {
+  private readonly dataplane: Dataplane;
   private readonly router: Router;
 
-  constructor(router: Router) {
-    this.router = router;
+  constructor(dataplane: Dataplane) {
+    this.dataplane = dataplane;
+    this.router = dataplane.router;
   }
 
   /** In place before the first packet. */
-  inherit({ settings, published, policy }: WorkerNatState): void {
+  inherit({ settings, published, policy, filtered, policyHits }: WorkerNatState): void {
     this.set(settings);
     this.router.flows.published.set(published);
-    this.setPolicy(policy);
+    this.router.flows.policy.hits = new Float64Array(policyHits);
+    this.setPolicy(policy, filtered);
     this.router.flows.adopt();
   }
 
@@ -41,7 +45,7 @@ export class WorkerNat {
         flows.changed();
         return null;
       case 'setPolicy':
-        this.setPolicy(command.records);
+        this.setPolicy(command.records, command.filtered);
         return null;
       case 'flows':
         return this.list(command.from, command.limit, command.filter);
@@ -60,8 +64,9 @@ export class WorkerNat {
     this.router.flows.configure(settings);
   }
 
-  private setPolicy(records: Int32Array): void {
+  private setPolicy(records: Int32Array, filtered: Int32Array): void {
     this.router.flows.policy.set(records);
+    this.dataplane.topology.filter(filtered);
     this.router.flows.changed();
   }
 
@@ -84,14 +89,13 @@ export class WorkerNat {
   }
 
   private status(): WorkerNatStatus {
-    const { table, mappings, policy } = this.router.flows;
+    const { table, mappings } = this.router.flows;
     return {
       flows: table.count,
       flowsMax: table.capacity,
       evicted: table.evicted,
       owners: table.owners(),
       externals: mappings.status(),
-      policyHits: policy.hits.slice(),
     };
   }
 }

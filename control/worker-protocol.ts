@@ -142,6 +142,10 @@ export interface WorkerNatState {
   readonly published: Int32Array;
   /** RULE_RECORD words each (core/nat/policy.ts). */
   readonly policy: Int32Array;
+  /** Networks whose frames from endpoint to endpoint are judged too: pairs of number, and place as in the records. */
+  readonly filtered: Int32Array;
+  /** MAX_RULES float64: connections that each rule has decided. */
+  readonly policyHits: SharedArrayBuffer;
 }
 
 export interface WorkerNatSettings {
@@ -198,8 +202,6 @@ export interface WorkerNatStatus {
   readonly owners: Int32Array;
   /** What `Mappings` tells of each external address; MAPPING_STATUS words each. */
   readonly externals: Int32Array;
-  /** Packets that each rule of the policy has decided on. */
-  readonly policyHits: Float64Array;
 }
 
 /** Int32 a prefix of the FIB in a listing: VRF, the prefix's four words, length, number of the route in the VRF. */
@@ -260,7 +262,7 @@ export type Command =
   | { op: 'routerStatus' }
   | { op: 'setNat'; settings: WorkerNatSettings }
   | { op: 'setPublished'; records: Int32Array }
-  | { op: 'setPolicy'; records: Int32Array }
+  | { op: 'setPolicy'; records: Int32Array; filtered: Int32Array }
   /** At most `limit` flows from number `from` on. */
   | { op: 'flows'; from: number; limit: number; filter: FlowFilter }
   | { op: 'flushFlows'; filter: FlowFilter }

@@ -139,6 +139,8 @@ export class Network {
   quarantine = 0;
   /** Ports of any of its domains. */
   portCount = 0;
+  /** Interface that rules of the policy know it by, where they judge its frames from endpoint to endpoint; 0: they do not. */
+  place = 0;
   /** The domain of the whole, number `id`. */
   readonly domain: Domain;
   /** Its VLANs by VID; entry 0 is `domain`. */

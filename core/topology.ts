@@ -125,6 +125,18 @@ export class Topology {
     if (multicast !== undefined) this.snoop(domain, multicast);
   }
 
+  /**
+   * Says in which networks the policy judges frames from endpoint to endpoint; in all others it does not.
+   * @param pairs number of the network, and the interface that rules know it by
+   */
+  filter(pairs: Int32Array): void {
+    for (const network of this.networks) if (network !== null) network.place = 0;
+    for (let at = 0; at + 1 < pairs.length; at += 2) {
+      const network = this.networks[pairs[at]];
+      if (network != null) network.place = pairs[at + 1];
+    }
+  }
+
   private addDomain(domain: Domain): void {
     const { fid } = domain;
     if (fid < 1 || fid >= MAX_NETWORKS) throw new RangeError(`network number ${fid} out of range`);

@@ -5,6 +5,7 @@
 
 import { addressBits, contains, formatAddress, overlaps, parseSubnet, type Subnet } from './address.js';
 import { checkMirrors } from './mirror.js';
+import { checkPolicy } from './policy.js';
 import { conflict, invalid, type KeyPath, type Problem } from './problems.js';
 import { checkPublished } from './publish.js';
 import { checkRoutes } from './route.js';
@@ -458,30 +459,6 @@ function checkServices(config: Configuration): Problem[] {
       );
     });
   }
-  return problems;
-}
-
-function checkPolicy(config: Configuration): Problem[] {
-  const problems: Problem[] = [];
-  config.policy.forEach((rule, index) => {
-    for (const side of ['from', 'to'] as const) {
-      const match = rule[side];
-      const path = ['policy', index, side];
-      if (match?.network !== undefined && !config.networks.has(match.network)) {
-        problems.push(
-          invalid([...path, 'network'], `expected the name of a network, got ${JSON.stringify(match.network)}`),
-        );
-      }
-      if (match?.endpoint !== undefined && !config.endpoints.has(match.endpoint)) {
-        problems.push(
-          invalid([...path, 'endpoint'], `expected the name of an endpoint, got ${JSON.stringify(match.endpoint)}`),
-        );
-      }
-    }
-    if (rule.ports.length > 0 && rule.proto !== 'tcp' && rule.proto !== 'udp') {
-      problems.push(invalid(['policy', index, 'ports'], 'ports need proto: tcp or proto: udp'));
-    }
-  });
   return problems;
 }
 

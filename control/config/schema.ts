@@ -367,13 +367,13 @@ const matchSchema = mapping('a mapping with one of network, endpoint, cidr', {
 export const policyRuleSchema = mapping('a rule: a mapping with action, and from, to, proto, ports where wanted', {
   from: matchSchema.optional(),
   to: matchSchema.optional(),
-  proto: oneOf(['tcp', 'udp', 'icmp', 'icmpv6']).optional(),
+  proto: oneOf(['tcp', 'udp', 'sctp', 'icmp', 'icmpv6']).optional(),
   ports: listOf('ports', policyPortField).default([]),
   action: oneOf(['accept', 'drop', 'reject']),
 });
 
 /** Seconds that idle connections are kept, by state; the least that RFC 5382 (REQ-5), RFC 4787 (REQ-5) and RFC 5508 (REQ-2) allow. */
-const LONGEST_TIMEOUT = 31_536_000;
+const LONGEST_TIMEOUT = 2_592_000;
 const timeoutField = (least: number, standard: number) => integerField(least, LONGEST_TIMEOUT).default(standard);
 
 const natTimeoutsSchema = mapping('a mapping with tcp_syn, tcp_established and so on', {

@@ -57,18 +57,17 @@ const ORIGINAL6 = 8;
 export class Policy {
   /** 16 bits; another after each change of the rules. */
   epoch: number;
-  /** Connections that each rule has decided, by its number; a refused one counts with each try. */
-  readonly hits: Float64Array;
+  /** Connections that each rule has decided, by its number; a refused one counts with each try. MAX_RULES float64, which others may read. */
+  hits: Float64Array;
   private records4 = new Int32Array(0);
   private records6 = new Int32Array(0);
   private readonly actions = new Uint8Array(MAX_RULES);
 
   /**
-   * @param hits MAX_RULES float64, which others may read meanwhile
+   * @param hits as above
    * @param epoch where to begin, from a random source: flows in memory that outlives the process have seen other rules
    */
   constructor(hits: Float64Array, epoch: number) {
-    if (hits.length < MAX_RULES) throw new RangeError(`policy: room for ${MAX_RULES} rules' hits, got ${hits.length}`);
     this.hits = hits;
     this.epoch = epoch & 0xffff;
   }

@@ -26,6 +26,7 @@ import type {
   VrfSpec,
 } from '../../../control/types.js';
 import type { FlowFilter, FlowPage, WorkerNatSettings, WorkerNatStatus } from '../../../control/worker-protocol.js';
+import { MAX_RULES } from '../../../core/nat/policy.js';
 
 export class CaptureDouble implements Capture {
   readonly filter: CaptureFilter;
@@ -54,6 +55,11 @@ export class NatDouble implements DataplaneNat {
   settings: WorkerNatSettings | null = null;
   published: Int32Array = new Int32Array(0);
   policy: Int32Array = new Int32Array(0);
+  filtered: Int32Array = new Int32Array(0);
+  policyChanges = 0;
+  readonly policyHits = new Float64Array(MAX_RULES);
+  /** Makes the next call of that name throw. */
+  readonly failing = new Set<string>();
   readonly flushed: FlowFilter[] = [];
   page: FlowPage = { words: new Int32Array(0), next: -1, now: 0 };
   current: WorkerNatStatus = {
@@ -62,7 +68,6 @@ export class NatDouble implements DataplaneNat {
     evicted: 0,
     owners: new Int32Array(0),
     externals: new Int32Array(0),
-    policyHits: new Float64Array(0),
   };
   mappingWords = new Int32Array(0);
 
@@ -74,8 +79,11 @@ export class NatDouble implements DataplaneNat {
     this.published = records;
   }
 
-  async setPolicy(records: Int32Array): Promise<void> {
+  async setPolicy(records: Int32Array, filtered: Int32Array): Promise<void> {
+    if (this.failing.delete('setPolicy')) throw new Error('EIO setPolicy told to fail');
     this.policy = records;
+    this.filtered = filtered;
+    this.policyChanges++;
   }
 
   async flows(): Promise<FlowPage> {

@@ -1,0 +1,50 @@
+/** What the names in the policy's rules stand for right now. */
+
+import { knownAddress } from './config/subnets.js';
+import type { Interfaces } from './interfaces.js';
+import type { PolicyEndpoint, PolicyNetwork, PolicyObjects } from './policy-records.js';
+import { linkLocalAddress, slaacAddresses } from './slaac.js';
+import type { EndpointState, NetworkState } from './state.js';
+
+export interface PolicySources {
+  readonly networks: ReadonlyMap<string, NetworkState>;
+  readonly endpoints: ReadonlyMap<string, EndpointState>;
+  readonly interfaces: Interfaces;
+  isBridged(network: string): boolean;
+}
+
+/** Networks that the dataplane has, and endpoints that have their addresses: their rules are there before their first packet. */
+export function policyObjects(sources: PolicySources): PolicyObjects {
+  const networks = [...sources.networks.values()].filter(({ id }) => id >= 0);
+  const endpoints = [...sources.endpoints.values()].filter(({ addresses }) => addresses.length > 0);
+  return {
+    networks: networks.map((network) => policyNetwork(network, sources)),
+    endpoints: endpoints.map((endpoint) => policyEndpoint(endpoint, sources)),
+  };
+}
+
+function policyNetwork({ name, id, config }: NetworkState, sources: PolicySources): PolicyNetwork {
+  const inside = [...sources.endpoints.values()].filter((endpoint) => endpoint.config.network === name);
+  return {
+    name,
+    number: id,
+    place: sources.interfaces.get(name)?.number ?? -id,
+    subnets: config.subnets,
+    action: config.policy,
+    isOpen: sources.isBridged(name) || inside.some((endpoint) => endpoint.config.security !== 'strict'),
+  };
+}
+
+/** What port security lets it speak from, whether or not it is on. */
+function policyEndpoint({ name, config, addresses, mac }: EndpointState, sources: PolicySources): PolicyEndpoint {
+  const network = sources.networks.get(config.network)?.config;
+  const slaac = network === undefined ? [] : slaacAddresses(network, mac, sources.isBridged(config.network));
+  const own = [...addresses, ...slaac].map((text) => text.split('/', 1)[0] ?? text);
+  const single = [...own, linkLocalAddress(mac)].map(hostPrefix);
+  const allowed = config.allowed_addresses.map((text) => (text.includes('/') ? text : hostPrefix(text)));
+  return { name, network: config.network, prefixes: [...new Set([...single, ...allowed])] };
+}
+
+function hostPrefix(address: string): string {
+  return `${address}/${knownAddress(address).family === 4 ? 32 : 128}`;
+}
