@@ -6,6 +6,7 @@ export const TCP_SEQUENCE = 4;
 export const TCP_ACKNOWLEDGMENT = 8;
 export const TCP_DATA_OFFSET = 12;
 export const TCP_FLAGS = 13;
+export const TCP_WINDOW = 14;
 export const TCP_CHECKSUM = 16;
 /** Header without options. */
 export const TCP_HEADER_LENGTH = 20;
@@ -22,4 +23,32 @@ export function tcpHeaderLength(view: DataView, at: number): number {
 
 export function tcpFlags(view: DataView, at: number): number {
   return view.getUint8(at + TCP_FLAGS);
+}
+
+const OPTION_END = 0;
+const OPTION_NOTHING = 1;
+const OPTION_WINDOW_SCALE = 3;
+const OPTION_WINDOW_SCALE_LENGTH = 3;
+/** Largest there is; what is above counts as this (RFC 7323, 2.3). */
+const WINDOW_SCALE_MAXIMUM = 14;
+
+/** The scale that a SYN offers (RFC 7323, 2.2), or -1. Precondition: the header with its options is inside the frame. */
+export function tcpWindowScale(view: DataView, at: number): number {
+  const end = at + tcpHeaderLength(view, at);
+  let option = at + TCP_HEADER_LENGTH;
+  while (option < end) {
+    const kind = view.getUint8(option);
+    if (kind === OPTION_END) return -1;
+    if (kind === OPTION_NOTHING) {
+      option++;
+      continue;
+    }
+    const length = option + 1 < end ? view.getUint8(option + 1) : 0;
+    if (length < 2 || option + length > end) return -1;
+    if (kind === OPTION_WINDOW_SCALE && length === OPTION_WINDOW_SCALE_LENGTH) {
+      return Math.min(WINDOW_SCALE_MAXIMUM, view.getUint8(option + 2));
+    }
+    option += length;
+  }
+  return -1;
 }
