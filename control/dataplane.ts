@@ -5,8 +5,10 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { COUNTER_BLOCK, Counters } from '../core/counters.js';
 import { SLOT_STRIDE } from '../core/packet/arena.js';
 import { MAX_NETWORKS, MAX_PORTS, ROUTER_PORT } from '../core/ports.js';
-import { endPortLife } from '../core/switch/fdb.js';
+import { endPortLife, LEARNED_RECORD, learnedEntries } from '../core/switch/fdb.js';
 import type { Mirror } from '../core/switch/mirror.js';
+import { HashTable } from '../core/tables/hash.js';
+import { Clock } from '../io/clock.js';
 import { type EngineResources, PORT_PACKET, PORT_TAP, releaseResources } from '../io/engine.js';
 import { errorName } from '../io/libc.js';
 import { mapRegion, type Region, unmapRegion } from '../io/memory.js';
@@ -18,6 +20,7 @@ import { CaptureSession } from './capture-session.js';
 import { readPort, readTotals } from './counter-views.js';
 import { macWords } from './mac.js';
 import { NatClient } from './nat-client.js';
+import { Numbers } from './numbers.js';
 import { RouterClient } from './router-client.js';
 import { mapTables, type TableLayout, type TableMemory, tableWords } from './table-memory.js';
 import type {
@@ -68,6 +71,8 @@ const CAPTURE_RING = 16 << 20;
 /** A worker that dies this often in a row, within a second of its start, is not started again. */
 const RESTART_LIMIT = 5;
 
+const NOTHING = new Int32Array(0);
+
 /** The bundled worker (scripts/bundle.mjs). */
 const WORKER = new URL('../bundle/worker.js', import.meta.url);
 /** Milliseconds. */
@@ -87,6 +92,8 @@ export interface StartOptions {
   readonly maxFlows?: number;
   /** File of the tables that outlive the process; null: they end with it. */
   readonly tables?: string | null;
+  /** What names had these in an earlier process; fresh ones unless given. */
+  readonly numbers?: Numbers;
 }
 
 /** @throws Error, one line, where the engine asked for is not to be had */
@@ -94,7 +101,8 @@ export async function startDataplane(options: StartOptions): Promise<Dataplane> 
   applyV8Flags();
   const { engine, reason } = chooseEngine(options.engine);
   const tables = mapTables(options.maxFlows ?? MAX_FLOWS, options.tables ?? null);
-  const dataplane = new WorkerDataplane(engine, reason, options.logger, tables);
+  const numbers = options.numbers ?? new Numbers();
+  const dataplane = new WorkerDataplane(engine, reason, options.logger, tables, numbers);
   try {
     await dataplane.start();
   } catch (error) {
@@ -144,6 +152,7 @@ const SETTLED_WITHOUT_WORKER: ReadonlySet<Command['op']> = new Set([
   'setNat',
   'setPublished',
   'setPolicy',
+  'settle',
   'stop',
 ]);
 
@@ -152,6 +161,7 @@ interface Watch extends WorkerWatch {
 }
 
 interface LiveNetwork extends WorkerNetwork {
+  readonly name: string;
   readonly vlans: Map<number, number>;
 }
 
@@ -168,6 +178,7 @@ class WorkerDataplane implements Dataplane {
   private readonly counterMemory = new SharedArrayBuffer(MAX_PORTS * COUNTER_BLOCK * 8);
   private readonly counters = new Float64Array(this.counterMemory);
   private readonly tables: TableMemory;
+  private readonly numbers: Numbers;
   private readonly seed = randomBytes(4).readInt32LE();
   private readonly wakeup = new Wakeup();
 
@@ -184,28 +195,39 @@ class WorkerDataplane implements Dataplane {
   private stopping = false;
 
   private readonly networks = new Map<number, LiveNetwork>();
-  /** Numbers of networks and of their VLANs. */
-  private readonly domains = new Set<number>();
+  /** What ports had learned in an earlier process, and have not come back for yet; as of `learnedEntries`. */
+  private learned: Int32Array;
   private readonly mirrors = new Map<number, Mirror>();
   private nextMirror = 1;
   private statics: readonly WorkerStatic[] = [];
   private readonly eventCallbacks: ((event: DataplaneEvent) => void)[] = [];
   /** Port numbers, as the events tell. */
   private readonly quarantined = new Set<number>();
-  private readonly router = new RouterClient({
-    request: (command) => this.request(command),
-    domainOf: (network, vlan) => this.domainOf(network, vlan),
-  });
+  private readonly router: RouterClient;
   readonly nat = new NatClient((command) => this.request(command));
   private readonly livePorts = new Map<number, LivePort>();
   private readonly removals = new Map<number, Promise<void>>();
   private readonly watches = new Map<number, Watch>();
   private readonly captures = new Map<number, CaptureSession>();
   private readonly portDownCallbacks: ((port: number, error: string) => void)[] = [];
-  private lastPort = 0;
+  private lastPort: number;
 
-  constructor(engine: EngineName, engineReason: string, logger: DataplaneLogger, tables: TableMemory) {
+  constructor(
+    engine: EngineName,
+    engineReason: string,
+    logger: DataplaneLogger,
+    tables: TableMemory,
+    numbers: Numbers,
+  ) {
     this.tables = tables;
+    this.numbers = numbers;
+    this.lastPort = numbers.ports.highest;
+    this.router = new RouterClient({
+      numbers,
+      request: (command) => this.request(command),
+      domainOf: (network, vlan) => this.domainOf(network, vlan),
+    });
+    this.learned = tables.found === 'kept' ? takeLearned(tables) : NOTHING;
     this.engine = engine;
     this.engineReason = engineReason;
     this.logger = logger;
@@ -378,10 +400,10 @@ class WorkerDataplane implements Dataplane {
   // --- networks and ports
 
   async addNetwork(spec: NetworkSpec): Promise<number> {
-    const id = firstFree(this.domains, MAX_NETWORKS, 'networks and VLANs');
-    const network: LiveNetwork = { ...workerNetwork(id, spec), vlans: new Map() };
+    const id = this.numberDomain(spec.name);
+    await this.numbers.saved();
+    const network: LiveNetwork = { ...workerNetwork(id, spec), name: spec.name, vlans: new Map() };
     this.networks.set(id, network);
-    this.domains.add(id);
     try {
       await this.request({ op: 'addNetwork', network });
     } catch (error) {
@@ -389,6 +411,15 @@ class WorkerDataplane implements Dataplane {
       throw error;
     }
     return id;
+  }
+
+  /** A number for a network, or for a VLAN of one. */
+  private numberDomain(name: string): number {
+    const { domains } = this.numbers;
+    return domains.take(name, () => {
+      for (let id = 1; id < MAX_NETWORKS; id++) if (!domains.isTaken(id)) return id;
+      throw new Error(`no more than ${MAX_NETWORKS - 1} networks and VLANs`);
+    });
   }
 
   async removeNetwork(id: number): Promise<void> {
@@ -400,7 +431,7 @@ class WorkerDataplane implements Dataplane {
 
   private forgetNetwork(network: LiveNetwork): void {
     this.networks.delete(network.id);
-    for (const number of [network.id, ...network.vlans.values()]) this.domains.delete(number);
+    for (const number of [network.id, ...network.vlans.values()]) this.numbers.domains.release(number);
   }
 
   /** Numbers for the VLANs that a port is the first of its network to name. */
@@ -412,15 +443,15 @@ class WorkerDataplane implements Dataplane {
     const network = this.networks.get(networkId);
     if (network === undefined || network.vlanProtocol === 0) return [];
     const fresh: [number, number][] = [];
-    for (const vid of new Set(vids)) {
-      if (vid === 0 || network.vlans.has(vid)) continue;
-      fresh.push([vid, firstFree(this.domains, MAX_NETWORKS, 'networks and VLANs', fresh.at(-1)?.[1])]);
+    try {
+      for (const vid of new Set(vids))
+        if (vid !== 0 && !network.vlans.has(vid)) fresh.push([vid, this.numberDomain(`${network.name}/${vid}`)]);
+    } catch (error) {
+      for (const [, fid] of fresh) this.numbers.domains.release(fid);
+      throw error;
     }
     // Only now that there are numbers for all: the worker hears of none where there are too few.
-    for (const [vid, fid] of fresh) {
-      this.domains.add(fid);
-      network.vlans.set(vid, fid);
-    }
+    for (const [vid, fid] of fresh) network.vlans.set(vid, fid);
     return fresh;
   }
 
@@ -431,29 +462,50 @@ class WorkerDataplane implements Dataplane {
   }
 
   async addPort(spec: PortSpec): Promise<number> {
-    const id = this.freePort();
+    const id = this.numberPort(spec.name);
     const vlans = this.nameVlans(spec);
+    await this.numbers.saved();
     const kind = spec.kind === 'uplink' ? PORT_PACKET : PORT_TAP;
     const port: LivePort = { ...workerPort(id, kind, spec), name: spec.name, label: spec.kind };
     this.livePorts.set(id, port);
     try {
-      await this.request({ op: 'addPort', port, vlans });
+      await this.request({ op: 'addPort', port, vlans, learned: this.takeLearned(id) });
     } catch (error) {
       this.livePorts.delete(id);
+      this.numbers.ports.release(id);
       throw error;
     }
     return id;
   }
 
   /** Numbers go round, so that one is not used again at once: a glance at old output cannot mistake one port for another. */
-  private freePort(): number {
-    // The router's number is nobody else's.
-    const most = ROUTER_PORT - 1;
-    for (let tries = 0; tries < most; tries++) {
-      this.lastPort = (this.lastPort % most) + 1;
-      if (!this.livePorts.has(this.lastPort)) return this.lastPort;
-    }
-    throw new Error(`no more than ${most} ports`);
+  private numberPort(name: string): number {
+    const { ports } = this.numbers;
+    return ports.take(name, () => {
+      // The router's number is nobody else's.
+      const most = ROUTER_PORT - 1;
+      for (let tries = 0; tries < most; tries++) {
+        this.lastPort = (this.lastPort % most) + 1;
+        if (!ports.isTaken(this.lastPort)) return this.lastPort;
+      }
+      throw new Error(`no more than ${most} ports`);
+    });
+  }
+
+  /** What a port had learned in an earlier process; once. */
+  private takeLearned(port: number): Int32Array {
+    const { learned } = this;
+    const own: number[] = [];
+    for (let at = 0; at < learned.length; at += LEARNED_RECORD)
+      if (learned[at + 3] === port) own.push(...learned.subarray(at, at + LEARNED_RECORD));
+    return Int32Array.from(own);
+  }
+
+  async settle(): Promise<void> {
+    this.learned = NOTHING;
+    this.numbers.settle();
+    await this.numbers.saved();
+    await this.request({ op: 'settle' });
   }
 
   removePort(id: number): Promise<void> {
@@ -468,6 +520,7 @@ class WorkerDataplane implements Dataplane {
   private async removeLivePort(id: number): Promise<void> {
     await this.request({ op: 'removePort', id });
     this.livePorts.delete(id);
+    this.numbers.ports.release(id);
     this.quarantined.delete(id);
     this.statics = this.statics.filter((entry) => entry.port !== id);
     this.forgetMirrors((mirror) => mirror.to === id || mirror.fromPort === id);
@@ -685,6 +738,19 @@ class WorkerDataplane implements Dataplane {
   }
 }
 
+/** Takes out what a predecessor's ports had learned, and leaves the table empty: its ports have yet to come back. */
+function takeLearned(tables: TableMemory): Int32Array {
+  const words = tableWords(tables.buffer, tables.fdb);
+  const generations = tableWords(tables.buffer, tables.generations);
+  const clock = new Clock();
+  clock.read();
+  const learned = learnedEntries(new HashTable(words, FDB_CAPACITY, 1), generations, clock.seconds);
+  clock.close();
+  words.fill(0);
+  generations.fill(0);
+  return learned;
+}
+
 function same(one: MacWords, other: MacWords): boolean {
   return one[0] === other[0] && one[1] === other[1];
 }
@@ -692,9 +758,4 @@ function same(one: MacWords, other: MacWords): boolean {
 /** Whether a MAC is bound to a port by its configuration. */
 function owns(port: WorkerPort, mac: MacWords): boolean {
   return port.macs.some((one) => same(one, mac));
-}
-
-function firstFree(taken: ReadonlySet<number>, limit: number, what: string, after = 0): number {
-  for (let id = after + 1; id < limit; id++) if (!taken.has(id)) return id;
-  throw new Error(`no more than ${limit - 1} ${what}`);
 }

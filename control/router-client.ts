@@ -1,5 +1,6 @@
 /** The main thread's handle on the router: numbers, and what a worker's successor is to be told. */
 
+import type { NumberRegister, Numbers } from './numbers.js';
 import { readFib, readNeighbors, workerInterface, workerPrefix, workerRoute } from './router-specs.js';
 import type { FibEntry, InterfaceSpec, NeighborEntry, RouterStatus, RouteSpec, VrfSpec } from './types.js';
 import type {
@@ -16,6 +17,7 @@ import type {
 const MAX_VRFS = 4096;
 
 export interface RouterClientOptions {
+  readonly numbers: Numbers;
   request(command: Command): Promise<Answer>;
   /** The number of the domain that a network, or one of its VLANs, is; and the VLANs that have been given one just now. */
   domainOf(network: number, vlan: number): { fid: number; vlans: [vid: number, fid: number][] };
@@ -27,10 +29,11 @@ export class RouterClient {
   private readonly interfaces = new Map<number, WorkerInterface>();
   /** By VRF and prefix. */
   private readonly routes = new Map<string, WorkerRoute>();
-  private nextInterface = 1;
+  private nextInterface: number;
 
   constructor(options: RouterClientOptions) {
     this.options = options;
+    this.nextInterface = options.numbers.interfaces.highest + 1;
   }
 
   /** For a worker that starts. */
@@ -43,11 +46,16 @@ export class RouterClient {
   }
 
   async addVrf(spec: VrfSpec): Promise<number> {
-    let number = 1;
-    while (this.vrfs.has(number)) number++;
-    if (number > MAX_VRFS) throw new Error(`no more than ${MAX_VRFS} VRFs`);
+    const { numbers } = this.options;
+    const number = numbers.vrfs.take(spec.name, () => lowestVrf(numbers.vrfs));
+    await numbers.saved();
     const vrf = workerVrf(number, spec);
-    await this.keeping(this.vrfs, number, vrf, { op: 'addVrf', vrf });
+    try {
+      await this.keeping(this.vrfs, number, vrf, { op: 'addVrf', vrf });
+    } catch (error) {
+      numbers.vrfs.release(number);
+      throw error;
+    }
     return number;
   }
 
@@ -59,15 +67,24 @@ export class RouterClient {
   async removeVrf(number: number): Promise<void> {
     await this.options.request({ op: 'removeVrf', number });
     this.vrfs.delete(number);
+    this.options.numbers.vrfs.release(number);
     for (const [key, { vrf }] of this.routes) if (vrf === number) this.routes.delete(key);
   }
 
   async addInterface(spec: InterfaceSpec): Promise<number> {
     const { fid, vlans } = this.options.domainOf(spec.network, spec.vlan);
-    const number = this.nextInterface++;
+    const { interfaces } = this.options.numbers;
+    // Of a domain there is one, and its number is the network's for good.
+    const number = interfaces.take(`${spec.network}/${spec.vlan}`, () => this.nextInterface++);
+    await this.options.numbers.saved();
     const iface = workerInterface(number, spec, fid);
     const command: Command = { op: 'addInterface', iface, network: spec.network, vlans };
-    await this.keeping(this.interfaces, number, iface, command);
+    try {
+      await this.keeping(this.interfaces, number, iface, command);
+    } catch (error) {
+      interfaces.release(number);
+      throw error;
+    }
     return number;
   }
 
@@ -80,6 +97,7 @@ export class RouterClient {
   async removeInterface(number: number): Promise<void> {
     await this.options.request({ op: 'removeInterface', number });
     this.interfaces.delete(number);
+    this.options.numbers.interfaces.release(number);
     for (const [key, route] of this.routes) {
       const hops = route.hops.filter(({ iface }) => iface !== number);
       if (hops.length === route.hops.length) continue;
@@ -129,6 +147,11 @@ export class RouterClient {
       throw error;
     }
   }
+}
+
+function lowestVrf(vrfs: NumberRegister): number {
+  for (let number = 1; number <= MAX_VRFS; number++) if (!vrfs.isTaken(number)) return number;
+  throw new Error(`no more than ${MAX_VRFS} VRFs`);
 }
 
 function workerVrf(number: number, { interconnect, recordRoute, timestamp, tracking }: VrfSpec): WorkerVrf {

@@ -442,6 +442,8 @@ export interface Dataplane {
   /** Connections, address translation, policy. */
   readonly nat: DataplaneNat;
   onEvent(callback: (event: DataplaneEvent) => void): void;
+  /** All that was wanted at the start is there: what an earlier process left and nobody came back for goes. */
+  settle(): Promise<void>;
   status(): Promise<DataplaneStatus>;
   capture(filter: CaptureFilter): Promise<Capture>;
   /** Called when the kernel took a port away (its interface was deleted): `error` is the errno's name. */

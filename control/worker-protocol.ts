@@ -230,7 +230,13 @@ export type Command =
   | { op: 'addNetwork'; network: WorkerNetwork }
   | { op: 'removeNetwork'; id: number }
   /** `vlans`: those of the network that the port is the first to name, and the numbers of their domains. */
-  | { op: 'addPort'; port: WorkerPort; vlans: readonly (readonly [vid: number, fid: number])[] }
+  | {
+      op: 'addPort';
+      port: WorkerPort;
+      vlans: readonly (readonly [vid: number, fid: number])[];
+      /** What the port had learned in another process, as of `learnedEntries`; empty for one that is new. */
+      learned: Int32Array;
+    }
   | { op: 'removePort'; id: number }
   | { op: 'watch'; watch: WorkerWatch }
   | { op: 'unwatch'; token: number }
@@ -268,6 +274,8 @@ export type Command =
   | { op: 'flushFlows'; filter: FlowFilter }
   | { op: 'natStatus' }
   | { op: 'mappings' }
+  /** All that is to come back of what another process left has come back. */
+  | { op: 'settle' }
   | { op: 'status' }
   | { op: 'capture'; capture: WorkerCapture }
   | { op: 'endCapture'; id: number }

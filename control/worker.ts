@@ -247,6 +247,7 @@ class Worker {
         return null;
       case 'addPort':
         this.addPort(command.port, command.vlans);
+        dataplane.fdb.inherit(dataplane.ports[command.port.id], command.learned);
         return null;
       case 'removePort':
         return this.removePort(request, command.id);
@@ -275,6 +276,8 @@ class Worker {
         return null;
       case 'removeMirror':
         dataplane.topology.removeMirror(command.id);
+        return null;
+      case 'settle':
         return null;
       case 'status':
         return this.status();

@@ -10,7 +10,7 @@
  * instead: it survives every flush and ends with the port.
  */
 
-import { type Domain, MAX_NETWORKS, MAX_PORTS, type Network, type Port } from '../ports.js';
+import { type Domain, MAX_NETWORKS, MAX_PORTS, type Network, type Port, ROUTER_PORT } from '../ports.js';
 import { type HashTable, hashTableWords, KEY_HIGH, KEY_LOW, STAMP, VALUE } from '../tables/hash.js';
 
 /** Stamp of an entry that neither ages nor moves. */
@@ -49,6 +49,39 @@ export function fdbWords(capacity: number): number {
 export function endPortLife(generations: Int32Array, port: number): void {
   generations[port] = (generations[port] + 1) & PORT_GENERATION_MASK;
   generations[LIVES + port] = (generations[LIVES + port] + 1) & PORT_GENERATION_MASK;
+}
+
+/** Int32 an entry of `learnedEntries`: domain, first two octets of the MAC, last four, port, stamp. */
+export const LEARNED_RECORD = 5;
+
+/**
+ * What stands learned in the words of a table whose process was killed at any instant, for whoever takes the tables over and has them
+ * learned anew, port by port. Entries that were half written are left out; one may come twice.
+ *
+ * @param now seconds
+ * @returns LEARNED_RECORD words each
+ */
+export function learnedEntries(table: HashTable, generations: Int32Array, now: number): Int32Array {
+  const { words, places } = table;
+  const found = new Int32Array(places * LEARNED_RECORD);
+  let length = 0;
+  for (let number = 0; number < places; number++) {
+    const place = table.placeAt(number);
+    const high = words[place + KEY_HIGH];
+    const value = words[place + VALUE];
+    const stamp = words[place + STAMP];
+    const [port, fid] = [value & PORT_MASK, high >>> 16];
+    if (fid === 0 || port === 0 || port === ROUTER_PORT || stamp < 0 || stamp > now) continue;
+    const [portGeneration, domainGeneration] = [generations[port], generations[DOMAINS + fid]];
+    const expected = port | (portGeneration << PORT_GENERATION_SHIFT) | (domainGeneration << DOMAIN_GENERATION_SHIFT);
+    if (value !== expected) continue;
+    found[length++] = fid;
+    found[length++] = high & 0xffff;
+    found[length++] = words[place + KEY_LOW];
+    found[length++] = port;
+    found[length++] = stamp;
+  }
+  return found.slice(0, length);
 }
 
 export class Fdb {
@@ -142,6 +175,19 @@ export class Fdb {
     port.sourceStamp = now;
     port.sourceEpoch = this.epoch;
     return LEARN_KNOWN;
+  }
+
+  /**
+   * Learns anew what a port had learned in another process.
+   * @param entries as of `learnedEntries`; those of other ports, and of domains that the port is no part of, are passed over
+   */
+  inherit(port: Port, entries: Int32Array): void {
+    if (!port.learning) return;
+    for (let at = 0; at < entries.length; at += LEARNED_RECORD) {
+      const domain = this.domains[entries[at]] ?? null;
+      if (entries[at + 3] !== port.id || domain === null || domain.network.id !== port.network) continue;
+      this.learn(domain, entries[at + 1], entries[at + 2], port, entries[at + 4]);
+    }
   }
 
   /** Adds or replaces an entry that neither ages nor moves. False where there is no room. */

@@ -350,6 +350,8 @@ export class DataplaneDouble implements Dataplane {
     };
   }
 
+  async settle(): Promise<void> {}
+
   onEvent(callback: (event: DataplaneEvent) => void): void {
     this.#event = callback;
   }
