@@ -1,0 +1,982 @@
+/**
+ * Which external address and port an internal address and port is translated to (RFC 4787, section 4; RFC 5382, 5508 and 7857 for TCP,
+ * ICMP identifiers and what has changed since).
+ *
+ *   take4 take6          a port for a new flow, and a reference on its mapping
+ *   close                that flow is about to end: its port may be given to another where none is left
+ *   release              it has ended
+ *   find4 find6          the mapping that a packet from outside may be for
+ *   adopt4 adopt6        a reference for a flow that a predecessor left
+ *   external4 external6  the number of an external address; forget; findExternal4 findExternal6
+ *   paired4 paired6      which of a pool's addresses is an internal one's
+ *   reserve              published ports
+ *
+ * With endpoint-independent mapping, an internal address, protocol and port has one port at an external address, and nobody shares it. With
+ * address-and-port-dependent mapping, and for protocols without ports, flows share ports as long as their answers can be told apart; such a
+ * mapping has references, but belongs to nobody, and is not found from outside.
+ *
+ * A port is kept where it is free. Else it is a random one (RFC 7857, section 9) out of the same class (0 to 1023, or above), which ports
+ * from 1024 on never leave, and of the same parity where the protocol carries RTP and one is free.
+ *
+ * A mapping is 16 bytes, 16 of an index, and 4 in the list of its external address. Nothing here outlives the process: all follows from
+ * the flows. All memory is made at the start, or with the first mapping of a protocol at an external address; what was never used of
+ * it costs nothing.
+ */
+
+import { isMapped, MAPPED } from '../router/address.js';
+import { Random } from '../router/random.js';
+import { mix, NumberIndex } from '../tables/number-index.js';
+import { ANY_PORT, EVEN_PORTS, freePort, ODD_PORTS, type PortSet } from '../tables/port-set.js';
+import { External, type ExternalPorts, hasIdentifier, hasParity, hasPorts, MAX_EXTERNALS } from './externals.js';
+import { isIpv6Kind, protocolOfKind } from './flow.js';
+import {
+  INTERNAL_ADDRESS,
+  INTERNAL_ALARM,
+  INTERNAL_BLOCK,
+  INTERNAL_BLOCK_SIZE,
+  INTERNAL_EXTERNAL,
+  INTERNAL_MAPPINGS,
+  INTERNAL_OWNER,
+  INTERNAL_WORDS,
+  Internals,
+} from './internals.js';
+import {
+  PUBLISHED_ADDRESS,
+  PUBLISHED_FIRST,
+  PUBLISHED_LAST,
+  PUBLISHED_PROTOCOL,
+  PUBLISHED_RECORD,
+  PUBLISHED_ZONE,
+} from './published.js';
+import { MAPPING_ENDPOINT_INDEPENDENT } from './settings.js';
+
+/** Words of a mapping. References: flows that use it; of a free place, the number of the next free one plus 1. */
+const MAPPING_WORDS = 4;
+const REFERENCES = 0;
+/** Those of them that are about to end. */
+const CLOSING = 1;
+/** Internal port in the upper half, external port in the lower. */
+const PORTS = 2;
+/** Number of the internal address, whether the mapping is its own, protocol. */
+const INTERNAL = 3;
+const INTERNAL_SHIFT = 9;
+const IS_OWN = 1 << 8;
+const PROTOCOL_MASK = 0xff;
+/** What INTERNAL has room for. */
+const MAX_MAPPINGS = 1 << 22;
+
+const FIRST_HIGH_PORT = 1024;
+/** Random ports that are looked at before the next free one behind such a port is taken, which is less random. */
+const PROBES = 8;
+/** Ports that are tried for one flow at most: the answer to it may be taken at each. */
+const ATTEMPTS = 4096;
+
+/** Int32 an external address and protocol in `status`. */
+export const MAPPING_STATUS = 10;
+export const MAPPING_STATUS_ZONE = 0;
+/** Four words, IPv4 mapped. */
+export const MAPPING_STATUS_ADDRESS = 1;
+export const MAPPING_STATUS_PROTOCOL = 5;
+/** Ports with a mapping. */
+export const MAPPING_STATUS_USED = 6;
+/** Ports of the range that a new mapping could have. */
+export const MAPPING_STATUS_FREE = 7;
+/** Ports of the range that are kept for published ones. */
+export const MAPPING_STATUS_RESERVED = 8;
+/** Blocks taken, of all protocols together. */
+export const MAPPING_STATUS_BLOCKS = 9;
+
+/** Int32 a mapping in `list`. */
+export const MAPPING_LISTING = 16;
+export const MAPPING_LISTING_ZONE = 0;
+export const MAPPING_LISTING_PROTOCOL = 1;
+/** Number of the port that it was made for. */
+export const MAPPING_LISTING_OWNER = 2;
+export const MAPPING_LISTING_REFERENCES = 3;
+/** Of these, about to end. */
+export const MAPPING_LISTING_CLOSING = 4;
+/** 0: flows share the port; the internal address and port are those of the first. */
+export const MAPPING_LISTING_IS_OWN = 5;
+/** Four words, IPv4 mapped; then the port. */
+export const MAPPING_LISTING_INTERNAL = 6;
+export const MAPPING_LISTING_INTERNAL_PORT = 10;
+export const MAPPING_LISTING_EXTERNAL = 11;
+/** External port; last word of the record. */
+export const MAPPING_LISTING_EXTERNAL_PORT = 15;
+
+export interface MappingSettings {
+  /** MAPPING_ENDPOINT_INDEPENDENT or MAPPING_ADDRESS_AND_PORT_DEPENDENT. */
+  readonly mapping: number;
+  /** 1 to 65,535, both included. */
+  readonly firstPort: number;
+  readonly lastPort: number;
+  /** Ports of an internal address's block; 0: no blocks. */
+  readonly portBlock: number;
+}
+
+/** Tells whether the tuple of an answer is that of a flow already: the flow table. */
+export interface Tuples {
+  isTaken4(kind: number, source: number, destination: number, ports: number): boolean;
+  /** @param words source and destination, eight words. @returns -1: no flow has them */
+  findWords6(kind: number, words: Int32Array, ports: number): number;
+}
+
+/** What an operator wants to hear of. `owner` is the number of the port that the internal address is behind. */
+export interface MappingEvents {
+  /** A flow was refused since no port is left; told again once an eighth of the mappings has gone. */
+  portsExhausted(owner: number, external: External): void;
+  blockTaken(owner: number, external: External, first: number, size: number): void;
+  blockFreed(owner: number, external: External, first: number, size: number): void;
+}
+
+export class Mappings {
+  events: MappingEvents | null = null;
+  /** Mappings there are. */
+  count = 0;
+  /** Flows that got no port. */
+  exhausted = 0;
+  /** Mappings that were taken from flows about to end, since no port was left. */
+  recycled = 0;
+
+  private readonly capacity: number;
+  private readonly seed: number;
+  private readonly random: Random;
+  private readonly words: Int32Array;
+  /** Of mappings that are an internal address's own. */
+  private readonly index: NumberIndex;
+  private readonly internals: Internals;
+  /** By number less one. */
+  private readonly externals: (External | null)[] = [];
+  private readonly externalIndex = new NumberIndex(MAX_EXTERNALS);
+  /** Records of published.ts. */
+  private reserved: Int32Array = new Int32Array(0);
+  /** Places from here on have never been used; before, free ones are linked. */
+  private top = 0;
+  private free = 0;
+
+  private isIndependent = true;
+  private firstPort = FIRST_HIGH_PORT;
+  private lastPort = 65_535;
+  private blockSize = 0;
+
+  /** The flow that a port is looked for: fields, so that nothing is allocated and no function takes ten arguments. */
+  private tuples: Tuples | null = null;
+  private kind = 0;
+  private remotePort = 0;
+  /** Source and destination of its answers; of IPv4 the fourth and the eighth word. */
+  private readonly answer = new Int32Array(8);
+
+  /**
+   * @param capacity of the flow table: each flow holds one mapping at most; below 2^22
+   * @param seed any int32, from a random source
+   */
+  constructor(capacity: number, seed: number) {
+    // One more than there are flows: a new flow takes its port before it takes its place, which may be another's.
+    const places = capacity + 1;
+    if (places > MAX_MAPPINGS) throw new RangeError(`mappings: ${capacity} flows are more than ${MAX_MAPPINGS - 1}`);
+    this.capacity = places;
+    this.seed = seed | 0;
+    this.random = new Random(seed);
+    this.words = new Int32Array(places * MAPPING_WORDS);
+    this.index = new NumberIndex(places);
+    this.internals = new Internals(places, seed);
+  }
+
+  /** Mappings that are there keep their ports as long as these are in the range. @throws RangeError */
+  configure({ mapping, firstPort, lastPort, portBlock }: MappingSettings): void {
+    const size = lastPort - firstPort + 1;
+    if (!(firstPort >= 1 && size >= 1 && lastPort <= 65_535))
+      throw new RangeError(`mappings: ports ${firstPort}-${lastPort} are no range within 1-65535`);
+    if (!(portBlock >= 0 && portBlock <= size))
+      throw new RangeError(`mappings: blocks of ${portBlock} ports do not fit into ${firstPort}-${lastPort}`);
+    this.isIndependent = mapping === MAPPING_ENDPOINT_INDEPENDENT;
+    this.firstPort = firstPort;
+    this.lastPort = lastPort;
+    this.blockSize = portBlock;
+    this.reserveAll();
+  }
+
+  // External addresses
+
+  /** Number of an external address, 1 and above, made where it is new; 0: there are too many. Until `forget`. */
+  external4(zone: number, address: number): number {
+    return this.external6(zone, 0, 0, MAPPED, address);
+  }
+
+  external6(zone: number, a: number, b: number, c: number, d: number): number {
+    const number = this.findExternal6(zone, a, b, c, d);
+    if (number === 0) return this.makeExternal(zone, a, b, c, d);
+    this.at(number).isRetired = false;
+    return number;
+  }
+
+  /** 0: no such external address. */
+  findExternal4(zone: number, address: number): number {
+    return this.findExternal6(zone, 0, 0, MAPPED, address);
+  }
+
+  findExternal6(zone: number, a: number, b: number, c: number, d: number): number {
+    const { externalIndex: index } = this;
+    const hash = this.externalHash(zone, a, b, c, d);
+    for (let place = index.search(hash); place >= 0; place = index.searchOn(place, hash)) {
+      const number = index.numberAt(place);
+      if (this.at(number).is(zone, a, b, c, d)) return number;
+    }
+    return 0;
+  }
+
+  /** No more ports will be taken at it: its number goes with its last mapping. */
+  forget(external: number): void {
+    const outer = this.at(external);
+    outer.isRetired = true;
+    this.endExternal(outer);
+  }
+
+  /**
+   * The address of a pool that an internal address keeps as long as it has mappings there (RFC 4787, REQ-2): the same each time also
+   * before.
+   *
+   * @param pool numbers of external addresses, at least one
+   */
+  paired4(pool: Int32Array, address: number): number {
+    return this.paired6(pool, 0, 0, MAPPED, address);
+  }
+
+  paired6(pool: Int32Array, a: number, b: number, c: number, d: number): number {
+    if (pool.length === 1) return pool[0];
+    const { internals } = this;
+    const start = (internals.hash(0, a, b, c, d) >>> 0) % pool.length;
+    for (let i = 0; i < pool.length; i++) {
+      const external = pool[(start + i) % pool.length];
+      if (internals.find(external, a, b, c, d) >= 0) return external;
+    }
+    return pool[start];
+  }
+
+  /**
+   * Replaces the ports that are not given out: published ones. At an external address at most half of the ports are kept for
+   * them, in the order of the records; what would be more is ignored, so that translation goes on.
+   *
+   * @param published PUBLISHED_RECORD words each (published.ts)
+   */
+  reserve(published: Int32Array): void {
+    this.reserved = published;
+    this.reserveAll();
+  }
+
+  // Mappings
+
+  /**
+   * The external port of a new flow, with a reference held.
+   *
+   * @param kind zone, family and protocol (flow.ts)
+   * @param address internal; the packet's source
+   * @param port internal; an identifier; 0 for protocols without
+   * @param owner number of the port that the packet came in by
+   * @param remote whom its answers come from, after all translation; likewise the port, which identifiers need not
+   * @param tuples where the answer's tuple must be free
+   * @returns -1: none is left
+   */
+  take4(
+    external: number,
+    kind: number,
+    address: number,
+    port: number,
+    owner: number,
+    remote: number,
+    remotePort: number,
+    tuples: Tuples,
+  ): number {
+    const outer = this.at(external);
+    this.answer[3] = remote;
+    this.answer[7] = outer.d;
+    this.kind = kind;
+    this.remotePort = remotePort;
+    this.tuples = tuples;
+    return this.take(outer, 0, 0, MAPPED, address, port, owner);
+  }
+
+  /**
+   * The same for IPv6.
+   *
+   * @param words where both addresses are: four words from `internal` on, and from `remote` on
+   */
+  take6(
+    external: number,
+    kind: number,
+    words: Int32Array,
+    internal: number,
+    remote: number,
+    port: number,
+    owner: number,
+    remotePort: number,
+    tuples: Tuples,
+  ): number {
+    const outer = this.at(external);
+    const { answer } = this;
+    for (let i = 0; i < 4; i++) answer[i] = words[remote + i];
+    answer[4] = outer.a;
+    answer[5] = outer.b;
+    answer[6] = outer.c;
+    answer[7] = outer.d;
+    this.kind = kind;
+    this.remotePort = remotePort;
+    this.tuples = tuples;
+    return this.take(
+      outer,
+      words[internal],
+      words[internal + 1],
+      words[internal + 2],
+      words[internal + 3],
+      port,
+      owner,
+    );
+  }
+
+  /** A flow that holds a reference is about to end (FIN both ways, or RST): once a flow. */
+  close(external: number, protocol: number, port: number): void {
+    const ports = this.at(external).ports(protocol);
+    const mapping = mappingAt(ports, port);
+    if (mapping >= 0) this.change(ports as ExternalPorts, mapping, 0, 1);
+  }
+
+  /**
+   * A flow that holds a reference has ended.
+   *
+   * @param isClosing whether `close` was called for it
+   * @returns false: there is no such mapping
+   */
+  release(external: number, protocol: number, port: number, isClosing: boolean): boolean {
+    const outer = this.at(external);
+    const ports = outer.ports(protocol);
+    const mapping = mappingAt(ports, port);
+    if (mapping < 0) return false;
+    this.change(ports as ExternalPorts, mapping, -1, isClosing ? -1 : 0);
+    if (this.words[mapping * MAPPING_WORDS + REFERENCES] === 0) this.end(outer, ports as ExternalPorts, mapping);
+    return true;
+  }
+
+  /**
+   * One more reference, for a flow of a predecessor. The order of the flows does not matter, except for blocks that both were another's
+   * meanwhile: whoever comes first has it.
+   *
+   * @param port external
+   * @param address internal, likewise the port
+   * @param isClosing whether the flow is about to end; `close` need not be called for it
+   * @returns false: there is no room, or the protocol has no such port
+   */
+  adopt4(
+    external: number,
+    protocol: number,
+    port: number,
+    address: number,
+    internalPort: number,
+    owner: number,
+    isClosing: boolean,
+  ): boolean {
+    return this.adopt(this.at(external), protocol, port, 0, 0, MAPPED, address, internalPort, owner, isClosing);
+  }
+
+  /** @param words the internal address: four words from `internal` on */
+  adopt6(
+    external: number,
+    protocol: number,
+    port: number,
+    words: Int32Array,
+    internal: number,
+    internalPort: number,
+    owner: number,
+    isClosing: boolean,
+  ): boolean {
+    const a = words[internal];
+    const b = words[internal + 1];
+    const c = words[internal + 2];
+    const d = words[internal + 3];
+    return this.adopt(this.at(external), protocol, port, a, b, c, d, internalPort, owner, isClosing);
+  }
+
+  /** The mapping that an external address and port belongs to; -1: it belongs to none, or flows share it. */
+  find4(zone: number, address: number, protocol: number, port: number): number {
+    return this.find6(zone, 0, 0, MAPPED, address, protocol, port);
+  }
+
+  find6(zone: number, a: number, b: number, c: number, d: number, protocol: number, port: number): number {
+    const external = this.findExternal6(zone, a, b, c, d);
+    if (external === 0) return -1;
+    const mapping = mappingAt(this.at(external).ports(protocol), port);
+    return mapping >= 0 && (this.words[mapping * MAPPING_WORDS + INTERNAL] & IS_OWN) !== 0 ? mapping : -1;
+  }
+
+  /** The internal IPv4 address of a mapping, or the last word of an IPv6 one. */
+  internalAddress(mapping: number): number {
+    return this.internals.words[this.internalAt(mapping) + 3];
+  }
+
+  /** Where in `internalWords` the internal address begins: four words, IPv4 mapped. */
+  internalAt(mapping: number): number {
+    return this.internalOf(mapping) * INTERNAL_WORDS + INTERNAL_ADDRESS;
+  }
+
+  get internalWords(): Int32Array {
+    return this.internals.words;
+  }
+
+  internalPort(mapping: number): number {
+    return this.words[mapping * MAPPING_WORDS + PORTS] >>> 16;
+  }
+
+  /** Number of the port that the internal address was last heard from at. */
+  ownerOf(mapping: number): number {
+    return this.internals.words[this.internalOf(mapping) * INTERNAL_WORDS + INTERNAL_OWNER];
+  }
+
+  // Listings
+
+  /** MAPPING_STATUS words for each external address and protocol that has, or has had, mappings. */
+  status(): Int32Array {
+    const words: number[] = [];
+    const { firstPort, lastPort } = this;
+    for (const outer of this.externals) {
+      for (let protocol = 0; outer !== null && protocol <= PROTOCOL_MASK; protocol++) {
+        const ports = outer.ports(protocol);
+        if (ports === null) continue;
+        const reserved = ports.reserved.count(firstPort, lastPort);
+        const free = hasPorts(protocol) ? freePorts(ports, firstPort, lastPort) : 1 - ports.used;
+        words.push(outer.zone, outer.a, outer.b, outer.c, outer.d, protocol, ports.used, free, reserved, outer.blocks);
+      }
+    }
+    return Int32Array.from(words);
+  }
+
+  /** MAPPING_LISTING words for each of at most `limit` mappings, in no order, from place `from` on. */
+  list(from = 0, limit = MAX_MAPPINGS): Int32Array {
+    const count = Math.min(limit, this.count);
+    const listing = new Int32Array(count * MAPPING_LISTING);
+    let at = 0;
+    for (let mapping = this.nextFrom(from); mapping >= 0 && at < listing.length; mapping = this.nextFrom(mapping + 1)) {
+      this.describe(mapping, listing, at);
+      at += MAPPING_LISTING;
+    }
+    return at === listing.length ? listing : listing.slice(0, at);
+  }
+
+  /** The first mapping from this place on; -1: there is none. */
+  nextFrom(place: number): number {
+    for (let mapping = place; mapping < this.top; mapping++)
+      if (this.words[mapping * MAPPING_WORDS + INTERNAL] !== 0) return mapping;
+    return -1;
+  }
+
+  private describe(mapping: number, listing: Int32Array, at: number): void {
+    const { words } = this;
+    const entry = mapping * MAPPING_WORDS;
+    const internal = this.internalOf(mapping) * INTERNAL_WORDS;
+    const outer = this.at(this.internals.words[internal + INTERNAL_EXTERNAL]);
+    listing[at + MAPPING_LISTING_ZONE] = outer.zone;
+    listing[at + MAPPING_LISTING_PROTOCOL] = words[entry + INTERNAL] & PROTOCOL_MASK;
+    listing[at + MAPPING_LISTING_OWNER] = this.ownerOf(mapping);
+    listing[at + MAPPING_LISTING_REFERENCES] = words[entry + REFERENCES];
+    listing[at + MAPPING_LISTING_CLOSING] = words[entry + CLOSING];
+    listing[at + MAPPING_LISTING_IS_OWN] = (words[entry + INTERNAL] & IS_OWN) !== 0 ? 1 : 0;
+    for (let i = 0; i < 4; i++)
+      listing[at + MAPPING_LISTING_INTERNAL + i] = this.internals.words[internal + INTERNAL_ADDRESS + i];
+    listing[at + MAPPING_LISTING_INTERNAL_PORT] = this.internalPort(mapping);
+    listing[at + MAPPING_LISTING_EXTERNAL] = outer.a;
+    listing[at + MAPPING_LISTING_EXTERNAL + 1] = outer.b;
+    listing[at + MAPPING_LISTING_EXTERNAL + 2] = outer.c;
+    listing[at + MAPPING_LISTING_EXTERNAL + 3] = outer.d;
+    listing[at + MAPPING_LISTING_EXTERNAL_PORT] = words[entry + PORTS] & 0xffff;
+  }
+
+  // A new flow
+
+  private take(outer: External, a: number, b: number, c: number, d: number, port: number, owner: number): number {
+    const protocol = protocolOfKind(this.kind);
+    const ports = outer.ports(protocol) ?? this.makePorts(outer, protocol);
+    const known = this.internals.find(outer.number, a, b, c, d);
+    const there = known >= 0 && this.isOwned(protocol) ? this.findUsable(known, protocol, port) : -1;
+    if (there >= 0) {
+      this.change(ports, there, 1, 0);
+      return this.words[there * MAPPING_WORDS + PORTS] & 0xffff;
+    }
+    const internal = known >= 0 ? known : this.internals.make(outer.number, a, b, c, d);
+    const found = internal >= 0 ? this.choose(outer, ports, internal, port) : -1;
+    if (found >= 0 && this.hold(outer, ports, found, internal, port, owner)) return found;
+    this.refuse(outer, internal, owner);
+    return -1;
+  }
+
+  /** Whether mappings of the protocol belong to one internal address and port each. */
+  private isOwned(protocol: number): boolean {
+    return this.isIndependent && hasPorts(protocol);
+  }
+
+  /** The mapping of an internal address and port, unless its port may not be used any more: then it is no longer its own. */
+  private findUsable(internal: number, protocol: number, port: number): number {
+    const mapping = this.findOwn(internal, protocol, port);
+    if (mapping < 0) return -1;
+    const external = this.words[mapping * MAPPING_WORDS + PORTS] & 0xffff;
+    if (external >= this.firstPort && external <= this.lastPort) return mapping;
+    this.disown(mapping);
+    return -1;
+  }
+
+  private findOwn(internal: number, protocol: number, port: number): number {
+    const { index, words } = this;
+    const key = (internal << INTERNAL_SHIFT) | IS_OWN | protocol;
+    const hash = mix(mix(this.seed, key), port);
+    for (let place = index.search(hash); place >= 0; place = index.searchOn(place, hash)) {
+      const mapping = index.numberAt(place);
+      const at = mapping * MAPPING_WORDS;
+      if (words[at + INTERNAL] === key && words[at + PORTS] >>> 16 === port) return mapping;
+    }
+    return -1;
+  }
+
+  /** A port of the external address for a flow; -1: none. */
+  private choose(outer: External, ports: ExternalPorts, internal: number, port: number): number {
+    const { protocol } = ports;
+    if (!hasPorts(protocol)) return this.isAnswerTaken(0) ? -1 : 0;
+    const first = this.blockSize === 0 ? this.firstPort : this.blockOf(outer, ports, internal);
+    if (first < 0) return -1;
+    const last = this.blockSize === 0 ? this.lastPort : first + this.blockSize - 1;
+    let low = first;
+    if (!hasIdentifier(protocol)) {
+      if (port >= FIRST_HIGH_PORT && last >= FIRST_HIGH_PORT) low = Math.max(first, FIRST_HIGH_PORT);
+      if (port < FIRST_HIGH_PORT && first < FIRST_HIGH_PORT) {
+        const wellKnown = this.pick(ports, first, Math.min(last, FIRST_HIGH_PORT - 1), port);
+        if (wellKnown >= 0) return wellKnown;
+      }
+    }
+    const found = this.pick(ports, low, last, port);
+    return found >= 0 || !this.isIndependent ? found : this.findIdle(ports, low, last);
+  }
+
+  /** A port of the range: the wanted one, one of the same parity, any. */
+  private pick(ports: ExternalPorts, first: number, last: number, wanted: number): number {
+    const { reserved } = ports;
+    const held = this.isIndependent ? ports.taken : reserved;
+    if (wanted >= first && wanted <= last && this.isUsable(held, reserved, wanted)) return wanted;
+    if (hasParity(ports.protocol)) {
+      const alike = this.search(held, reserved, first, last, (wanted & 1) === 0 ? EVEN_PORTS : ODD_PORTS);
+      if (alike >= 0) return alike;
+    }
+    return this.search(held, reserved, first, last, ANY_PORT);
+  }
+
+  /** A port in neither set, at random. */
+  private search(held: PortSet, reserved: PortSet, first: number, last: number, which: number): number {
+    const { random } = this;
+    for (let i = 0; i < PROBES; i++) {
+      const port = ofParity(random.between(first, last), which);
+      if (port >= first && port <= last && this.isUsable(held, reserved, port)) return port;
+    }
+    let port = freePort(held, reserved, random.between(first, last), first, last, which);
+    const start = port;
+    for (let i = 0; port >= 0 && i < ATTEMPTS; i++) {
+      if (!this.isAnswerTaken(port)) return port;
+      port = freePort(held, reserved, port < last ? port + 1 : first, first, last, which);
+      if (port === start) return -1;
+    }
+    return -1;
+  }
+
+  private isUsable(held: PortSet, reserved: PortSet, port: number): boolean {
+    return !held.has(port) && !reserved.has(port) && !this.isAnswerTaken(port);
+  }
+
+  /** Whether the answers to the flow would be another flow's if it had this port. */
+  private isAnswerTaken(port: number): boolean {
+    const { kind, answer } = this;
+    const tuples = this.tuples as Tuples;
+    const ports = hasIdentifier(protocolOfKind(kind)) ? (port << 16) | port : (this.remotePort << 16) | port;
+    if (isIpv6Kind(kind)) return tuples.findWords6(kind, answer, ports) >= 0;
+    return tuples.isTaken4(kind, answer[3], answer[7], ports);
+  }
+
+  /** A port all of whose flows are about to end. */
+  private findIdle(ports: ExternalPorts, first: number, last: number): number {
+    if (ports.idle === 0) return -1;
+    const { words } = this;
+    let port = this.random.between(first, last);
+    for (let i = Math.min(last - first + 1, ATTEMPTS); i > 0; i--, port = port < last ? port + 1 : first) {
+      const at = (ports.mappings[port] - 1) * MAPPING_WORDS;
+      if (at < 0 || words[at + REFERENCES] !== words[at + CLOSING]) continue;
+      if (!ports.reserved.has(port) && !this.isAnswerTaken(port)) return port;
+    }
+    return -1;
+  }
+
+  /** A reference on the mapping of an external port, made where there is none. @returns false: no room for another mapping */
+  private hold(
+    outer: External,
+    ports: ExternalPorts,
+    external: number,
+    internal: number,
+    port: number,
+    owner: number,
+  ): boolean {
+    const { protocol } = ports;
+    let mapping = ports.mappings[external] - 1;
+    if (mapping < 0) {
+      mapping = this.make(outer, ports, external, internal, port, owner);
+      if (mapping >= 0 && this.isOwned(protocol)) this.own(mapping);
+      return mapping >= 0;
+    }
+    this.change(ports, mapping, 1, 0);
+    if (this.isOwned(protocol)) {
+      this.handOver(outer, mapping, internal, port, owner);
+      this.own(mapping);
+      this.recycled++;
+    }
+    return true;
+  }
+
+  /** No port is left: counted, and told once until there is room again. */
+  private refuse(outer: External, internal: number, owner: number): void {
+    this.exhausted++;
+    const { words } = this.internals;
+    const at = internal * INTERNAL_WORDS;
+    if (internal >= 0 && words[at + INTERNAL_MAPPINGS] === 0) this.endInternal(outer, internal);
+    if (internal >= 0 && words[at + INTERNAL_BLOCK] !== 0) {
+      if (words[at + INTERNAL_ALARM] !== 0) return;
+      words[at + INTERNAL_ALARM] = words[at + INTERNAL_MAPPINGS];
+    } else {
+      if (outer.alarm !== 0) return;
+      outer.alarm = Math.max(outer.mappings, 1);
+    }
+    this.events?.portsExhausted(owner, outer);
+  }
+
+  // A flow of a predecessor
+
+  private adopt(
+    outer: External,
+    protocol: number,
+    external: number,
+    a: number,
+    b: number,
+    c: number,
+    d: number,
+    port: number,
+    owner: number,
+    isClosing: boolean,
+  ): boolean {
+    const ports = outer.ports(protocol) ?? this.makePorts(outer, protocol);
+    if (external >= ports.mappings.length) return false;
+    const known = this.internals.find(outer.number, a, b, c, d);
+    const internal = known >= 0 ? known : this.internals.make(outer.number, a, b, c, d);
+    if (internal < 0) return false;
+    const isDone = this.adoptPort(outer, ports, external, internal, port, owner, isClosing);
+    // Its port may be another's already, in whose name the reference is.
+    if (this.internals.words[internal * INTERNAL_WORDS + INTERNAL_MAPPINGS] === 0) this.endInternal(outer, internal);
+    else this.adoptBlock(outer, internal, owner, external);
+    return isDone;
+  }
+
+  private adoptPort(
+    outer: External,
+    ports: ExternalPorts,
+    external: number,
+    internal: number,
+    port: number,
+    owner: number,
+    isClosing: boolean,
+  ): boolean {
+    let mapping = ports.mappings[external] - 1;
+    let isOurs = false;
+    if (mapping < 0) {
+      mapping = this.make(outer, ports, external, internal, port, owner);
+      if (mapping < 0) return false;
+      if (isClosing) this.change(ports, mapping, 0, 1);
+      isOurs = true;
+    } else {
+      const wasIdle = this.isIdle(mapping);
+      this.change(ports, mapping, 1, isClosing ? 1 : 0);
+      // The port was given to another when all flows of the first were about to end: this is the other's.
+      if (wasIdle && !isClosing && this.isOwned(ports.protocol) && !this.isOf(mapping, internal, port)) {
+        this.handOver(outer, mapping, internal, port, owner);
+        isOurs = true;
+      }
+    }
+    if (isOurs && this.isOwned(ports.protocol) && this.findOwn(internal, ports.protocol, port) < 0) this.own(mapping);
+    return true;
+  }
+
+  private isIdle(mapping: number): boolean {
+    const at = mapping * MAPPING_WORDS;
+    return this.words[at + REFERENCES] === this.words[at + CLOSING];
+  }
+
+  private isOf(mapping: number, internal: number, port: number): boolean {
+    return this.internalOf(mapping) === internal && this.internalPort(mapping) === port;
+  }
+
+  // The life of a mapping
+
+  /** A mapping with one reference, nobody's own; -1: there is no room. */
+  private make(
+    outer: External,
+    ports: ExternalPorts,
+    external: number,
+    internal: number,
+    port: number,
+    owner: number,
+  ): number {
+    const { words } = this;
+    let mapping = this.free - 1;
+    if (mapping >= 0) this.free = words[mapping * MAPPING_WORDS + REFERENCES];
+    else if (this.top < this.capacity) mapping = this.top++;
+    else return -1;
+    const at = mapping * MAPPING_WORDS;
+    words[at + REFERENCES] = 1;
+    words[at + CLOSING] = 0;
+    words[at + PORTS] = (port << 16) | external;
+    words[at + INTERNAL] = (internal << INTERNAL_SHIFT) | ports.protocol;
+    ports.mappings[external] = mapping + 1;
+    ports.taken.add(external);
+    ports.used++;
+    outer.mappings++;
+    this.count++;
+    this.join(internal, owner);
+    return mapping;
+  }
+
+  /** The last reference has gone. */
+  private end(outer: External, ports: ExternalPorts, mapping: number): void {
+    const { words } = this;
+    const at = mapping * MAPPING_WORDS;
+    const port = words[at + PORTS] & 0xffff;
+    const internal = this.internalOf(mapping);
+    this.disown(mapping);
+    words[at + INTERNAL] = 0;
+    words[at + REFERENCES] = this.free;
+    this.free = mapping + 1;
+    this.count--;
+    ports.mappings[port] = 0;
+    ports.taken.remove(port);
+    ports.used--;
+    outer.mappings--;
+    if (outer.mappings * 8 < outer.alarm * 7) outer.alarm = 0;
+    this.leave(outer, internal);
+    this.endExternal(outer);
+  }
+
+  /** The mapping is another's from now on; references of flows before stay. */
+  private handOver(outer: External, mapping: number, internal: number, port: number, owner: number): void {
+    const { words } = this;
+    const at = mapping * MAPPING_WORDS;
+    const before = this.internalOf(mapping);
+    this.disown(mapping);
+    words[at + PORTS] = (port << 16) | (words[at + PORTS] & 0xffff);
+    words[at + INTERNAL] = (internal << INTERNAL_SHIFT) | (words[at + INTERNAL] & PROTOCOL_MASK);
+    this.join(internal, owner);
+    this.leave(outer, before);
+  }
+
+  /** From now on the internal address and port has this mapping; it must have no other. */
+  private own(mapping: number): void {
+    const at = mapping * MAPPING_WORDS;
+    this.words[at + INTERNAL] |= IS_OWN;
+    this.index.insert(this.hashOf(mapping), mapping);
+  }
+
+  private disown(mapping: number): void {
+    const at = mapping * MAPPING_WORDS + INTERNAL;
+    if ((this.words[at] & IS_OWN) === 0) return;
+    this.index.remove(this.hashOf(mapping), mapping);
+    this.words[at] &= ~IS_OWN;
+  }
+
+  /** Of one that is an internal address's own. */
+  private hashOf(mapping: number): number {
+    const at = mapping * MAPPING_WORDS;
+    return mix(mix(this.seed, this.words[at + INTERNAL]), this.words[at + PORTS] >>> 16);
+  }
+
+  private internalOf(mapping: number): number {
+    return this.words[mapping * MAPPING_WORDS + INTERNAL] >>> INTERNAL_SHIFT;
+  }
+
+  /** References, and those of them about to end, by so many more. */
+  private change(ports: ExternalPorts, mapping: number, references: number, closing: number): void {
+    const { words } = this;
+    const at = mapping * MAPPING_WORDS;
+    const wasIdle = words[at + REFERENCES] === words[at + CLOSING];
+    const now = words[at + REFERENCES] + references;
+    const ending = Math.min(Math.max(words[at + CLOSING] + closing, 0), now);
+    words[at + REFERENCES] = now;
+    words[at + CLOSING] = ending;
+    if (wasIdle) ports.idle--;
+    if (now === ending && now > 0) ports.idle++;
+  }
+
+  private join(internal: number, owner: number): void {
+    const { words } = this.internals;
+    words[internal * INTERNAL_WORDS + INTERNAL_MAPPINGS]++;
+    words[internal * INTERNAL_WORDS + INTERNAL_OWNER] = owner;
+  }
+
+  private leave(outer: External, internal: number): void {
+    const { words } = this.internals;
+    const at = internal * INTERNAL_WORDS;
+    const left = --words[at + INTERNAL_MAPPINGS];
+    if (left * 8 < words[at + INTERNAL_ALARM] * 7) words[at + INTERNAL_ALARM] = 0;
+    if (left === 0) this.endInternal(outer, internal);
+  }
+
+  private endInternal(outer: External, internal: number): void {
+    this.dropBlock(outer, internal);
+    this.internals.remove(internal);
+  }
+
+  // Blocks
+
+  /**
+   * First port of an internal address's block, taken where it has none: the one that follows from the address (after RFC 7422), so that
+   * neighbors have different ones and each the same every time; or the next that nobody has. -1: all are taken.
+   */
+  private blockOf(outer: External, ports: ExternalPorts, internal: number): number {
+    const { blockSize, firstPort, lastPort } = this;
+    const { words } = this.internals;
+    const at = internal * INTERNAL_WORDS;
+    const first = words[at + INTERNAL_BLOCK];
+    if (first !== 0) {
+      const isAsSet = words[at + INTERNAL_BLOCK_SIZE] === blockSize && first >= firstPort;
+      if (isAsSet && first + blockSize - 1 <= lastPort) return first;
+      this.dropBlock(outer, internal);
+    }
+    const blocks = Math.floor((lastPort - firstPort + 1) / blockSize);
+    const best = (words[at + INTERNAL_ADDRESS + 3] >>> 0) % blocks;
+    for (let i = 0; i < blocks; i++) {
+      const low = firstPort + ((best + i) % blocks) * blockSize;
+      const high = low + blockSize - 1;
+      if (!outer.blocked.isFree(low, high) || ports.reserved.count(low, high) === blockSize) continue;
+      this.giveBlock(outer, internal, low);
+      return low;
+    }
+    return -1;
+  }
+
+  /** The block that a flow of a predecessor has its port from, unless it is another's. */
+  private adoptBlock(outer: External, internal: number, owner: number, port: number): void {
+    const { blockSize, firstPort, lastPort } = this;
+    const { words } = this.internals;
+    const at = internal * INTERNAL_WORDS;
+    words[at + INTERNAL_OWNER] = owner;
+    if (blockSize === 0 || words[at + INTERNAL_BLOCK] !== 0 || port < firstPort) return;
+    const first = port - ((port - firstPort) % blockSize);
+    if (first + blockSize - 1 > lastPort || !outer.blocked.isFree(first, first + blockSize - 1)) return;
+    this.giveBlock(outer, internal, first);
+  }
+
+  private giveBlock(outer: External, internal: number, first: number): void {
+    const { words } = this.internals;
+    const at = internal * INTERNAL_WORDS;
+    words[at + INTERNAL_BLOCK] = first;
+    words[at + INTERNAL_BLOCK_SIZE] = this.blockSize;
+    outer.blocked.addRange(first, first + this.blockSize - 1);
+    outer.blocks++;
+    this.events?.blockTaken(words[at + INTERNAL_OWNER], outer, first, this.blockSize);
+  }
+
+  private dropBlock(outer: External, internal: number): void {
+    const { words } = this.internals;
+    const at = internal * INTERNAL_WORDS;
+    const first = words[at + INTERNAL_BLOCK];
+    if (first === 0) return;
+    const size = words[at + INTERNAL_BLOCK_SIZE];
+    words[at + INTERNAL_BLOCK] = 0;
+    outer.blocked.removeRange(first, first + size - 1);
+    outer.blocks--;
+    this.events?.blockFreed(words[at + INTERNAL_OWNER], outer, first, size);
+  }
+
+  // External addresses and what is reserved at them
+
+  private at(external: number): External {
+    return this.externals[external - 1] as External;
+  }
+
+  private makeExternal(zone: number, a: number, b: number, c: number, d: number): number {
+    const { externals } = this;
+    const hole = externals.indexOf(null);
+    const number = (hole >= 0 ? hole : externals.length) + 1;
+    if (number > MAX_EXTERNALS) return 0;
+    externals[number - 1] = new External(number, zone, a, b, c, d);
+    this.externalIndex.insert(this.externalHash(zone, a, b, c, d), number);
+    return number;
+  }
+
+  private endExternal(outer: External): void {
+    if (!outer.isRetired || outer.mappings > 0) return;
+    const { number, zone, a, b, c, d } = outer;
+    this.externalIndex.remove(this.externalHash(zone, a, b, c, d), number);
+    this.externals[number - 1] = null;
+  }
+
+  private externalHash(zone: number, a: number, b: number, c: number, d: number): number {
+    return mix(mix(mix(mix(mix(this.seed, zone), a), b), c), d);
+  }
+
+  private makePorts(outer: External, protocol: number): ExternalPorts {
+    const ports = outer.makePorts(protocol);
+    this.reserveAt(outer, ports);
+    return ports;
+  }
+
+  private reserveAll(): void {
+    for (const outer of this.externals) {
+      for (let protocol = 0; outer !== null && protocol <= PROTOCOL_MASK; protocol++) {
+        const ports = outer.ports(protocol);
+        if (ports !== null) this.reserveAt(outer, ports);
+      }
+    }
+  }
+
+  private reserveAt(outer: External, ports: ExternalPorts): void {
+    const { reserved: records, firstPort, lastPort } = this;
+    let room = (lastPort - firstPort + 1) >> 1;
+    ports.reserved.clear();
+    for (let at = 0; at < records.length; at += PUBLISHED_RECORD) {
+      if (!isPublishedAt(records, at, outer, ports.protocol)) continue;
+      const first = Math.max(records[at + PUBLISHED_FIRST], firstPort);
+      const last = Math.min(records[at + PUBLISHED_LAST], lastPort);
+      if (first > last) continue;
+      const more = last - first + 1 - ports.reserved.count(first, last);
+      if (more > room) continue;
+      ports.reserved.addRange(first, last);
+      room -= more;
+    }
+  }
+}
+
+/** Whether a published port is one of the external address: bound to it, or to none of its family. */
+function isPublishedAt(records: Int32Array, at: number, outer: External, protocol: number): boolean {
+  if (records[at + PUBLISHED_ZONE] !== outer.zone || records[at + PUBLISHED_PROTOCOL] !== protocol) return false;
+  const address = at + PUBLISHED_ADDRESS;
+  const a = records[address];
+  const b = records[address + 1];
+  const c = records[address + 2];
+  const d = records[address + 3];
+  if (outer.is(outer.zone, a, b, c, d)) return true;
+  return d === 0 && a === 0 && b === 0 && c === (isMapped(outer.a, outer.b, outer.c) ? MAPPED : 0);
+}
+
+/** The mapping of a port, -1: none. */
+function mappingAt(ports: ExternalPorts | null, port: number): number {
+  return ports === null || port >= ports.mappings.length ? -1 : ports.mappings[port] - 1;
+}
+
+/** Ports of the range with neither a mapping nor a reservation. */
+function freePorts(ports: ExternalPorts, first: number, last: number): number {
+  let free = 0;
+  for (let port = first; port <= last; port++) if (!ports.taken.has(port) && !ports.reserved.has(port)) free++;
+  return free;
+}
+
+/** The port, or its neighbor of the right parity. */
+function ofParity(port: number, which: number): number {
+  if (which === ANY_PORT) return port;
+  return which === EVEN_PORTS ? port & ~1 : port | 1;
+}

@@ -1,0 +1,76 @@
+/**
+ * hash → numbers of records that lie elsewhere: open addressing on flat memory, half full at most, the whole hash beside each number, so
+ * that a record is looked at only where it is the right one, but for one case in billions. The owner of the records computes the hash
+ * and compares the key:
+ *
+ *   for (let place = index.search(hash); place >= 0; place = index.searchOn(place, hash)) if (isIt(index.numberAt(place))) …
+ */
+
+/** Words a place: hash, number plus 1 (0: empty). */
+const PLACE_WORDS = 2;
+
+export class NumberIndex {
+  private readonly words: Int32Array;
+  /** Of word offsets. */
+  private readonly mask: number;
+
+  /** @param maximum so many numbers at once */
+  constructor(maximum: number) {
+    let places = 16;
+    while (places < 2 * maximum) places *= 2;
+    this.words = new Int32Array(places * PLACE_WORDS);
+    this.mask = places * PLACE_WORDS - 1;
+  }
+
+  /** The first place with this hash; -1: none. Places are good until the next insert or remove. */
+  search(hash: number): number {
+    return this.from((hash << 1) & this.mask, hash);
+  }
+
+  /** The next one behind a place with this hash. */
+  searchOn(place: number, hash: number): number {
+    return this.from((place + PLACE_WORDS) & this.mask, hash);
+  }
+
+  numberAt(place: number): number {
+    return this.words[place + 1] - 1;
+  }
+
+  /** The number must not be there yet, and fewer than `maximum` must be. */
+  insert(hash: number, number: number): void {
+    const { words, mask } = this;
+    let at = (hash << 1) & mask;
+    while (words[at + 1] !== 0) at = (at + PLACE_WORDS) & mask;
+    words[at] = hash;
+    words[at + 1] = number + 1;
+  }
+
+  /** The number must be there, with the hash that it was inserted with. Followers move up, so no marks are left. */
+  remove(hash: number, number: number): void {
+    const { words, mask } = this;
+    let hole = (hash << 1) & mask;
+    while (words[hole + 1] !== number + 1) hole = (hole + PLACE_WORDS) & mask;
+    for (let at = (hole + PLACE_WORDS) & mask; words[at + 1] !== 0; at = (at + PLACE_WORDS) & mask) {
+      const home = (words[at] << 1) & mask;
+      // It may fill the hole only if its home does not lie behind the hole (cyclically).
+      if (((at - home) & mask) < ((at - hole) & mask)) continue;
+      words[hole] = words[at];
+      words[hole + 1] = words[at + 1];
+      hole = at;
+    }
+    words[hole] = 0;
+    words[hole + 1] = 0;
+  }
+
+  private from(start: number, hash: number): number {
+    const { words, mask } = this;
+    for (let at = start; words[at + 1] !== 0; at = (at + PLACE_WORDS) & mask) if (words[at] === hash) return at;
+    return -1;
+  }
+}
+
+/** One round of multiply and shift (a constant of MurmurHash3's finaliser). */
+export function mix(hash: number, word: number): number {
+  const h = Math.imul(hash ^ word, 0x85ebca6b | 0);
+  return h ^ (h >>> 15);
+}
