@@ -77,8 +77,8 @@ import {
   STATE_SYN_SENT,
 } from './flow.js';
 
-/** `trackTcp`: this SYN begins another connection between ports whose last one is over. No state word is 0. */
-export const TCP_REOPEN = 0;
+/** `trackTcp`, `trackSctp`: begins another connection between ports whose last one is over. Below the negative of any drop reason. */
+export const TCP_REOPEN = -256;
 
 /** Words of FLOW_TCP; the reply's END and LIMIT stand behind the original's. */
 const END = FLOW_TCP;
