@@ -144,10 +144,11 @@ function record(
 function ruleRecords({ number, config }: NumberedRule, objects: PolicyObjects): number[][] {
   const records: number[][] = [];
   const protocol = config.proto === undefined ? 0 : PROTOCOLS[config.proto];
+  const only = config.proto === 'icmp' ? 4 : config.proto === 'icmpv6' ? 6 : 0;
   const targets = sidesOf(config.to, objects);
   for (const from of sidesOf(config.from, objects)) {
     for (const to of targets) {
-      if (from.family !== 0 && to.family !== 0 && from.family !== to.family) continue;
+      if (new Set([from.family, to.family, only].filter((family) => family !== 0)).size > 1) continue;
       for (const ports of portsOf(config)) records.push(record(number, config.action, from, to, protocol, ports));
     }
   }
