@@ -62,8 +62,6 @@ export class External {
   readonly d: number;
   /** Mappings at it. */
   mappings = 0;
-  /** Goes with its last mapping. */
-  isRetired = false;
   /** How many mappings there were when its ports were last told to be used up; 0: not told. */
   alarm = 0;
   /** Ports in blocks of internal addresses, and how many such blocks there are. */

@@ -56,7 +56,7 @@ export class Internals {
   }
 
   /** An address that is not there yet; -1: there is no room. */
-  make(external: number, a: number, b: number, c: number, d: number): number {
+  make(external: number, a: number, b: number, c: number, d: number, owner: number): number {
     const { words } = this;
     let number = this.free - 1;
     if (number >= 0) this.free = words[number * INTERNAL_WORDS + INTERNAL_ADDRESS];
@@ -69,7 +69,7 @@ export class Internals {
     words[at + INTERNAL_ADDRESS + 2] = c;
     words[at + INTERNAL_ADDRESS + 3] = d;
     words[at + INTERNAL_MAPPINGS] = 0;
-    words[at + INTERNAL_OWNER] = 0;
+    words[at + INTERNAL_OWNER] = owner;
     words[at + INTERNAL_BLOCK] = 0;
     words[at + INTERNAL_BLOCK_SIZE] = 0;
     words[at + INTERNAL_ALARM] = 0;

@@ -2,14 +2,15 @@
  * Which external address and port an internal address and port is translated to (RFC 4787, section 4; RFC 5382, 5508 and 7857 for TCP,
  * ICMP identifiers and what has changed since).
  *
- *   take4 take6          a port for a new flow, and a reference on its mapping
- *   close                that flow is about to end: its port may be given to another where none is left
- *   release              it has ended
- *   find4 find6          the mapping that a packet from outside may be for
- *   adopt4 adopt6        a reference for a flow that a predecessor left
- *   external4 external6  the number of an external address; forget; findExternal4 findExternal6
- *   paired4 paired6      which of a pool's addresses is an internal one's
- *   reserve              published ports
+ *   external, choose   the number of an external address, and which one of a pool is an internal address's
+ *   take               a port there for a new flow, and a reference on its mapping
+ *   close              that flow is about to end: its port may be given to another where none is left
+ *   release            it has ended
+ *   find               the mapping that a packet from outside may be for
+ *   adopt              a reference for a flow that a predecessor left
+ *   reserve            published ports
+ *
+ * Addresses are four words, those of IPv4 mapped (address.ts).
  *
  * With endpoint-independent mapping, an internal address, protocol and port has one port at an external address, and nobody shares it. With
  * address-and-port-dependent mapping, and for protocols without ports, flows share ports as long as their answers can be told apart; such a
@@ -163,14 +164,14 @@ export class Mappings {
   private tuples: Tuples | null = null;
   private kind = 0;
   private remotePort = 0;
-  /** Source and destination of its answers; of IPv4 the fourth and the eighth word. */
+  /** Source and destination of its answers. */
   private readonly answer = new Int32Array(8);
 
   /**
-   * @param capacity of the flow table: each flow holds one mapping at most; below 2^22
    * @param seed any int32, from a random source
+   * @param capacity of the flow table: each flow holds one mapping at most; below 2^22
    */
-  constructor(capacity: number, seed: number) {
+  constructor(seed: number, capacity: number) {
     // One more than there are flows: a new flow takes its port before it takes its place, which may be another's.
     const places = capacity + 1;
     if (places > MAX_MAPPINGS) throw new RangeError(`mappings: ${capacity} flows are more than ${MAX_MAPPINGS - 1}`);
@@ -198,24 +199,14 @@ export class Mappings {
 
   // External addresses
 
-  /** Number of an external address, 1 and above, made where it is new; 0: there are too many. Until `forget`. */
-  external4(zone: number, address: number): number {
-    return this.external6(zone, 0, 0, MAPPED, address);
-  }
-
-  external6(zone: number, a: number, b: number, c: number, d: number): number {
-    const number = this.findExternal6(zone, a, b, c, d);
-    if (number === 0) return this.makeExternal(zone, a, b, c, d);
-    this.at(number).isRetired = false;
-    return number;
+  /** Number of an external address, 1 and above, made where it is new; 0: there are too many. Good as long as it has mappings. */
+  external(zone: number, a: number, b: number, c: number, d: number): number {
+    const number = this.findExternal(zone, a, b, c, d);
+    return number !== 0 ? number : this.makeExternal(zone, a, b, c, d);
   }
 
   /** 0: no such external address. */
-  findExternal4(zone: number, address: number): number {
-    return this.findExternal6(zone, 0, 0, MAPPED, address);
-  }
-
-  findExternal6(zone: number, a: number, b: number, c: number, d: number): number {
+  findExternal(zone: number, a: number, b: number, c: number, d: number): number {
     const { externalIndex: index } = this;
     const hash = this.externalHash(zone, a, b, c, d);
     for (let place = index.search(hash); place >= 0; place = index.searchOn(place, hash)) {
@@ -225,32 +216,43 @@ export class Mappings {
     return 0;
   }
 
-  /** No more ports will be taken at it: its number goes with its last mapping. */
-  forget(external: number): void {
-    const outer = this.at(external);
-    outer.isRetired = true;
-    this.endExternal(outer);
+  /** Word `index` (0 to 3) of its address. */
+  externalWord(external: number, index: number): number {
+    const { a, b, c, d } = this.at(external);
+    return index === 0 ? a : index === 1 ? b : index === 2 ? c : d;
   }
 
   /**
-   * The address of a pool that an internal address keeps as long as it has mappings there (RFC 4787, REQ-2): the same each time also
-   * before.
+   * Number of that address of a pool that is an internal one's as long as it has mappings there (RFC 4787, REQ-2); before, the same one
+   * each time. 0: there are too many external addresses.
    *
-   * @param pool numbers of external addresses, at least one
+   * @param pool addresses, at least one: a word each for IPv4, else four
+   * @param internal the internal address: the first four words
    */
-  paired4(pool: Int32Array, address: number): number {
-    return this.paired6(pool, 0, 0, MAPPED, address);
+  choose(zone: number, pool: Int32Array, isIpv4: boolean, internal: Int32Array): number {
+    const size = isIpv4 ? pool.length : pool.length >> 2;
+    if (size === 1) return this.ofPool(zone, pool, isIpv4, 0, true);
+    const { internals } = this;
+    const a = internal[0];
+    const b = internal[1];
+    const c = internal[2];
+    const d = internal[3];
+    const start = (internals.hash(0, a, b, c, d) >>> 0) % size;
+    for (let i = 0; i < size; i++) {
+      const external = this.ofPool(zone, pool, isIpv4, (start + i) % size, false);
+      if (external !== 0 && internals.find(external, a, b, c, d) >= 0) return external;
+    }
+    return this.ofPool(zone, pool, isIpv4, start, true);
   }
 
-  paired6(pool: Int32Array, a: number, b: number, c: number, d: number): number {
-    if (pool.length === 1) return pool[0];
-    const { internals } = this;
-    const start = (internals.hash(0, a, b, c, d) >>> 0) % pool.length;
-    for (let i = 0; i < pool.length; i++) {
-      const external = pool[(start + i) % pool.length];
-      if (internals.find(external, a, b, c, d) >= 0) return external;
-    }
-    return pool[start];
+  /** Number of an address of a pool; 0: it has none, and is to have none or cannot. */
+  private ofPool(zone: number, pool: Int32Array, isIpv4: boolean, index: number, isMade: boolean): number {
+    const at = isIpv4 ? index : index << 2;
+    const a = isIpv4 ? 0 : pool[at];
+    const b = isIpv4 ? 0 : pool[at + 1];
+    const c = isIpv4 ? MAPPED : pool[at + 2];
+    const d = isIpv4 ? pool[at] : pool[at + 3];
+    return isMade ? this.external(zone, a, b, c, d) : this.findExternal(zone, a, b, c, d);
   }
 
   /**
@@ -269,68 +271,39 @@ export class Mappings {
   /**
    * The external port of a new flow, with a reference held.
    *
-   * @param kind zone, family and protocol (flow.ts)
-   * @param address internal; the packet's source
+   * @param inside source of the packet in its first four words
    * @param port internal; an identifier; 0 for protocols without
    * @param owner number of the port that the packet came in by
-   * @param remote whom its answers come from, after all translation; likewise the port, which identifiers need not
+   * @param outside whom answers come from, after all translation, in words 4 to 7; likewise the port, which identifiers need not
    * @param tuples where the answer's tuple must be free
+   * @param kind of the flow: zone, family and protocol (flow.ts)
    * @returns -1: none is left
    */
-  take4(
+  take(
     external: number,
-    kind: number,
-    address: number,
+    protocol: number,
+    inside: Int32Array,
     port: number,
     owner: number,
-    remote: number,
+    outside: Int32Array,
     remotePort: number,
     tuples: Tuples,
-  ): number {
-    const outer = this.at(external);
-    this.answer[3] = remote;
-    this.answer[7] = outer.d;
-    this.kind = kind;
-    this.remotePort = remotePort;
-    this.tuples = tuples;
-    return this.take(outer, 0, 0, MAPPED, address, port, owner);
-  }
-
-  /**
-   * The same for IPv6.
-   *
-   * @param words where both addresses are: four words from `internal` on, and from `remote` on
-   */
-  take6(
-    external: number,
     kind: number,
-    words: Int32Array,
-    internal: number,
-    remote: number,
-    port: number,
-    owner: number,
-    remotePort: number,
-    tuples: Tuples,
   ): number {
     const outer = this.at(external);
-    const { answer } = this;
-    for (let i = 0; i < 4; i++) answer[i] = words[remote + i];
-    answer[4] = outer.a;
-    answer[5] = outer.b;
-    answer[6] = outer.c;
-    answer[7] = outer.d;
-    this.kind = kind;
-    this.remotePort = remotePort;
-    this.tuples = tuples;
-    return this.take(
-      outer,
-      words[internal],
-      words[internal + 1],
-      words[internal + 2],
-      words[internal + 3],
-      port,
-      owner,
-    );
+    this.expect(outer, outside, remotePort, tuples, kind);
+    const ports = outer.ports(protocol) ?? this.makePorts(outer, protocol);
+    const known = this.internals.find(external, inside[0], inside[1], inside[2], inside[3]);
+    const there = known >= 0 && this.isOwned(protocol) ? this.findUsable(known, protocol, port) : -1;
+    if (there >= 0) {
+      this.change(ports, there, 1, 0);
+      return this.words[there * MAPPING_WORDS + PORTS] & 0xffff;
+    }
+    const internal = known >= 0 ? known : this.makeInternal(external, inside, owner);
+    const found = internal >= 0 ? this.choosePort(outer, ports, internal, port) : -1;
+    if (found >= 0 && this.hold(outer, ports, found, internal, port, owner)) return found;
+    this.refuse(outer, internal, owner);
+    return -1;
   }
 
   /** A flow that holds a reference is about to end (FIN both ways, or RST): once a flow. */
@@ -346,7 +319,7 @@ export class Mappings {
    * @param isClosing whether `close` was called for it
    * @returns false: there is no such mapping
    */
-  release(external: number, protocol: number, port: number, isClosing: boolean): boolean {
+  release(external: number, protocol: number, port: number, isClosing = false): boolean {
     const outer = this.at(external);
     const ports = outer.ports(protocol);
     const mapping = mappingAt(ports, port);
@@ -357,75 +330,54 @@ export class Mappings {
   }
 
   /**
-   * One more reference, for a flow of a predecessor. The order of the flows does not matter, except for blocks that both were another's
-   * meanwhile: whoever comes first has it.
+   * One more reference, for a flow of a predecessor. The order of the flows does not matter, but where two have ports in what is one block
+   * now: whoever comes first has it.
    *
    * @param port external
-   * @param address internal, likewise the port
+   * @param inside the internal address: the first four words; likewise the port
    * @param isClosing whether the flow is about to end; `close` need not be called for it
    * @returns false: there is no room, or the protocol has no such port
    */
-  adopt4(
+  adopt(
     external: number,
     protocol: number,
     port: number,
-    address: number,
+    inside: Int32Array,
     internalPort: number,
     owner: number,
-    isClosing: boolean,
+    isClosing = false,
   ): boolean {
-    return this.adopt(this.at(external), protocol, port, 0, 0, MAPPED, address, internalPort, owner, isClosing);
-  }
-
-  /** @param words the internal address: four words from `internal` on */
-  adopt6(
-    external: number,
-    protocol: number,
-    port: number,
-    words: Int32Array,
-    internal: number,
-    internalPort: number,
-    owner: number,
-    isClosing: boolean,
-  ): boolean {
-    const a = words[internal];
-    const b = words[internal + 1];
-    const c = words[internal + 2];
-    const d = words[internal + 3];
-    return this.adopt(this.at(external), protocol, port, a, b, c, d, internalPort, owner, isClosing);
+    const outer = this.at(external);
+    const ports = outer.ports(protocol) ?? this.makePorts(outer, protocol);
+    if (port >= ports.mappings.length) return false;
+    const known = this.internals.find(external, inside[0], inside[1], inside[2], inside[3]);
+    const internal = known >= 0 ? known : this.makeInternal(external, inside, owner);
+    if (internal < 0) return false;
+    const isDone = this.adoptPort(outer, ports, port, internal, internalPort, owner, isClosing);
+    // Its port may be another's already, in whose name the reference is.
+    if (this.internals.words[internal * INTERNAL_WORDS + INTERNAL_MAPPINGS] === 0) this.endInternal(outer, internal);
+    else this.adoptBlock(outer, internal, port);
+    return isDone;
   }
 
   /** The mapping that an external address and port belongs to; -1: it belongs to none, or flows share it. */
-  find4(zone: number, address: number, protocol: number, port: number): number {
-    return this.find6(zone, 0, 0, MAPPED, address, protocol, port);
-  }
-
-  find6(zone: number, a: number, b: number, c: number, d: number, protocol: number, port: number): number {
-    const external = this.findExternal6(zone, a, b, c, d);
+  find(zone: number, a: number, b: number, c: number, d: number, protocol: number, port: number): number {
+    const external = this.findExternal(zone, a, b, c, d);
     if (external === 0) return -1;
     const mapping = mappingAt(this.at(external).ports(protocol), port);
     return mapping >= 0 && (this.words[mapping * MAPPING_WORDS + INTERNAL] & IS_OWN) !== 0 ? mapping : -1;
   }
 
-  /** The internal IPv4 address of a mapping, or the last word of an IPv6 one. */
-  internalAddress(mapping: number): number {
-    return this.internals.words[this.internalAt(mapping) + 3];
-  }
-
-  /** Where in `internalWords` the internal address begins: four words, IPv4 mapped. */
-  internalAt(mapping: number): number {
-    return this.internalOf(mapping) * INTERNAL_WORDS + INTERNAL_ADDRESS;
-  }
-
-  get internalWords(): Int32Array {
-    return this.internals.words;
+  /** Word `index` (0 to 3) of a mapping's internal address. */
+  internalWord(mapping: number, index: number): number {
+    return this.internals.words[this.internalOf(mapping) * INTERNAL_WORDS + INTERNAL_ADDRESS + index];
   }
 
   internalPort(mapping: number): number {
     return this.words[mapping * MAPPING_WORDS + PORTS] >>> 16;
   }
 
-  /** Number of the port that the internal address was last heard from at. */
+  /** Number of the port that the internal address's latest mapping was made for. */
   ownerOf(mapping: number): number {
     return this.internals.words[this.internalOf(mapping) * INTERNAL_WORDS + INTERNAL_OWNER];
   }
@@ -490,20 +442,21 @@ export class Mappings {
 
   // A new flow
 
-  private take(outer: External, a: number, b: number, c: number, d: number, port: number, owner: number): number {
-    const protocol = protocolOfKind(this.kind);
-    const ports = outer.ports(protocol) ?? this.makePorts(outer, protocol);
-    const known = this.internals.find(outer.number, a, b, c, d);
-    const there = known >= 0 && this.isOwned(protocol) ? this.findUsable(known, protocol, port) : -1;
-    if (there >= 0) {
-      this.change(ports, there, 1, 0);
-      return this.words[there * MAPPING_WORDS + PORTS] & 0xffff;
-    }
-    const internal = known >= 0 ? known : this.internals.make(outer.number, a, b, c, d);
-    const found = internal >= 0 ? this.choose(outer, ports, internal, port) : -1;
-    if (found >= 0 && this.hold(outer, ports, found, internal, port, owner)) return found;
-    this.refuse(outer, internal, owner);
-    return -1;
+  /** Notes what is asked for each port that is tried. */
+  private expect(outer: External, outside: Int32Array, remotePort: number, tuples: Tuples, kind: number): void {
+    const { answer } = this;
+    for (let i = 0; i < 4; i++) answer[i] = outside[4 + i];
+    answer[4] = outer.a;
+    answer[5] = outer.b;
+    answer[6] = outer.c;
+    answer[7] = outer.d;
+    this.remotePort = remotePort;
+    this.tuples = tuples;
+    this.kind = kind;
+  }
+
+  private makeInternal(external: number, inside: Int32Array, owner: number): number {
+    return this.internals.make(external, inside[0], inside[1], inside[2], inside[3], owner);
   }
 
   /** Whether mappings of the protocol belong to one internal address and port each. */
@@ -534,7 +487,7 @@ export class Mappings {
   }
 
   /** A port of the external address for a flow; -1: none. */
-  private choose(outer: External, ports: ExternalPorts, internal: number, port: number): number {
+  private choosePort(outer: External, ports: ExternalPorts, internal: number, port: number): number {
     const { protocol } = ports;
     if (!hasPorts(protocol)) return this.isAnswerTaken(0) ? -1 : 0;
     const first = this.blockSize === 0 ? this.firstPort : this.blockOf(outer, ports, internal);
@@ -650,30 +603,6 @@ export class Mappings {
 
   // A flow of a predecessor
 
-  private adopt(
-    outer: External,
-    protocol: number,
-    external: number,
-    a: number,
-    b: number,
-    c: number,
-    d: number,
-    port: number,
-    owner: number,
-    isClosing: boolean,
-  ): boolean {
-    const ports = outer.ports(protocol) ?? this.makePorts(outer, protocol);
-    if (external >= ports.mappings.length) return false;
-    const known = this.internals.find(outer.number, a, b, c, d);
-    const internal = known >= 0 ? known : this.internals.make(outer.number, a, b, c, d);
-    if (internal < 0) return false;
-    const isDone = this.adoptPort(outer, ports, external, internal, port, owner, isClosing);
-    // Its port may be another's already, in whose name the reference is.
-    if (this.internals.words[internal * INTERNAL_WORDS + INTERNAL_MAPPINGS] === 0) this.endInternal(outer, internal);
-    else this.adoptBlock(outer, internal, owner, external);
-    return isDone;
-  }
-
   private adoptPort(
     outer: External,
     ports: ExternalPorts,
@@ -759,7 +688,6 @@ export class Mappings {
     outer.mappings--;
     if (outer.mappings * 8 < outer.alarm * 7) outer.alarm = 0;
     this.leave(outer, internal);
-    this.endExternal(outer);
   }
 
   /** The mapping is another's from now on; references of flows before stay. */
@@ -859,11 +787,10 @@ export class Mappings {
   }
 
   /** The block that a flow of a predecessor has its port from, unless it is another's. */
-  private adoptBlock(outer: External, internal: number, owner: number, port: number): void {
+  private adoptBlock(outer: External, internal: number, port: number): void {
     const { blockSize, firstPort, lastPort } = this;
     const { words } = this.internals;
     const at = internal * INTERNAL_WORDS;
-    words[at + INTERNAL_OWNER] = owner;
     if (blockSize === 0 || words[at + INTERNAL_BLOCK] !== 0 || port < firstPort) return;
     const first = port - ((port - firstPort) % blockSize);
     if (first + blockSize - 1 > lastPort || !outer.blocked.isFree(first, first + blockSize - 1)) return;
@@ -900,6 +827,7 @@ export class Mappings {
 
   private makeExternal(zone: number, a: number, b: number, c: number, d: number): number {
     const { externals } = this;
+    if (externals.length === MAX_EXTERNALS && !externals.includes(null)) this.dropUnused();
     const hole = externals.indexOf(null);
     const number = (hole >= 0 ? hole : externals.length) + 1;
     if (number > MAX_EXTERNALS) return 0;
@@ -908,11 +836,13 @@ export class Mappings {
     return number;
   }
 
-  private endExternal(outer: External): void {
-    if (!outer.isRetired || outer.mappings > 0) return;
-    const { number, zone, a, b, c, d } = outer;
-    this.externalIndex.remove(this.externalHash(zone, a, b, c, d), number);
-    this.externals[number - 1] = null;
+  /** External addresses come and go with the interfaces'. */
+  private dropUnused(): void {
+    this.externals.forEach((outer, i) => {
+      if (outer === null || outer.mappings > 0) return;
+      this.externalIndex.remove(this.externalHash(outer.zone, outer.a, outer.b, outer.c, outer.d), outer.number);
+      this.externals[i] = null;
+    });
   }
 
   private externalHash(zone: number, a: number, b: number, c: number, d: number): number {
