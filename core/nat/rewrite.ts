@@ -72,9 +72,13 @@ function headerLengthOf(protocol: number): number {
 
 /** Whether an ICMP or ICMPv6 message is a query or a reply, and so has an identifier. Its fixed header must be there. */
 export function isIcmpQuery(view: DataView, packet: Packet): boolean {
-  const type = view.getUint8(packet.l4);
-  if (packet.protocol === PROTOCOL_ICMPV6) return type === ICMPV6_ECHO_REQUEST || type === ICMPV6_ECHO_REPLY;
-  return type === ICMP_ECHO_REPLY || type === ICMP_TIMESTAMP_REPLY || isIcmpRequest(view, packet);
+  return isIcmpQueryType(packet.protocol, view.getUint8(packet.l4));
+}
+
+export function isIcmpQueryType(protocol: number, type: number): boolean {
+  if (protocol === PROTOCOL_ICMPV6) return type === ICMPV6_ECHO_REQUEST || type === ICMPV6_ECHO_REPLY;
+  if (type === ICMP_ECHO_REPLY || type === ICMP_ECHO_REQUEST) return true;
+  return type === ICMP_TIMESTAMP || type === ICMP_TIMESTAMP_REPLY;
 }
 
 /** Whether it is the query itself: a reply begins no connection. */
@@ -223,28 +227,37 @@ function setPorts(view: DataView, packet: Packet, ports: number): void {
   packet.dstPort = ports & 0xffff;
 }
 
-/** DCCP and UDP-Lite: whatever the checksum covers of the payload, the ports are in it, and all ones is never wrong for 0. */
+/** DCCP and UDP-Lite: whatever the checksum covers of the payload, the ports are in it. That of UDP-Lite is never 0 (RFC 3828, 3.1). */
 function rewriteSummed(view: DataView, packet: Packet, offset: number, change: number, ports: number): void {
   const { l4 } = packet;
   const at = l4 + offset;
-  if (isPartial(packet, offset)) view.setUint16(at, updatedSum(view.getUint16(at), change));
-  else view.setUint16(at, nonZeroChecksum(updated(view.getUint16(at), change + changeOf(view.getInt32(l4), ports))));
+  const checksum = view.getUint16(at);
+  if (isPartial(packet, offset)) {
+    view.setUint16(at, updatedSum(checksum, change));
+  } else {
+    const result = updated(checksum, change + changeOf(view.getInt32(l4), ports));
+    view.setUint16(at, packet.protocol === PROTOCOL_UDP_LITE ? nonZeroChecksum(result) : result);
+  }
   view.setInt32(l4, ports);
 }
 
-/** Only queries have an identifier; ICMPv6 has a pseudo-header, ICMP none. */
+/** Only queries have an identifier. ICMPv6 has a pseudo-header, ICMP none. */
 function rewriteIcmp(view: DataView, packet: Packet, change: number, ports: number): void {
   const { l4 } = packet;
   const isIcmpv6 = packet.protocol === PROTOCOL_ICMPV6;
   const at = l4 + (isIcmpv6 ? ICMPV6_CHECKSUM : ICMP_CHECKSUM);
   const pseudo = isIcmpv6 ? change : 0;
-  const isQuery = isIcmpQuery(view, packet);
   const before = view.getUint16(l4 + ICMP_IDENTIFIER);
-  const after = isQuery ? ports & 0xffff : before;
+  const after = isIcmpQuery(view, packet) ? ports & 0xffff : before;
   const checksum = view.getUint16(at);
-  if (isPartial(packet, ICMP_CHECKSUM)) view.setUint16(at, updatedSum(checksum, pseudo));
-  else view.setUint16(at, updated(checksum, pseudo + after - before));
   view.setUint16(l4 + ICMP_IDENTIFIER, after);
+  if (isPartial(packet, ICMP_CHECKSUM)) {
+    view.setUint16(at, updatedSum(checksum, pseudo));
+  } else {
+    const result = updated(checksum, pseudo + after - before);
+    // An echo reply may consist of zeros, whose checksum is all ones; which verifies wherever 0 does.
+    view.setUint16(at, view.getUint16(l4) === ICMP_ECHO_REPLY ? nonZeroChecksum(result) : result);
+  }
 }
 
 /**

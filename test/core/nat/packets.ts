@@ -60,7 +60,7 @@ export function fullChecksum(packet: Uint8Array, protocol: number, transport: nu
   const addresses = packet[0] >> 4 === 4 ? packet.slice(12, 20) : packet.slice(8, 40);
   // UDP-Lite and the rest cover all of the packet here.
   const sum = ~slowSum(segment, slowPseudoSum(addresses, protocol, segment.length)) & 0xffff;
-  return sum === 0 && (protocol === UDP || protocol === UDP_LITE || protocol === DCCP) ? 0xffff : sum;
+  return sum === 0 && (protocol === UDP || protocol === UDP_LITE) ? 0xffff : sum;
 }
 
 export function readChecksum(packet: Uint8Array, protocol: number, transport: number): number {

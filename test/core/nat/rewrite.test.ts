@@ -351,6 +351,13 @@ test('ICMP queries are trackable, and only the request begins a connection', (t)
   }
 });
 
+test('an ICMP reply that consists of zeros verifies', (t) => {
+  bench.receive(seal([10, 0, 0, 1], [10, 0, 0, 2], ICMP, icmp(0, Uint8Array.of(0, 7, 0, 0), new Uint8Array(8))));
+  rewrite4(bench.view, bench.packet, 1, 2, 0);
+  t.is(slowSum(bench.bytes.slice(20)), 0xffff);
+  t.is(readChecksum(bench.bytes, ICMP, 20), 0xffff);
+});
+
 test('headers that are cut short are not trackable', (t) => {
   for (const [protocol, length] of [
     [TCP, 19],
