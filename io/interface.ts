@@ -126,17 +126,6 @@ async function readIpOf<T>(child: ChildProcess, words: readonly string[]): Promi
   return stdout.trim() === '' ? [] : (JSON.parse(stdout) as T[]);
 }
 
-/** The ifalias of an interface in a namespace, or ''. */
-export async function interfaceAlias(netns: string, name: string): Promise<string> {
-  const child = withNamespace(netns, () =>
-    spawn('ip', ['-json', 'link', 'show', 'dev', name], { stdio: ['ignore', 'pipe', 'pipe'] }),
-  );
-  const { code, stdout } = await finish(child);
-  if (code !== 0) return '';
-  const links = JSON.parse(stdout) as { ifalias?: string }[];
-  return links[0]?.ifalias ?? '';
-}
-
 async function finish(child: ChildProcess): Promise<{ code: number | null; stdout: string; stderr: string }> {
   let stdout = '';
   let stderr = '';

@@ -68,6 +68,9 @@ export const setsockopt: (fd: number, level: number, option: number, value: Uint
 export const recv: (fd: number, buffer: Uint8Array, length: number, flags: number) => number = library.func(
   'int64_t recv(int fd, void *buffer, size_t length, int flags)',
 );
+export const send: (fd: number, buffer: Uint8Array, length: number, flags: number) => number = library.func(
+  'int64_t send(int fd, const void *buffer, size_t length, int flags)',
+);
 export const recvmsg: (fd: number, message: number, flags: number) => number = library.func(
   'int64_t recvmsg(int fd, intptr_t message, int flags)',
 );

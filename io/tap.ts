@@ -1,9 +1,10 @@
 /** TAP ports: a TAP device created (or taken over) inside a container's namespace, its descriptor held here. */
 
 import { close as closeAsync } from 'node:fs';
-import { enableIpv6, ifreq, interfaceAlias, interfaceIndex, runIpBatch } from './interface.js';
+import { enableIpv6, ifreq, runIpBatch } from './interface.js';
 import { close, errno, ioctl, ioctlValue, open, SystemError } from './libc.js';
 import { withNamespace } from './netns.js';
+import { type DeviceLink, type DeviceRoute, deviceAddresses, deviceLink, deviceRoutes } from './rtnetlink.js';
 
 const O_RDWR_CLOEXEC = 0o2000002;
 // linux/if_tun.h
@@ -25,16 +26,26 @@ const ENOENT = 2;
 /** Frames the kernel queues for us before it drops; the driver's default of 500 overflows with bursts of small frames. */
 const TX_QUEUE_LENGTH = 1000;
 
+/** Milliseconds. */
+const BUSY_PATIENCE = 2000;
+const BUSY_INTERVAL = 2;
+/** Main table; the one that holds what is the machine's own. */
+const RT_TABLE_MAIN = 254;
+
 export interface TapRoute {
   readonly to: string;
   readonly via?: string;
 }
 
-export interface TapOptions {
+/** Where a TAP is. */
+interface TapPlace {
   /** Path of the network namespace; /proc/self/ns/net for our own. */
   readonly netns: string;
   /** Name of the device inside. */
   readonly interface: string;
+}
+
+export interface TapOptions extends TapPlace {
   readonly mac: string;
   readonly mtu: number;
   /** CIDR: address with prefix length. */
@@ -61,17 +72,50 @@ export interface Tap {
  * @throws SystemError or Error, one line: namespace missing, name taken, no right, no /dev/net/tun, what `ip` refused
  */
 export async function attachTap(options: TapOptions): Promise<Tap> {
-  const exists = withNamespace(options.netns, () => interfaceIndex(options.interface)) >= 0;
-  if (exists) await requireOurs(options);
-  const fd = withNamespace(options.netns, () => openTap(options));
+  const before = withNamespace(options.netns, () => deviceState(options.interface));
+  if (before !== null) requireOurs(options, before.link.alias);
+  const fd = await openTapSoon(options, before !== null);
   try {
-    await configure(options, exists);
+    await configure(options, before);
+    // Only now that it carries our mark: one that is found without could not be known as ours.
+    if (ioctlValue(fd, TUNSETPERSIST, 1) < 0) throw new SystemError(errno(), 'making the TAP persistent');
   } catch (error) {
-    if (!exists) ioctlValue(fd, TUNSETPERSIST, 0);
     close(fd);
     throw error;
   }
-  return new OpenTap(fd, options.interface, exists);
+  return new OpenTap(fd, options.interface, before !== null);
+}
+
+/** A device as an earlier process left it. */
+interface DeviceState {
+  readonly link: DeviceLink;
+  readonly addresses: readonly string[];
+  readonly routes: readonly DeviceRoute[];
+}
+
+/** In the current namespace; null where there is none. */
+function deviceState(name: string): DeviceState | null {
+  const link = deviceLink(name);
+  return link === null ? null : { link, addresses: deviceAddresses(link.index), routes: deviceRoutes(link.index) };
+}
+
+/**
+ * Removes a TAP that an earlier process left.
+ * @returns false where there is none with that alias (any more), or its namespace has gone
+ * @throws SystemError
+ */
+export async function removeTap(netns: string, device: string, alias: string): Promise<boolean> {
+  let fd: number;
+  try {
+    if (withNamespace(netns, () => deviceLink(device))?.alias !== alias) return false;
+    fd = await openTapSoon({ netns, interface: device }, true);
+  } catch (error) {
+    if (error instanceof SystemError && error.code === 'ENOENT') return false;
+    throw error;
+  }
+  ioctlValue(fd, TUNSETPERSIST, 0);
+  await new Promise<void>((resolve) => closeAsync(fd, () => resolve()));
+  return true;
 }
 
 class OpenTap implements Tap {
@@ -100,8 +144,7 @@ class OpenTap implements Tap {
   }
 }
 
-async function requireOurs(options: TapOptions): Promise<void> {
-  const alias = await interfaceAlias(options.netns, options.interface);
+function requireOurs(options: TapOptions, alias: string): void {
   if (alias === options.alias) return;
   const holder = alias.startsWith('tapline:') ? ` (endpoint ${alias.slice('tapline:'.length)} of another Tapline)` : '';
   throw new SystemError(
@@ -111,21 +154,34 @@ async function requireOurs(options: TapOptions): Promise<void> {
   );
 }
 
+/** A process that was killed a moment ago may hold its devices still: the kernel takes its io_uring apart in the background. */
+async function openTapSoon(options: TapPlace, isLeft: boolean): Promise<number> {
+  const deadline = performance.now() + (isLeft ? BUSY_PATIENCE : 0);
+  for (;;) {
+    try {
+      return withNamespace(options.netns, () => openTap(options));
+    } catch (error) {
+      const isBusy = error instanceof SystemError && error.errno === EBUSY;
+      if (!isBusy || performance.now() >= deadline) throw error;
+    }
+    await new Promise((done) => setTimeout(done, BUSY_INTERVAL));
+  }
+}
+
 /** In the namespace: the device belongs to the namespace that /dev/net/tun was opened in. */
-function openTap(options: TapOptions): number {
+function openTap(options: TapPlace): number {
   const fd = open('/dev/net/tun', O_RDWR_CLOEXEC);
   if (fd < 0) throw new SystemError(errno(), 'opening /dev/net/tun', openRemedy(errno()));
   try {
     createDevice(fd, options);
     return fd;
   } catch (error) {
-    ioctlValue(fd, TUNSETPERSIST, 0);
     close(fd);
     throw error;
   }
 }
 
-function createDevice(fd: number, options: TapOptions): void {
+function createDevice(fd: number, options: TapPlace): void {
   const request = ifreq(options.interface);
   new DataView(request.buffer).setUint16(16, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, true);
   if (ioctl(fd, TUNSETIFF, request) < 0) {
@@ -137,7 +193,6 @@ function createDevice(fd: number, options: TapOptions): void {
   }
   const offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
   if (ioctlValue(fd, TUNSETOFFLOAD, offloads) < 0) throw new SystemError(errno(), 'setting TAP offloads');
-  if (ioctlValue(fd, TUNSETPERSIST, 1) < 0) throw new SystemError(errno(), 'making the TAP persistent');
 }
 
 function openRemedy(error: number): string {
@@ -152,19 +207,44 @@ function createRemedy(error: number): string {
   return '';
 }
 
-async function configure(options: TapOptions, takenOver: boolean): Promise<void> {
-  const device = options.interface;
+/** Of a device that was there only what is not right is touched: whoever uses its addresses shall notice nothing. */
+async function configure(options: TapOptions, before: DeviceState | null): Promise<void> {
+  const lines = before === null ? freshLines(options) : missingLines(options, before);
   const hasIpv6 = options.addresses.some((address) => address.includes(':'));
-  if (hasIpv6) withNamespace(options.netns, () => enableIpv6(device));
-  const lines = [
+  if (lines.length === 0) return;
+  if (hasIpv6) withNamespace(options.netns, () => enableIpv6(options.interface));
+  await runIpBatch(options.netns, lines);
+}
+
+function freshLines(options: TapOptions): string[] {
+  const device = options.interface;
+  return [
     `link set dev ${device} address ${options.mac} mtu ${options.mtu} txqueuelen ${TX_QUEUE_LENGTH}`,
     `link set dev ${device} alias ${options.alias}`,
+    ...options.addresses.map((address) => addressLine(device, address)),
+    `link set dev ${device} up`,
+    ...(options.routes ?? []).map((route) => routeLine(device, route)),
   ];
-  if (takenOver) lines.push(`address flush dev ${device} scope global`);
-  for (const address of options.addresses) lines.push(addressLine(device, address));
-  lines.push(`link set dev ${device} up`);
-  for (const route of options.routes ?? []) lines.push(routeLine(device, route));
-  await runIpBatch(options.netns, lines);
+}
+
+function missingLines(options: TapOptions, { link, addresses, routes }: DeviceState): string[] {
+  const device = options.interface;
+  const lines: string[] = [];
+  if (link.mac !== options.mac) lines.push(`link set dev ${device} address ${options.mac}`);
+  if (link.mtu !== options.mtu) lines.push(`link set dev ${device} mtu ${options.mtu}`);
+  if (link.txQueueLength !== TX_QUEUE_LENGTH) lines.push(`link set dev ${device} txqueuelen ${TX_QUEUE_LENGTH}`);
+  for (const address of addresses)
+    if (!options.addresses.includes(address)) lines.push(`address del ${address} dev ${device}`);
+  for (const address of options.addresses) if (!addresses.includes(address)) lines.push(addressLine(device, address));
+  if (!link.up) lines.push(`link set dev ${device} up`);
+  for (const route of options.routes ?? []) {
+    const isThere = routes.some(({ to, via, table }) => {
+      return table === RT_TABLE_MAIN && to === route.to && via === (route.via ?? null);
+    });
+    // An address that goes takes routes along.
+    if (!isThere || lines.length > 0) lines.push(routeLine(device, route));
+  }
+  return lines;
 }
 
 /** Addresses are unique by configuration; without `nodad` an IPv6 one would be unusable for its first second or two. */
