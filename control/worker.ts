@@ -39,6 +39,7 @@ import { Wakeup } from '../io/wakeup.js';
 import { tableWords } from './table-memory.js';
 import type { MdbEntry, MdbPort } from './types.js';
 import { Captures } from './worker-captures.js';
+import { WorkerNat } from './worker-nat.js';
 import type {
   Answer,
   Command,
@@ -71,6 +72,7 @@ class Worker {
   private readonly engine: Engine;
   private readonly dataplane: Dataplane;
   private readonly router: WorkerRouter;
+  private readonly nat: WorkerNat;
   private readonly captures: Captures;
   private readonly clock = new Clock();
   private readonly removing = new Map<number, number>();
@@ -91,6 +93,7 @@ class Worker {
         : new EpollEngine(this.arena, { arenaAddress: setup.arenaAddress });
     // Before anything else can fail: the main thread must be able to give this back.
     this.send({ kind: 'started', resources: this.engine.resources });
+    this.clock.read();
     const tables = viewRegion(setup.tables.address, setup.tables.length).buffer;
     this.dataplane = new Dataplane({
       arena: this.arena,
@@ -101,7 +104,14 @@ class Worker {
       fdbReserve: setup.fdbReserve,
       generations: tableWords(tables, setup.tables.generations),
       seed: setup.seed,
+      now: this.clock.seconds,
+      flows: {
+        words: tableWords(tables, setup.tables.flows),
+        addresses6: tableWords(tables, setup.tables.addresses6),
+        capacity: setup.tables.flowCapacity,
+      },
     });
+    this.nat = new WorkerNat(this.dataplane);
     this.router = new WorkerRouter(this.dataplane.router);
     this.captures = new Captures(this.arena, () => this.send({ kind: 'captured' }));
     this.engine.watch(COMMAND_TOKEN, this.wakeup.fd);
@@ -111,6 +121,7 @@ class Worker {
     this.dataplane.fdb.recount();
     for (const entry of setup.statics) this.inherit('static entry', () => this.addStatic(entry));
     this.router.inherit(setup, (what, take) => this.inherit(what, take));
+    this.inherit('address translation', () => this.nat.inherit(setup.nat));
     for (const mirror of setup.mirrors) this.inherit('mirror', () => this.dataplane.topology.addMirror(mirror));
     for (const watch of setup.watches) this.inherit('watch', () => this.engine.watch(watch.token, watch.fd));
     for (const capture of setup.captures) this.addCapture(capture);
@@ -133,6 +144,7 @@ class Worker {
     for (let i = 0; i < count; i++) dataplane.process(engine.received[i]);
     if (engine.failureCount > 0) this.countFailures();
     if (engine.eventCount > 0) this.handleEvents();
+    dataplane.router.flows.tick();
     if (this.clock.seconds !== this.lastTick) this.tick();
     if (dataplane.events.count > 0) this.reportEvents();
   }
@@ -295,7 +307,7 @@ class Worker {
         for (const [vid, fid] of command.vlans) dataplane.topology.addVlan(command.network, vid, fid);
         return this.router.dispatch(command);
       default:
-        return this.router.dispatch(command);
+        return this.router.dispatch(command) ?? this.nat.dispatch(command);
     }
   }
 

@@ -29,6 +29,8 @@ import {
   DROP_VNET_HEADER,
 } from './drop.js';
 import { EVENT_FDB_FULL, EVENT_MAC_FLAPPING, EVENT_MAC_MOVED, EventList } from './events.js';
+import { flowAddressBytes, flowTableBytes } from './nat/flow-table.js';
+import type { FlowMemory } from './nat/flows.js';
 import type { Arena } from './packet/arena.js';
 import { copyPacket } from './packet/copy.js';
 import { type Packet, TAG_NONE } from './packet/packet.js';
@@ -73,6 +75,19 @@ export interface DataplaneOptions {
   readonly generations: Int32Array;
   /** Any int32 from a random source. */
   readonly seed: number;
+  /** Seconds, as `now` will go on. */
+  readonly now?: number;
+  /** Memory for connections; a small one of its own where none is given. */
+  readonly flows?: FlowMemory;
+}
+
+/** Connections of a dataplane that is given no memory for them. */
+const PRIVATE_FLOWS = 4096;
+
+function privateFlows(): FlowMemory {
+  const words = new Int32Array(flowTableBytes(PRIVATE_FLOWS) / 4);
+  const addresses6 = new Int32Array(flowAddressBytes(PRIVATE_FLOWS) / 4);
+  return { words, addresses6, capacity: PRIVATE_FLOWS };
 }
 
 /** Seconds between two reports of one network's FDB being full. */
@@ -104,12 +119,13 @@ export class Dataplane {
   constructor(options: DataplaneOptions) {
     this.arena = options.arena;
     this.transmitter = options.transmitter;
+    this.now = options.now ?? 0;
     this.counters = new Counters(options.counters);
     for (let id = 0; id < MAX_PORTS; id++) this.ports.push(new Port(id));
     const table = new HashTable(options.fdbWords, options.fdbCapacity, options.seed);
     this.fdb = new Fdb(table, options.generations, this.ports, this.domains, options.fdbReserve);
     this.topology = new Topology(this, this.domains, options.seed);
-    this.router = new Router(this, options.seed);
+    this.router = new Router(this, options.seed, options.flows ?? privateFlows());
     // Nothing is ever sent to it: frames for it are handed to the router before.
     this.ports[ROUTER_PORT].live = true;
     // Gateways that a predecessor on the same memory had are no longer.

@@ -85,6 +85,11 @@ export const FLOW_LIVE = 1 << 30;
 export const DIRECTION_ORIGINAL = 0;
 export const DIRECTION_REPLY = 1;
 
+/** `packet.flow`: none. */
+export const NO_FLOW = -1;
+/** `packet.flow` of an ICMP error: the flow that it is about, and the direction in which the error travels. */
+export const FLOW_ERROR = 1 << 30;
+
 /** Zones of the router are VRF numbers; those of bridges their domain, in a family of their own. */
 const KIND_IPV6 = 1 << 8;
 const KIND_BRIDGED = 1 << 9;

@@ -29,13 +29,20 @@ import {
   DROP_TTL_EXCEEDED,
   DROP_UNREACHABLE,
 } from '../drop.js';
+import { NO_FLOW } from '../nat/flow.js';
 import { sumBytes } from '../packet/checksum.js';
-import { PACKET_IPV4_OPTIONS, PACKET_L3_MALFORMED, type Packet, TAG_NONE } from '../packet/packet.js';
+import {
+  PACKET_IPV4_OPTIONS,
+  PACKET_L3_MALFORMED,
+  PACKET_REASSEMBLED,
+  type Packet,
+  TAG_NONE,
+} from '../packet/packet.js';
 import { VNET_GSO_ECN, VNET_GSO_NONE, VNET_GSO_TCPV4 } from '../packet/vnet.js';
 import { ROUTER_PORT } from '../ports.js';
 import type { Fdb } from '../switch/fdb.js';
 import { ISOLATION_OPEN, mayReach } from '../switch/isolation.js';
-import { DROP, FLOOD_ROUTED, HELD, refuse, TO_PORT } from '../verdict.js';
+import { CONTINUE, DROP, FLOOD_ROUTED, HELD, refuse, TO_PORT } from '../verdict.js';
 import { ETHERNET_HEADER_LENGTH, ETHERTYPE_IPV4 } from '../wire/ethernet.js';
 import { ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE } from '../wire/icmp.js';
 import {
@@ -45,6 +52,7 @@ import {
   IPV4_SOURCE,
   IPV4_TTL,
   ipv4HeaderLength,
+  oneHopLess,
 } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_HOP_LIMIT, IPV6_SOURCE, ipv6HopLimit } from '../wire/ipv6.js';
 import { isMapped, MAPPED } from './address.js';
@@ -70,7 +78,7 @@ import {
 } from './icmpv6.js';
 import { isLinkLocal, type RouterInterface } from './interface.js';
 import { destinationReason4, destinationReason6, sourceReason4, sourceReason6 } from './martians.js';
-import { clampMss, exceedsMtu, shrinkSegments } from './mtu.js';
+import { clampMss, isTooBig, shrinkSegments } from './mtu.js';
 import { Multipath } from './multipath.js';
 import { NEIGHBOR_REACHABLE, type Neighbor, type NeighborTable } from './neighbors.js';
 import { optionsProblem, processOptions } from './options.js';
@@ -91,6 +99,8 @@ import {
 
 /** Fragments that one packet can become: 65,535 bytes in pieces of 8. */
 const MAX_FRAGMENTS = 8192;
+/** Bytes that every IPv6 link carries (RFC 8200, 5). */
+const IPV6_LEAST_MTU = 1280;
 /** 224.0.0.0/4, by the first octet's upper half. */
 const MULTICAST4 = 0xe;
 
@@ -142,6 +152,10 @@ export class Forwarder {
     if (!isSumRight(first, second, third, source, destination)) return refuse(packet, DROP_IP_CHECKSUM);
     const refusal = sourceReason4(source);
     if (refusal !== DROP_NONE) return refuse(packet, refusal);
+    if ((this.vrfs[from.vrf] as Vrf).tracking) {
+      packet.flow = NO_FLOW;
+      return this.router.flows.receive4(packet, from, source, destination, third);
+    }
     const shortcut = this.shortcuts.find4(destination, from.number);
     if (shortcut === null || third >>> 24 <= 1 || isTooBig(view, packet, shortcut.mtu)) {
       return this.resolve4(packet, from, destination);
@@ -160,11 +174,15 @@ export class Forwarder {
     if (sumBytes(view, l3, ipv4HeaderLength(view, l3)) !== 0xffff) return refuse(packet, DROP_IP_CHECKSUM);
     const refusal = sourceReason4(view.getInt32(l3 + IPV4_SOURCE));
     if (refusal !== DROP_NONE) return refuse(packet, refusal);
-    return this.resolve4(packet, from, view.getInt32(l3 + IPV4_DESTINATION));
+    const destination = view.getInt32(l3 + IPV4_DESTINATION);
+    packet.flow = NO_FLOW;
+    if (!(this.vrfs[from.vrf] as Vrf).tracking) return this.resolve4(packet, from, destination);
+    const source = view.getInt32(l3 + IPV4_SOURCE);
+    return this.router.flows.receive4(packet, from, source, destination, view.getInt32(l3 + IPV4_TTL));
   }
 
-  /** The general path: a sound packet that no shortcut fits. */
-  private resolve4(packet: Packet, from: RouterInterface, destination: number): number {
+  /** The general path: a sound packet that no shortcut fits. @param destination where its flow says that it goes, or its own */
+  resolve4(packet: Packet, from: RouterInterface, destination: number): number {
     const refusal = destinationReason4(destination);
     if (refusal !== DROP_NONE) return refuse(packet, refusal);
     if (destination >>> 28 === MULTICAST4) return refuse(packet, DROP_LINK_BROADCAST);
@@ -176,6 +194,10 @@ export class Forwarder {
     if (route.kind !== ROUTE_UNICAST) return this.unusual4(packet, from, route, destination);
     const hop = route.hops.length === 1 ? route.hops[0] : this.multipath.choose(route, packet);
     const to = this.interfaces[hop.iface] as RouterInterface;
+    if (vrf.tracking && packet.flow === NO_FLOW) {
+      const verdict = this.router.flows.opener.open(packet, from, to);
+      if (verdict !== CONTINUE) return verdict;
+    }
     return this.transit4(packet, from, to, hop, destination);
   }
 
@@ -209,7 +231,7 @@ export class Forwarder {
   transit4(packet: Packet, from: RouterInterface, to: RouterInterface, hop: Hop, destination: number): number {
     const { view } = this;
     const { l3 } = packet;
-    const refusal = this.admit(from, to);
+    const refusal = packet.flow === NO_FLOW ? this.admit(from, to) : admitFlow(from, to);
     if (refusal !== DROP_NONE) return this.refuse4(packet, from, refusal);
     const word = view.getInt32(l3 + IPV4_TTL);
     if (word >>> 24 <= 1) return this.expired4(packet, from);
@@ -225,12 +247,15 @@ export class Forwarder {
       const reason = this.options4(packet, from, to);
       if (reason !== DROP_NONE) return refuse(packet, reason);
     }
+    if (packet.flow !== NO_FLOW) this.router.flows.translate(packet);
     clampMss(view, packet, from.mtu < to.mtu ? from.mtu : to.mtu);
-    // Read again: options change the checksum.
+    // Read again: options and translation change the checksum.
     view.setInt32(l3 + IPV4_TTL, oneHopLess(view.getInt32(l3 + IPV4_TTL)));
     const verdict = this.aim(packet, from, to, usable);
     if (isBig) return verdict === DROP ? DROP : this.cut(packet, to, verdict);
-    if (verdict === TO_PORT && hop.isSole && isLasting(from, to, usable)) {
+    if (verdict !== TO_PORT) return verdict;
+    if (packet.flow !== NO_FLOW) this.noteFlow(packet, from, to, usable);
+    else if (hop.isSole && isLasting(from, to, usable)) {
       this.shortcuts.note(from, to, usable, packet.outPort, 0, 0, MAPPED, destination);
     }
     return verdict;
@@ -246,7 +271,7 @@ export class Forwarder {
     return hop.neighbor;
   }
 
-  private refuse4(packet: Packet, from: RouterInterface, reason: number): number {
+  refuse4(packet: Packet, from: RouterInterface, reason: number): number {
     if (reason === DROP_HOST_OWNED) return refuse(packet, reason);
     const code = reason === DROP_INTERFACE_DOWN ? ICMP_NET_UNREACHABLE : ICMP_ADMIN_PROHIBITED;
     this.router.errors.send4(packet, from, ICMP_UNREACHABLE, code, 0);
@@ -287,7 +312,7 @@ export class Forwarder {
     const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
     const count = isIpv4
       ? fragment4(arena, packet, to.mtu, this.slots)
-      : fragment6(arena, packet, to.mtu, this.slots, ++this.identification | 0);
+      : fragment6(arena, packet, sizeOfFragments6(packet, to), this.slots, ++this.identification | 0);
     if (count < 0) return DROP;
     this.fragmented++;
     counters.copied(packet.port, count - 1);
@@ -313,8 +338,10 @@ export class Forwarder {
     if (isLinkLocal(a)) return this.linkLocal6(packet, from, a, b, c, d);
     const refusal = this.check6(packet, a, b, c, d);
     if (refusal !== DROP_NONE) return refuse(packet, refusal);
-    const shortcut = this.shortcuts.find6(a, b, c, d, from.number);
     const hopLimit = ipv6HopLimit(view, l3);
+    packet.flow = NO_FLOW;
+    if ((this.vrfs[from.vrf] as Vrf).tracking) return this.receiveTracked6(packet, from, hopLimit);
+    const shortcut = this.shortcuts.find6(a, b, c, d, from.number);
     if (shortcut === null || hopLimit <= 1 || isTooBig(view, packet, shortcut.mtu)) {
       return this.resolve6(packet, from, a, b, c, d);
     }
@@ -325,7 +352,20 @@ export class Forwarder {
     return TO_PORT;
   }
 
-  private resolve6(packet: Packet, from: RouterInterface, a: number, b: number, c: number, d: number): number {
+  private receiveTracked6(packet: Packet, from: RouterInterface, hopLimit: number): number {
+    if (isLinkLocal(this.view.getInt32(packet.l3 + IPV6_SOURCE))) return this.untracked6(packet, from);
+    return this.router.flows.receive6(packet, from, hopLimit);
+  }
+
+  /** From an address that means something on its link only: no connection reaches beyond it. */
+  private untracked6(packet: Packet, from: RouterInterface): number {
+    const { view } = this;
+    const at = packet.l3 + IPV6_DESTINATION;
+    const a = view.getInt32(at);
+    return this.resolve6(packet, from, a, view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12));
+  }
+
+  resolve6(packet: Packet, from: RouterInterface, a: number, b: number, c: number, d: number): number {
     const { view } = this;
     const { l3 } = packet;
     const vrf = this.vrfs[from.vrf] as Vrf;
@@ -336,6 +376,10 @@ export class Forwarder {
     if (isLinkLocal(view.getInt32(l3 + IPV6_SOURCE))) return this.beyondScope6(packet, from);
     const hop = route.hops.length === 1 ? route.hops[0] : this.multipath.choose(route, packet);
     const to = this.interfaces[hop.iface] as RouterInterface;
+    if (vrf.tracking && packet.flow === NO_FLOW) {
+      const verdict = this.router.flows.opener.open(packet, from, to);
+      if (verdict !== CONTINUE) return verdict;
+    }
     return this.transit6(packet, from, to, hop, a, b, c, d);
   }
 
@@ -410,11 +454,13 @@ export class Forwarder {
   ): number {
     const { view } = this;
     const { l3 } = packet;
-    const refusal = this.admit(from, to);
+    const refusal = packet.flow === NO_FLOW ? this.admit(from, to) : admitFlow(from, to);
     if (refusal !== DROP_NONE) return this.refuse6(packet, from, refusal);
     const hopLimit = ipv6HopLimit(view, l3);
     if (hopLimit <= 1) return this.expired6(packet, from);
-    if (isTooBig(view, packet, to.mtu)) return this.tooBig6(packet, from, to);
+    // What came in fragments leaves in fragments, which no link refuses: nobody has asked for whole packets of that size.
+    const isCut = (packet.flags & PACKET_REASSEMBLED) !== 0 && packet.l3End - packet.l3 > IPV6_LEAST_MTU;
+    if (!isCut && isTooBig(view, packet, to.mtu)) return this.tooBig6(packet, from, to);
     const neighbor = this.neighbor6(hop, to.number, a, b, c, d);
     if (neighbor === null || neighbor.state !== NEIGHBOR_REACHABLE) {
       const verdict = hop.onLink
@@ -422,11 +468,15 @@ export class Forwarder {
         : this.settle(packet, to, neighbor, hop.a, hop.b, hop.c, hop.d);
       if (verdict !== TO_PORT) return verdict;
     }
+    if (packet.flow !== NO_FLOW) this.router.flows.translate(packet);
     clampMss(view, packet, from.mtu < to.mtu ? from.mtu : to.mtu);
     view.setUint8(l3 + IPV6_HOP_LIMIT, hopLimit - 1);
     const usable = neighbor as Neighbor;
     const verdict = this.aim(packet, from, to, usable);
-    if (verdict === TO_PORT && hop.isSole && isLasting(from, to, usable)) {
+    if (isCut) return verdict === DROP ? DROP : this.cut(packet, to, verdict);
+    if (verdict !== TO_PORT) return verdict;
+    if (packet.flow !== NO_FLOW) this.noteFlow(packet, from, to, usable);
+    else if (hop.isSole && isLasting(from, to, usable)) {
       this.shortcuts.note(from, to, usable, packet.outPort, a, b, c, d);
     }
     return verdict;
@@ -442,7 +492,7 @@ export class Forwarder {
     return hop.neighbor;
   }
 
-  private refuse6(packet: Packet, from: RouterInterface, reason: number): number {
+  refuse6(packet: Packet, from: RouterInterface, reason: number): number {
     if (reason === DROP_HOST_OWNED) return refuse(packet, reason);
     const code = reason === DROP_INTERFACE_DOWN ? ICMPV6_NO_ROUTE : ICMPV6_ADMIN_PROHIBITED;
     this.router.errors.send6(packet, from, ICMPV6_UNREACHABLE, code, 0);
@@ -462,7 +512,7 @@ export class Forwarder {
   // --- both
 
   /** Whether a packet may go from one interface to the other. Returns a drop reason, or DROP_NONE. */
-  private admit(from: RouterInterface, to: RouterInterface): number {
+  admit(from: RouterInterface, to: RouterInterface): number {
     if (!to.up) return DROP_INTERFACE_DOWN;
     // What came to the host's MAC and is to leave there again is for the host to forward, or not.
     if (from === to) return from.shared ? DROP_HOST_OWNED : DROP_NONE;
@@ -491,6 +541,11 @@ export class Forwarder {
     // Those that waited were told when it failed; so is who comes while that is remembered.
     if (verdict === DROP) this.router.explain(packet);
     return verdict;
+  }
+
+  /** The next packet of the flow may go the same way unseen. */
+  private noteFlow(packet: Packet, from: RouterInterface, to: RouterInterface, neighbor: Neighbor): void {
+    if (isLasting(from, to, neighbor)) this.router.flows.notePath(packet, from, to, neighbor);
   }
 
   /** The new Ethernet header, the domain and the port. TO_PORT, FLOOD_ROUTED, or DROP. */
@@ -543,21 +598,20 @@ function isSumRight(a: number, b: number, c: number, d: number, e: number): bool
   return ((sum + (sum >>> 16)) & 0xffff) === 0xffff;
 }
 
-/** Most packets are far from it: what tells those is to be inlined, the rest is not. */
-function isTooBig(view: DataView, packet: Packet, mtu: number): boolean {
-  return packet.l3End - packet.l3 > mtu && exceedsMtu(view, packet, mtu);
-}
-
 /** Whether a packet that is too big may go on in pieces: as fragments, or, if TCP that is not segmented yet, in smaller segments. */
 function mayBeCut(view: DataView, packet: Packet): boolean {
   if ((view.getUint16(packet.l3 + IPV4_FRAGMENT) & IPV4_DONT_FRAGMENT) !== 0) return false;
   return packet.gsoType === VNET_GSO_NONE || (packet.gsoType & ~VNET_GSO_ECN) === VNET_GSO_TCPV4;
 }
 
-/** The word of TTL, protocol and checksum for a TTL of one less: the checksum grows by as much, end around (RFC 1624, 3). */
-function oneHopLess(word: number): number {
-  const checksum = (word & 0xffff) + 0x0100;
-  return ((word & (0xffff0000 | 0)) - 0x01000000) | ((checksum + (checksum >= 0xffff ? 1 : 0)) & 0xffff);
+/** A packet of a flow that was let through before: what may have changed since is the link alone. */
+function admitFlow(from: RouterInterface, to: RouterInterface): number {
+  if (!to.up) return DROP_INTERFACE_DOWN;
+  return from === to && from.shared ? DROP_HOST_OWNED : DROP_NONE;
+}
+
+function sizeOfFragments6(packet: Packet, to: RouterInterface): number {
+  return (packet.flags & PACKET_REASSEMBLED) !== 0 ? IPV6_LEAST_MTU : to.mtu;
 }
 
 /** Whether the next packet to the same destination may go the same way unseen. */

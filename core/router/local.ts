@@ -13,7 +13,8 @@ import {
   DROP_NONE,
   DROP_NOT_LISTENING,
 } from '../drop.js';
-import { PACKET_FRAGMENT, PACKET_IPV4_OPTIONS, type Packet, TAG_NONE } from '../packet/packet.js';
+import { NO_FLOW } from '../nat/flow.js';
+import { PACKET_FRAGMENT, PACKET_IPV4_OPTIONS, PACKET_REASSEMBLED, type Packet, TAG_NONE } from '../packet/packet.js';
 import { CONTINUE, DROP, refuse, TO_PORT } from '../verdict.js';
 import { ETHERNET_HEADER_LENGTH, setEthernetHeader } from '../wire/ethernet.js';
 import { ICMP_ECHO_REQUEST, ICMP_UNREACHABLE, icmpType } from '../wire/icmp.js';
@@ -157,15 +158,23 @@ export class LocalDelivery {
 
   private toHost4(packet: Packet, from: RouterInterface, hop: Hop, destination: number): number {
     const host = this.router.interfaces[hop.iface] as RouterInterface;
-    return this.router.forwarder.transit4(packet, from, host, hop, destination);
+    const verdict = this.openToHost(packet, from, host);
+    return verdict === CONTINUE ? this.router.forwarder.transit4(packet, from, host, hop, destination) : verdict;
   }
 
   private toHost6(packet: Packet, from: RouterInterface, hop: Hop, a: number, b: number, c: number, d: number): number {
     const host = this.router.interfaces[hop.iface] as RouterInterface;
-    return this.router.forwarder.transit6(packet, from, host, hop, a, b, c, d);
+    const verdict = this.openToHost(packet, from, host);
+    return verdict === CONTINUE ? this.router.forwarder.transit6(packet, from, host, hop, a, b, c, d) : verdict;
   }
 
-  private assemble(packet: Packet, from: RouterInterface): number {
+  /** A connection to the host is tracked as any other. */
+  private openToHost(packet: Packet, from: RouterInterface, host: RouterInterface): number {
+    if (!(this.router.vrfs[from.vrf] as Vrf).tracking || packet.flow !== NO_FLOW) return CONTINUE;
+    return this.router.flows.opener.openToHost(packet, from, host);
+  }
+
+  assemble(packet: Packet, from: RouterInterface): number {
     const { domain, network } = packet;
     const verdict = this.router.reassembly.receive(packet, this.router.now);
     if (verdict === DROP && fragmentProblem.code >= 0) {
@@ -175,6 +184,7 @@ export class LocalDelivery {
     if (verdict !== COMPLETE) return verdict;
     this.reassembled++;
     parse(this.dataplane.arena, packet);
+    packet.flags |= PACKET_REASSEMBLED;
     packet.domain = domain;
     packet.network = network;
     packet.tag = TAG_NONE;

@@ -41,6 +41,11 @@ export function exceedsMtu(view: DataView, packet: Packet, mtu: number): boolean
   return headers < 0 || headers + packet.gsoSize > mtu;
 }
 
+/** The same: most packets are far from it, and what tells those is to be inlined, the rest is not. */
+export function isTooBig(view: DataView, packet: Packet, mtu: number): boolean {
+  return packet.l3End - packet.l3 > mtu && exceedsMtu(view, packet, mtu);
+}
+
 /**
  * Bytes of headers that each segment of a GSO packet begins with, from the network header on; -1 where the packet is not what its
  * type says, so that nobody can tell how it will be cut. Read from the frame: the sender's hdr_len is a hint, and his to choose.

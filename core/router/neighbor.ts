@@ -1,5 +1,7 @@
 /** One neighbor: what an IP address on a link is to the router (RFC 4861, 5.1 and 7.3.2; ARP's are kept alike). */
 
+import type { Path } from '../nat/paths.js';
+
 export const NEIGHBOR_FREE = 0;
 /** Asked for; packets wait. */
 export const NEIGHBOR_INCOMPLETE = 1;
@@ -41,6 +43,9 @@ export class Neighbor {
   // For whoever sends: the port behind which the MAC is, and the epoch of the FDB in which that was found; -1: not known.
   outPort = 0;
   fdbEpoch = -1;
+
+  /** What flows have found of it (core/nat/paths.ts), one for each pair of interfaces. */
+  readonly paths: Path[] = [];
 
   // The table's own.
   /** Changes whenever the object is given to another address, or the address is at another MAC: what was kept of it is void. */

@@ -20,6 +20,7 @@ import {
   DROP_VLAN_NOT_ALLOWED,
 } from '../drop.js';
 import type { EventList } from '../events.js';
+import { type FlowMemory, Flows } from '../nat/flows.js';
 import { beginFrame } from '../originate.js';
 import type { Arena } from '../packet/arena.js';
 import { copyPacket } from '../packet/copy.js';
@@ -113,9 +114,10 @@ export class Router implements RouterContext, ReassemblyContext {
   readonly forwarder: Forwarder;
   readonly local: LocalDelivery;
   readonly reassembly: Reassembly;
+  readonly flows: Flows;
   private readonly dataplane: Dataplane;
 
-  constructor(dataplane: Dataplane, seed: number) {
+  constructor(dataplane: Dataplane, seed: number, memory: FlowMemory) {
     this.dataplane = dataplane;
     this.seed = seed;
     this.neighbors = new NeighborTable(this, seed);
@@ -126,6 +128,7 @@ export class Router implements RouterContext, ReassemblyContext {
     this.forwarder = new Forwarder(dataplane, this);
     this.local = new LocalDelivery(dataplane, this);
     this.reassembly = new Reassembly(this);
+    this.flows = new Flows(dataplane, this, memory);
   }
 
   // --- packets
@@ -247,6 +250,7 @@ export class Router implements RouterContext, ReassemblyContext {
   portEnds(port: number): void {
     this.neighbors.giveUpFrom(port, DROP_PORT_GONE);
     this.reassembly.giveUpFrom(port, DROP_PORT_GONE);
+    this.flows.portEnds(port);
     this.neighbors.forget(({ iface: number, macHigh: high, macLow: low }) => {
       const iface = this.interfaces[number];
       return iface !== null && iface !== undefined && iface.port === 0 && this.portOf(iface, high, low) === port;

@@ -45,8 +45,8 @@ export class Shortcut {
 }
 
 export class Shortcuts {
-  /** Of all that routes, interfaces and VRFs say: a change makes every entry void. */
-  private epoch = 0;
+  /** Of all that routes, interfaces, VRFs and policy say: a change makes every entry void. */
+  epoch = 0;
   private readonly view: DataView;
   private readonly fdb: Fdb;
   private readonly entries: Shortcut[] = [];
@@ -85,7 +85,8 @@ export class Shortcuts {
     return this.holds(entry) ? entry : null;
   }
 
-  private holds(entry: Shortcut): boolean {
+  /** Whether nothing has changed that could make an entry wrong. */
+  holds(entry: Shortcut): boolean {
     const { neighbor } = entry;
     return (
       entry.epoch === this.epoch &&
@@ -128,11 +129,16 @@ export class Shortcuts {
     }
     this.keys[place] = d;
     const entry = this.entries[place];
-    entry.epoch = this.epoch;
-    entry.from = from.number;
     entry.a = a;
     entry.b = b;
     entry.c = c;
+    this.fill(entry, from, to, neighbor, port);
+  }
+
+  /** All of an entry but the destination. */
+  fill(entry: Shortcut, from: RouterInterface, to: RouterInterface, neighbor: Neighbor, port: number): void {
+    entry.epoch = this.epoch;
+    entry.from = from.number;
     entry.neighbor = neighbor;
     entry.generation = neighbor.generation;
     entry.fdbEpoch = this.fdb.epoch;

@@ -71,3 +71,9 @@ export function ipv4Source(view: DataView, at: number): number {
 export function ipv4Destination(view: DataView, at: number): number {
   return view.getInt32(at + IPV4_DESTINATION);
 }
+
+/** The word of TTL, protocol and checksum for a TTL of one less: the checksum grows by as much, end around (RFC 1624, 3). */
+export function oneHopLess(word: number): number {
+  const checksum = (word & 0xffff) + 0x0100;
+  return ((word & (0xffff0000 | 0)) - 0x01000000) | ((checksum + (checksum >= 0xffff ? 1 : 0)) & 0xffff);
+}

@@ -1,0 +1,446 @@
+/**
+ * Connections through the router of a VRF that tracks them.
+ *
+ *   packet → fragment? assemble → find its flow → state → rewrite, header of its path → port      (the fast path)
+ *                                    ├ no path yet → FIB, neighbor: forward.ts, which rewrites and notes the path
+ *                                    ├ ICMP error → the flow that it is about
+ *                                    └ no flow → inside (published port, mapping) → forward.ts: route → open: reach, policy, source → flow
+ *
+ * The fast path never makes a flow. Nothing in a packet changes before it is sure to leave, as in forward.ts: one that is refused is quoted
+ * as it came, one that waits is looked up anew.
+ *
+ * IPv4 and IPv6 are written down twice where packets of both are on the fast path.
+ */
+
+import type { Dataplane } from '../dataplane.js';
+import { DROP_NO_FLOW, DROP_NONE, DROP_POLICY } from '../drop.js';
+import { PACKET_FRAGMENT, type Packet } from '../packet/packet.js';
+import type { Forwarder } from '../router/forward.js';
+import type { RouterInterface } from '../router/interface.js';
+import { clampMss, isTooBig } from '../router/mtu.js';
+import type { Neighbor } from '../router/neighbor.js';
+import type { Router } from '../router/router.js';
+import { refuse, TO_PORT } from '../verdict.js';
+import { ETHERTYPE_IPV4 } from '../wire/ethernet.js';
+import { PROTOCOL_ICMPV6 } from '../wire/icmpv6.js';
+import { IPV4_TTL, oneHopLess, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.js';
+import { IPV6_DESTINATION, IPV6_HOP_LIMIT, IPV6_SOURCE } from '../wire/ipv6.js';
+import { PROTOCOL_SCTP } from '../wire/sctp.js';
+import {
+  DIRECTION_ORIGINAL,
+  DIRECTION_REPLY,
+  FLOW_ALG,
+  FLOW_DESTINATION,
+  FLOW_DNAT,
+  FLOW_ERROR,
+  FLOW_MAPPED,
+  FLOW_PATH,
+  FLOW_PORTS,
+  FLOW_REPLIED,
+  FLOW_REPLY_DESTINATION,
+  FLOW_REPLY_PORTS,
+  FLOW_REPLY_SOURCE,
+  FLOW_RULE,
+  FLOW_SNAT,
+  FLOW_SOURCE,
+  FLOW_STATE,
+  FLOW_WORDS,
+  kindOf,
+  mirrorPorts,
+  STATE_ICMP_REPLIED,
+  STATE_ICMP_UNREPLIED,
+  STATE_MASK,
+  STATE_OTHER_REPLIED,
+  STATE_OTHER_UNREPLIED,
+  STATE_UDP_STREAM,
+  STATE_UDP_UNREPLIED,
+} from './flow.js';
+import { ErrorTranslator } from './flow-errors.js';
+import { CLASS_CLOSING, classOf, type FlowEnd, FlowTable } from './flow-table.js';
+import { MappingReports } from './mapping-reports.js';
+import { Mappings } from './mappings.js';
+import { FlowOpener } from './open.js';
+import { Paths } from './paths.js';
+import { Permissions } from './permissions.js';
+import { MAX_RULES, NO_RULE, POLICY_ACCEPT, Policy } from './policy.js';
+import { PublishedPorts } from './published.js';
+import { Resets } from './reset.js';
+import { isTrackable, portsOf, rewrite4, rewrite6 } from './rewrite.js';
+import { trackSctp } from './sctp.js';
+import { FILTERING_ADDRESS_DEPENDENT, MAPPING_ENDPOINT_INDEPENDENT } from './settings.js';
+import { TCP_REOPEN, trackTcp } from './tcp.js';
+import { Unsolicited } from './unsolicited.js';
+
+/** No drop reason: the packet begins another connection in the place of one that is over. */
+const REOPEN = -1;
+
+/** Flows that are ended in one turn at most, however many are due. */
+const EXPIRE_BUDGET = 4096;
+
+/** What is configured of all this. */
+export interface FlowSettings {
+  /** MAPPING_ and FILTERING_ of settings.ts. */
+  readonly mapping: number;
+  readonly filtering: number;
+  /** Of external addresses, for translated connections. */
+  readonly firstPort: number;
+  readonly lastPort: number;
+  readonly portBlock: number;
+  readonly flowsPerEndpoint: number;
+  /** Seconds by state. */
+  readonly timeouts: Int32Array;
+  readonly algs: number;
+}
+
+/** Memory for flows; what a predecessor has left in it goes on. */
+export interface FlowMemory {
+  readonly words: Int32Array;
+  readonly addresses6: Int32Array;
+  readonly capacity: number;
+}
+
+export class Flows implements FlowEnd {
+  readonly table: FlowTable;
+  readonly mappings: Mappings;
+  readonly policy: Policy;
+  readonly published = new PublishedPorts();
+  readonly permissions: Permissions;
+  readonly opener: FlowOpener;
+  readonly errors: ErrorTranslator;
+  readonly resets: Resets;
+  readonly unsolicited: Unsolicited;
+  settings: FlowSettings | null = null;
+  filtering = FILTERING_ADDRESS_DEPENDENT;
+  mapping = MAPPING_ENDPOINT_INDEPENDENT;
+  private readonly dataplane: Dataplane;
+  private readonly router: Router;
+  private readonly view: DataView;
+  private readonly words: Int32Array;
+  private readonly paths: Paths;
+  private readonly forwarder: Forwarder;
+  /** Source and destination of an IPv6 packet as it will leave. */
+  private readonly leaving = new Int32Array(8);
+
+  constructor(dataplane: Dataplane, router: Router, memory: FlowMemory) {
+    this.dataplane = dataplane;
+    this.router = router;
+    this.view = dataplane.arena.view;
+    this.table = new FlowTable(memory.words, memory.addresses6, memory.capacity, router.seed, dataplane.now);
+    this.table.onRemove = this;
+    this.words = this.table.words;
+    this.mappings = new Mappings(router.seed, memory.capacity);
+    this.mappings.events = new MappingReports(dataplane);
+    this.permissions = new Permissions(memory.capacity, router.seed);
+    this.policy = new Policy(new Float64Array(MAX_RULES), router.seed);
+    this.forwarder = router.forwarder;
+    this.paths = new Paths(router.forwarder.shortcuts);
+    this.resets = new Resets(router);
+    this.unsolicited = new Unsolicited(dataplane, router, this.table);
+    this.errors = new ErrorTranslator(dataplane.arena.view, this.table);
+    this.opener = new FlowOpener(dataplane, router, this);
+  }
+
+  // --- the life of the whole
+
+  configure(settings: FlowSettings): void {
+    this.settings = settings;
+    this.mapping = settings.mapping;
+    this.filtering = settings.filtering;
+    this.table.timeouts.set(settings.timeouts);
+    this.mappings.configure(settings);
+    this.changed();
+  }
+
+  /** Policy, published ports or settings have: every flow is looked at again with its next packet. */
+  changed(): void {
+    this.forwarder.shortcuts.forget();
+  }
+
+  /** Takes over what a predecessor's flows hold. Once, before the first packet. */
+  adopt(): void {
+    const { words, table } = this;
+    table.forEach((flow) => {
+      const at = flow * FLOW_WORDS;
+      words[at + FLOW_PATH] = 0;
+      words[at + FLOW_PATH + 1] = 0;
+      if ((words[at + FLOW_STATE] & FLOW_MAPPED) !== 0) this.opener.adopt(flow);
+    });
+  }
+
+  /** Once a turn: `now` has been read. */
+  tick(): void {
+    this.table.now = this.dataplane.now;
+    this.table.tick(EXPIRE_BUDGET);
+    this.unsolicited.tick();
+  }
+
+  /** A flow gives back what it holds. */
+  flowEnds(flow: number): void {
+    if ((this.words[flow * FLOW_WORDS + FLOW_STATE] & FLOW_MAPPED) !== 0) this.opener.release(flow);
+  }
+
+  // --- IPv4
+
+  /** A sound IPv4 packet. @param third word of its header: TTL, protocol, checksum */
+  receive4(packet: Packet, from: RouterInterface, source: number, destination: number, third: number): number {
+    const { protocol } = packet;
+    if (packet.l4 === -1 || (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP)) {
+      return this.odd4(packet, from, source, destination);
+    }
+    const ports = (packet.srcPort << 16) | packet.dstPort;
+    const found = this.table.find4(kindOf(from.vrf, protocol, false), source, destination, ports);
+    if (found < 0) return this.opener.arrive4(packet, from, ports);
+    return this.follow4(packet, from, found, third >>> 24);
+  }
+
+  /** Other protocols, fragments, and what is cut short. */
+  private odd4(packet: Packet, from: RouterInterface, source: number, destination: number): number {
+    const { view } = this;
+    if ((packet.flags & PACKET_FRAGMENT) !== 0) return this.router.local.assemble(packet, from);
+    if (packet.protocol === PROTOCOL_ICMP && packet.l4 !== -1 && !isTrackable(view, packet)) {
+      return this.error4(packet, from, destination);
+    }
+    if (!isTrackable(view, packet)) return this.opener.arrive4(packet, from, 0);
+    const ports = portsOf(view, packet);
+    const found = this.table.find4(kindOf(from.vrf, packet.protocol, false), source, destination, ports);
+    if (found < 0) return this.opener.arrive4(packet, from, ports);
+    return this.follow4(packet, from, found, view.getUint8(packet.l3 + IPV4_TTL));
+  }
+
+  private follow4(packet: Packet, from: RouterInterface, found: number, ttl: number): number {
+    const { view, words } = this;
+    const at = (found >> 1) * FLOW_WORDS;
+    const path = this.paths.find(words[at + FLOW_PATH + (found & 1)]);
+    if (path === null || ttl <= 1 || isTooBig(view, packet, path.mtu) || path.from !== from.number) {
+      return this.slow4(packet, from, found);
+    }
+    const reason = this.advance(packet, found, at);
+    if (reason !== DROP_NONE) return this.halted(packet, from, found, reason);
+    if ((words[at + FLOW_STATE] & (FLOW_SNAT | FLOW_DNAT)) !== 0) this.write4(packet, found, at);
+    clampMss(view, packet, path.mss);
+    const { l3 } = packet;
+    view.setInt32(l3 + IPV4_TTL, oneHopLess(view.getInt32(l3 + IPV4_TTL)));
+    this.forwarder.shortcuts.apply(path, packet);
+    return TO_PORT;
+  }
+
+  /** The packet of a known flow, by the general path. */
+  private slow4(packet: Packet, from: RouterInterface, found: number): number {
+    const reason = this.examine(packet, found);
+    if (reason !== DROP_NONE) return this.halted(packet, from, found, reason);
+    packet.flow = found;
+    const at = (found >> 1) * FLOW_WORDS;
+    const inside = (found & 1) === DIRECTION_ORIGINAL ? FLOW_REPLY_SOURCE : FLOW_SOURCE;
+    return this.forwarder.resolve4(packet, from, this.words[at + inside]);
+  }
+
+  /** Addresses and ports that packets of one direction leave with: the other direction's, mirrored. */
+  private write4(packet: Packet, found: number, at: number): void {
+    const { words, view } = this;
+    if ((found & 1) === DIRECTION_ORIGINAL) {
+      const ports = mirrorPorts(words[at + FLOW_REPLY_PORTS]);
+      rewrite4(view, packet, words[at + FLOW_REPLY_DESTINATION], words[at + FLOW_REPLY_SOURCE], ports);
+    } else {
+      rewrite4(
+        view,
+        packet,
+        words[at + FLOW_DESTINATION],
+        words[at + FLOW_SOURCE],
+        mirrorPorts(words[at + FLOW_PORTS]),
+      );
+    }
+  }
+
+  /** An ICMP message that is no query. */
+  private error4(packet: Packet, from: RouterInterface, destination: number): number {
+    const found = this.errors.find4(packet, from);
+    if (found < 0) return this.stray4(packet, from, destination);
+    packet.flow = found | FLOW_ERROR;
+    const at = (found >> 1) * FLOW_WORDS;
+    const inside = (found & 1) === DIRECTION_ORIGINAL ? FLOW_REPLY_SOURCE : FLOW_SOURCE;
+    return this.forwarder.resolve4(packet, from, this.words[at + inside]);
+  }
+
+  /** One about no flow may be for the router itself, or the host; in transit it says nothing to anybody (RFC 5508, REQ-4). */
+  private stray4(packet: Packet, from: RouterInterface, destination: number): number {
+    if (this.opener.isLocal4(from, destination)) return this.forwarder.resolve4(packet, from, destination);
+    return refuse(packet, DROP_NO_FLOW);
+  }
+
+  // --- IPv6
+
+  /** A sound IPv6 packet. */
+  receive6(packet: Packet, from: RouterInterface, hopLimit: number): number {
+    const { protocol, l3 } = packet;
+    if (packet.l4 === -1 || (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP)) return this.odd6(packet, from);
+    const ports = (packet.srcPort << 16) | packet.dstPort;
+    const found = this.table.find6(kindOf(from.vrf, protocol, true), this.view, l3 + IPV6_SOURCE, ports);
+    if (found < 0) return this.opener.arrive6(packet, from, ports);
+    return this.follow6(packet, from, found, hopLimit);
+  }
+
+  private odd6(packet: Packet, from: RouterInterface): number {
+    const { view } = this;
+    if ((packet.flags & PACKET_FRAGMENT) !== 0) return this.router.local.assemble(packet, from);
+    if (packet.protocol === PROTOCOL_ICMPV6 && packet.l4 !== -1 && !isTrackable(view, packet)) {
+      return this.error6(packet, from);
+    }
+    if (!isTrackable(view, packet)) return this.opener.arrive6(packet, from, 0);
+    const ports = portsOf(view, packet);
+    const kind = kindOf(from.vrf, packet.protocol, true);
+    const found = this.table.find6(kind, view, packet.l3 + IPV6_SOURCE, ports);
+    if (found < 0) return this.opener.arrive6(packet, from, ports);
+    return this.follow6(packet, from, found, view.getUint8(packet.l3 + IPV6_HOP_LIMIT));
+  }
+
+  private follow6(packet: Packet, from: RouterInterface, found: number, hopLimit: number): number {
+    const { view, words } = this;
+    const at = (found >> 1) * FLOW_WORDS;
+    const path = this.paths.find(words[at + FLOW_PATH + (found & 1)]);
+    if (path === null || hopLimit <= 1 || isTooBig(view, packet, path.mtu) || path.from !== from.number) {
+      return this.slow6(packet, from, found);
+    }
+    const reason = this.advance(packet, found, at);
+    if (reason !== DROP_NONE) return this.halted(packet, from, found, reason);
+    if ((words[at + FLOW_STATE] & (FLOW_SNAT | FLOW_DNAT)) !== 0) this.write6(packet, found, at);
+    clampMss(view, packet, path.mss);
+    view.setUint8(packet.l3 + IPV6_HOP_LIMIT, hopLimit - 1);
+    this.forwarder.shortcuts.apply(path, packet);
+    return TO_PORT;
+  }
+
+  private slow6(packet: Packet, from: RouterInterface, found: number): number {
+    const reason = this.examine(packet, found);
+    if (reason !== DROP_NONE) return this.halted(packet, from, found, reason);
+    packet.flow = found;
+    return this.resolve6(packet, from, found);
+  }
+
+  /** On to where packets of that direction go. */
+  private resolve6(packet: Packet, from: RouterInterface, found: number): number {
+    const { leaving } = this;
+    this.fillLeaving(found);
+    return this.forwarder.resolve6(packet, from, leaving[4], leaving[5], leaving[6], leaving[7]);
+  }
+
+  private fillLeaving(found: number): void {
+    const { leaving } = this;
+    const { addresses6 } = this.table;
+    // The other direction's destination and source, eight words each: those are the mirror image.
+    const at = (found >> 1) * 16 + ((found & 1) === DIRECTION_ORIGINAL ? 8 : 0);
+    for (let i = 0; i < 4; i++) {
+      leaving[i] = addresses6[at + 4 + i];
+      leaving[4 + i] = addresses6[at + i];
+    }
+  }
+
+  private write6(packet: Packet, found: number, at: number): void {
+    this.fillLeaving(found);
+    const ports = (found & 1) === DIRECTION_ORIGINAL ? FLOW_REPLY_PORTS : FLOW_PORTS;
+    rewrite6(this.view, packet, this.leaving, 0, mirrorPorts(this.words[at + ports]));
+  }
+
+  private error6(packet: Packet, from: RouterInterface): number {
+    const found = this.errors.find6(packet, from);
+    const { view } = this;
+    const at = packet.l3 + IPV6_DESTINATION;
+    if (found < 0) {
+      const [a, b, c, d] = [view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12)];
+      if (this.opener.isLocal6(from, a, b, c, d)) return this.forwarder.resolve6(packet, from, a, b, c, d);
+      return refuse(packet, DROP_NO_FLOW);
+    }
+    packet.flow = found | FLOW_ERROR;
+    return this.resolve6(packet, from, found);
+  }
+
+  // --- both
+
+  /** For forward.ts, of a packet that is sure to leave: gives it the addresses and ports to leave with. */
+  translate(packet: Packet): void {
+    const found = packet.flow & ~FLOW_ERROR;
+    const at = (found >> 1) * FLOW_WORDS;
+    if ((this.words[at + FLOW_STATE] & (FLOW_SNAT | FLOW_DNAT)) === 0) return;
+    if ((packet.flow & FLOW_ERROR) !== 0) this.errors.translate(packet, found);
+    else if (packet.etherType === ETHERTYPE_IPV4) this.write4(packet, found, at);
+    else this.write6(packet, found, at);
+  }
+
+  /** For forward.ts: the packet has been sent on, and the next of its flow may go the same way unseen. */
+  notePath(packet: Packet, from: RouterInterface, to: RouterInterface, neighbor: Neighbor): void {
+    const { flow } = packet;
+    if ((flow & FLOW_ERROR) !== 0) return;
+    const at = (flow >> 1) * FLOW_WORDS;
+    if ((this.words[at + FLOW_STATE] & FLOW_ALG) !== 0) return;
+    this.words[at + FLOW_PATH + (flow & 1)] = this.paths.note(from, to, neighbor, packet.outPort);
+  }
+
+  /** What is looked at once a flow and once again whenever something has changed. A drop reason, or DROP_NONE. */
+  private examine(packet: Packet, found: number): number {
+    const at = (found >> 1) * FLOW_WORDS;
+    if (this.words[at + FLOW_RULE] >>> 16 !== this.policy.epoch && !this.isStillAllowed(found >> 1, at)) {
+      this.table.remove(found >> 1);
+      return DROP_POLICY;
+    }
+    return this.advance(packet, found, at);
+  }
+
+  /** The rules have changed. */
+  private isStillAllowed(flow: number, at: number): boolean {
+    const rule = this.opener.decide(flow);
+    if (rule !== NO_RULE && this.policy.action(rule) !== POLICY_ACCEPT) return false;
+    this.words[at + FLOW_RULE] = (this.policy.epoch << 16) | (rule + 1);
+    return true;
+  }
+
+  /** The flow's state after a packet. A drop reason, or DROP_NONE. */
+  private advance(packet: Packet, found: number, at: number): number {
+    const { words, table } = this;
+    const state = words[at + FLOW_STATE];
+    const next = this.stateAfter(packet, found, at, state);
+    if (next <= 0) return next === TCP_REOPEN ? REOPEN : -next;
+    if (next !== state) this.step(found >> 1, state, next);
+    table.refresh(found >> 1);
+    return DROP_NONE;
+  }
+
+  private step(flow: number, state: number, next: number): void {
+    const isClosed = classOf(next) === CLASS_CLOSING && classOf(state) !== CLASS_CLOSING;
+    this.table.setState(flow, next);
+    if (isClosed && (next & FLOW_MAPPED) !== 0) this.opener.close(flow);
+  }
+
+  private stateAfter(packet: Packet, found: number, at: number, state: number): number {
+    const direction = found & 1;
+    if (packet.protocol === PROTOCOL_TCP) return trackTcp(this.words, at, direction, this.view, packet);
+    if (packet.protocol === PROTOCOL_SCTP) return trackSctp(this.words, at, direction, this.view, packet);
+    if (direction === DIRECTION_REPLY && (state & FLOW_REPLIED) === 0) return replied(state);
+    return state;
+  }
+
+  /** A packet that its flow does not carry further. */
+  private halted(packet: Packet, from: RouterInterface, found: number, reason: number): number {
+    if (reason !== REOPEN) return this.opener.refuse(packet, from, reason);
+    // A new connection of the same addresses and ports, where the old one is through.
+    this.table.remove(found >> 1);
+    return this.router.receive(packet, from);
+  }
+
+  /** A port goes: its flows end with it. */
+  portEnds(port: number): void {
+    this.table.removeOwner(port);
+  }
+}
+
+/** The state of a flow without states of its own after its first answer. */
+function replied(state: number): number {
+  const now = state & STATE_MASK;
+  const next =
+    now === STATE_UDP_UNREPLIED
+      ? STATE_UDP_STREAM
+      : now === STATE_ICMP_UNREPLIED
+        ? STATE_ICMP_REPLIED
+        : now === STATE_OTHER_UNREPLIED
+          ? STATE_OTHER_REPLIED
+          : now;
+  return (state & ~STATE_MASK) | next | FLOW_REPLIED;
+}

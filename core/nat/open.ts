@@ -1,0 +1,699 @@
+/**
+ * The beginning of a flow: a packet that belongs to none.
+ *
+ *   arrive → own address? published port | mapping (filter) → the inside address → forward.ts: FIB
+ *   open   → TTL → reach → policy → source (mapping, hairpin) → flow
+ *
+ * Between the two, forward.ts has found where the packet would go; nothing else comes in between, so what `arrive` has found stands in
+ * fields until `open` takes it.
+ *
+ * Addresses are four words here, those of IPv4 mapped: one path for both families, as it is walked once a flow.
+ */
+
+import type { Dataplane } from '../dataplane.js';
+import {
+  DROP_FILTERED,
+  DROP_FLOW_LIMIT,
+  DROP_FLOWS_FULL,
+  DROP_NO_FLOW,
+  DROP_NONE,
+  DROP_NOT_PUBLISHED,
+  DROP_POLICY,
+  DROP_PORTS_EXHAUSTED,
+  DROP_PROHIBITED,
+  DROP_UNTRANSLATABLE,
+} from '../drop.js';
+import { EVENT_FLOW_LIMIT, EVENT_FLOWS_ALARM, EVENT_FLOWS_FULL } from '../events.js';
+import type { Packet } from '../packet/packet.js';
+import { MAPPED } from '../router/address.js';
+import { ICMP_ADMIN_PROHIBITED } from '../router/icmp.js';
+import { ICMPV6_ADMIN_PROHIBITED, ICMPV6_UNREACHABLE } from '../router/icmpv6.js';
+import { INTERFACE_HOST, INTERFACE_NETWORK, INTERFACE_UPLINK, type RouterInterface } from '../router/interface.js';
+import type { Router } from '../router/router.js';
+import { ROUTE_LOCAL, type Vrf } from '../router/vrf.js';
+import { CONTINUE, DROP, HELD, refuse } from '../verdict.js';
+import { ETHERTYPE_IPV4 } from '../wire/ethernet.js';
+import { ICMP_UNREACHABLE } from '../wire/icmp.js';
+import { PROTOCOL_ICMPV6 } from '../wire/icmpv6.js';
+import { IPV4_DESTINATION, IPV4_SOURCE, IPV4_TTL, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.js';
+import { IPV6_HOP_LIMIT, IPV6_SOURCE } from '../wire/ipv6.js';
+import { PROTOCOL_SCTP } from '../wire/sctp.js';
+import { TCP_ACK, TCP_FLAGS, TCP_RST, TCP_SYN } from '../wire/tcp.js';
+import {
+  FLOW_DESTINATION,
+  FLOW_DNAT,
+  FLOW_KIND,
+  FLOW_LIVE,
+  FLOW_MAPPED,
+  FLOW_OWNER,
+  FLOW_PORTS,
+  FLOW_REPLY_DESTINATION,
+  FLOW_REPLY_PORTS,
+  FLOW_REPLY_SOURCE,
+  FLOW_RULE,
+  FLOW_SNAT,
+  FLOW_SOURCE,
+  FLOW_STATE,
+  FLOW_WORDS,
+  isIpv6Kind,
+  kindOf,
+  protocolOfKind,
+  STATE_ICMP_UNREPLIED,
+  STATE_OTHER_UNREPLIED,
+  STATE_UDP_UNREPLIED,
+  zoneOfKind,
+} from './flow.js';
+import { CLASS_CLOSING, classOf } from './flow-table.js';
+import type { Flows } from './flows.js';
+import { NO_RULE, POLICY_ACCEPT, POLICY_REJECT } from './policy.js';
+import { isIcmpRequest, isTrackable, isTranslatable, portsOf } from './rewrite.js';
+import { openSctp } from './sctp.js';
+import { FILTERING_ADDRESS_AND_PORT_DEPENDENT, FILTERING_ENDPOINT_INDEPENDENT } from './settings.js';
+import { openTcp } from './tcp.js';
+
+/** What `arrive` has found besides the destination. */
+const INSIDE_NONE = 0;
+const INSIDE_PUBLISHED = 1;
+const INSIDE_MAPPING = 2;
+
+/** Percent of the table at which an operator is told; and, below that, is told again. */
+const ALARM = 80;
+const ALARM_OVER = 70;
+/** Seconds between two reports of the same. */
+const REPORT = 60;
+/** Places in `before`, `after` and `tuple`. */
+const SOURCE = 0;
+const DESTINATION = 4;
+
+export class FlowOpener {
+  private readonly dataplane: Dataplane;
+  private readonly router: Router;
+  private readonly flows: Flows;
+  private readonly view: DataView;
+  /** Source and destination of the packet in hand, as it came; and as it would leave. */
+  private readonly before = new Int32Array(8);
+  private readonly after = new Int32Array(8);
+  /** Ports likewise. */
+  private portsBefore = 0;
+  private portsAfter = 0;
+  private inside = INSIDE_NONE;
+  /** External address of the mapping that `chooseSource` has taken; 0: none. */
+  private external = 0;
+  private alarmed = false;
+  private fullAt = -0x40000000;
+  /** Second of the last report, by port. */
+  private readonly limitedAt = new Map<number, number>();
+
+  constructor(dataplane: Dataplane, router: Router, flows: Flows) {
+    this.dataplane = dataplane;
+    this.router = router;
+    this.flows = flows;
+    this.view = dataplane.arena.view;
+  }
+
+  // --- a packet without a flow
+
+  /** @param ports as a flow has them. Returns a verdict */
+  arrive4(packet: Packet, from: RouterInterface, ports: number): number {
+    packet.flow = -1;
+    this.read4(packet);
+    const verdict = this.findInside(packet, from, ports);
+    return verdict === CONTINUE ? this.router.forwarder.resolve4(packet, from, this.after[DESTINATION + 3]) : verdict;
+  }
+
+  arrive6(packet: Packet, from: RouterInterface, ports: number): number {
+    packet.flow = -1;
+    this.read6(packet);
+    const verdict = this.findInside(packet, from, ports);
+    if (verdict !== CONTINUE) return verdict;
+    const { after } = this;
+    return this.router.forwarder.resolve6(packet, from, after[4], after[5], after[6], after[7]);
+  }
+
+  private read4(packet: Packet): void {
+    const { before, after, view } = this;
+    before[0] = 0;
+    before[1] = 0;
+    before[2] = MAPPED;
+    before[3] = view.getInt32(packet.l3 + IPV4_SOURCE);
+    before[4] = 0;
+    before[5] = 0;
+    before[6] = MAPPED;
+    before[7] = view.getInt32(packet.l3 + IPV4_DESTINATION);
+    for (let i = 0; i < 8; i++) after[i] = before[i];
+  }
+
+  private read6(packet: Packet): void {
+    const { before, after, view } = this;
+    for (let i = 0; i < 8; i++) after[i] = before[i] = view.getInt32(packet.l3 + IPV6_SOURCE + i * 4);
+  }
+
+  /** Whether an address of the router's own stands for somebody inside. CONTINUE, with `after`, `portsAfter` and `inside` set; or a verdict. */
+  private findInside(packet: Packet, from: RouterInterface, ports: number): number {
+    this.inside = INSIDE_NONE;
+    this.portsBefore = ports;
+    this.portsAfter = ports;
+    this.external = 0;
+    const { before } = this;
+    if (!this.isOwn(from, before[4], before[5], before[6], before[7])) return CONTINUE;
+    if (!isTrackable(this.view, packet)) return CONTINUE;
+    if (this.findPublished(packet, from)) return CONTINUE;
+    const { protocol } = packet;
+    // Queries go from inside out only (RFC 5508, 3.1); protocols without ports have no mapping to find.
+    if (protocol !== PROTOCOL_ICMP && protocol !== PROTOCOL_ICMPV6 && ports !== 0) {
+      const verdict = this.findMapping(packet, from);
+      if (verdict !== CONTINUE) return verdict;
+    }
+    return this.inside === INSIDE_NONE ? this.stray(packet, from) : CONTINUE;
+  }
+
+  private findPublished(packet: Packet, from: RouterInterface): boolean {
+    const { published } = this.flows;
+    if (published.count === 0) return false;
+    const { before, after } = this;
+    const port = this.portsBefore & 0xffff;
+    const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
+    const record = isIpv4
+      ? published.find4(from.vrf, packet.protocol, before[7], port)
+      : published.find6(from.vrf, packet.protocol, before[4], before[5], before[6], before[7], port);
+    if (record < 0) return false;
+    for (let i = 0; i < 4; i++) after[DESTINATION + i] = published.target(record, i);
+    this.portsAfter = (this.portsBefore & (0xffff0000 | 0)) | published.targetPort(record, port);
+    this.inside = INSIDE_PUBLISHED;
+    return true;
+  }
+
+  private findMapping(packet: Packet, from: RouterInterface): number {
+    const { mappings } = this.flows;
+    const { before, after } = this;
+    const port = this.portsBefore & 0xffff;
+    const { protocol } = packet;
+    const mapping = mappings.find(from.vrf, before[4], before[5], before[6], before[7], protocol, port);
+    if (mapping < 0) return CONTINUE;
+    if (!this.mayEnter(packet, from, port)) return refuse(packet, DROP_FILTERED);
+    for (let i = 0; i < 4; i++) after[DESTINATION + i] = mappings.internalWord(mapping, i);
+    this.portsAfter = (this.portsBefore & (0xffff0000 | 0)) | mappings.internalPort(mapping);
+    this.inside = INSIDE_MAPPING;
+    return CONTINUE;
+  }
+
+  /** Whether the filter of a mapping lets a packet in (RFC 4787, 5). Those inside are no strangers to each other (REQ-9). */
+  private mayEnter(packet: Packet, from: RouterInterface, port: number): boolean {
+    const { filtering, permissions, mappings } = this.flows;
+    if (from.kind !== INTERFACE_UPLINK || filtering === FILTERING_ENDPOINT_INDEPENDENT) return true;
+    if (filtering === FILTERING_ADDRESS_AND_PORT_DEPENDENT) return false;
+    const { before } = this;
+    const external = mappings.findExternal(from.vrf, before[4], before[5], before[6], before[7]);
+    return permissions.has(external, packet.protocol, port, before, SOURCE);
+  }
+
+  /** To an own address, and for nobody inside: the router's own delivery has it, but for connections that nobody waits for. */
+  private stray(packet: Packet, from: RouterInterface): number {
+    if (packet.protocol !== PROTOCOL_TCP || from.kind !== INTERFACE_UPLINK) return CONTINUE;
+    const port = this.portsBefore & 0xffff;
+    if (from.shared && !this.isNatPort(port)) return CONTINUE;
+    const flags = this.view.getUint8(packet.l4 + TCP_FLAGS);
+    if ((flags & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN) {
+      return this.flows.unsolicited.hold(packet) ? HELD : DROP;
+    }
+    return this.unknown(packet, from);
+  }
+
+  /** Whether a port of a shared address is Tapline's for translated connections. */
+  private isNatPort(port: number): boolean {
+    const { settings } = this.flows;
+    return settings !== null && port >= settings.firstPort && port <= settings.lastPort;
+  }
+
+  /** A segment of a connection that is not known (any more): its sender is told at once, never left waiting. */
+  private unknown(packet: Packet, from: RouterInterface): number {
+    this.flows.resets.send(packet, from);
+    return refuse(packet, DROP_NO_FLOW);
+  }
+
+  isLocal4(from: RouterInterface, address: number): boolean {
+    return this.isOwn(from, 0, 0, MAPPED, address);
+  }
+
+  isLocal6(from: RouterInterface, a: number, b: number, c: number, d: number): boolean {
+    return this.isOwn(from, a, b, c, d);
+  }
+
+  private isOwn(from: RouterInterface, a: number, b: number, c: number, d: number): boolean {
+    const vrf = this.router.vrfs[from.vrf] as Vrf;
+    const isIpv4 = a === 0 && b === 0 && c === MAPPED;
+    const route = vrf.routes[isIpv4 ? vrf.fib4.lookup(d) : vrf.fib6.lookup(a, b, c, d)];
+    return route.kind === ROUTE_LOCAL;
+  }
+
+  // --- a flow
+
+  /**
+   * For forward.ts, of a packet without a flow that is about to be sent from one interface to the other.
+   *
+   * @returns CONTINUE: it may go, in a flow (`packet.flow`) unless it can go no further anyway; else the verdict
+   */
+  open(packet: Packet, from: RouterInterface, to: RouterInterface): number {
+    const { view } = this;
+    const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
+    // Answered by forward.ts, and no connection begins.
+    if (view.getUint8(packet.l3 + (isIpv4 ? IPV4_TTL : IPV6_HOP_LIMIT)) <= 1) return CONTINUE;
+    const verdict = this.judge(packet, from, to);
+    if (verdict !== CONTINUE) return verdict;
+    if (!isTrackable(view, packet)) return this.pass(packet, from, to);
+    const { protocol } = packet;
+    if ((protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6) && !isIcmpRequest(view, packet)) {
+      return this.pass(packet, from, to);
+    }
+    const reason = this.chooseSource(packet, from, to);
+    if (reason !== DROP_NONE) return this.refuse(packet, from, reason);
+    return this.begin(packet, from);
+  }
+
+  /** The same for a packet that goes to the host. */
+  openToHost(packet: Packet, from: RouterInterface, to: RouterInterface): number {
+    if (packet.etherType === ETHERTYPE_IPV4) this.read4(packet);
+    else this.read6(packet);
+    this.inside = INSIDE_NONE;
+    this.external = 0;
+    this.portsBefore = isTrackable(this.view, packet) ? portsOf(this.view, packet) : 0;
+    this.portsAfter = this.portsBefore;
+    return this.open(packet, from, to);
+  }
+
+  /** Rule that let the packet in hand pass, or NO_RULE. */
+  private rule = NO_RULE;
+
+  /** Who may reach whom: what the networks say, and the policy. CONTINUE, or a verdict. */
+  private judge(packet: Packet, from: RouterInterface, to: RouterInterface): number {
+    const { policy } = this.flows;
+    const { forwarder } = this.router;
+    this.rule = policy.isEmpty ? NO_RULE : this.decideFor(packet, from, to);
+    const action = this.rule === NO_RULE ? POLICY_ACCEPT : policy.action(this.rule);
+    if (this.rule !== NO_RULE) policy.count(this.rule);
+    if (action !== POLICY_ACCEPT) return this.deny(packet, from, action === POLICY_REJECT);
+    const isInvited = this.rule !== NO_RULE || this.inside !== INSIDE_NONE;
+    const reason = forwarder.admit(from, to);
+    if (reason !== DROP_NONE && (reason !== DROP_PROHIBITED || !isInvited)) {
+      return this.refuse(packet, from, reason);
+    }
+    // The wire has no route to what is behind address translation, whoever on it thinks so.
+    if (from.kind === INTERFACE_UPLINK && !isInvited && isHidden(to, packet)) {
+      return refuse(packet, DROP_NOT_PUBLISHED);
+    }
+    return CONTINUE;
+  }
+
+  private decideFor(packet: Packet, from: RouterInterface, to: RouterInterface): number {
+    const { policy } = this.flows;
+    const { before, after } = this;
+    const { protocol } = packet;
+    const port = this.portsAfter & 0xffff;
+    const portBefore = this.portsBefore & 0xffff;
+    if (packet.etherType === ETHERTYPE_IPV4) {
+      return policy.decide4(from.number, to.number, before[3], after[7], before[7], protocol, port, portBefore);
+    }
+    return policy.decide6(from.number, to.number, this.addresses12(), protocol, port, portBefore);
+  }
+
+  private readonly twelve = new Int32Array(12);
+
+  private addresses12(): Int32Array {
+    const { twelve, before, after } = this;
+    for (let i = 0; i < 4; i++) {
+      twelve[i] = before[i];
+      twelve[4 + i] = after[4 + i];
+      twelve[8 + i] = before[4 + i];
+    }
+    return twelve;
+  }
+
+  /** @param isTold the sender is: by RST, or ICMP */
+  private deny(packet: Packet, from: RouterInterface, isTold: boolean): number {
+    if (isTold) this.tell(packet, from);
+    return refuse(packet, DROP_POLICY);
+  }
+
+  private tell(packet: Packet, from: RouterInterface): void {
+    const { errors } = this.router;
+    if (packet.protocol === PROTOCOL_TCP && packet.l4 !== -1) this.flows.resets.send(packet, from);
+    else if (packet.etherType === ETHERTYPE_IPV4) {
+      errors.send4(packet, from, ICMP_UNREACHABLE, ICMP_ADMIN_PROHIBITED, 0);
+    } else errors.send6(packet, from, ICMPV6_UNREACHABLE, ICMPV6_ADMIN_PROHIBITED, 0);
+  }
+
+  /** What cannot be a flow goes on as it is, where nothing of it would have to be translated. */
+  private pass(packet: Packet, from: RouterInterface, to: RouterInterface): number {
+    const isTranslated = this.inside !== INSIDE_NONE || this.translatesSource(packet, from, to);
+    return isTranslated ? refuse(packet, DROP_UNTRANSLATABLE) : CONTINUE;
+  }
+
+  private translatesSource(packet: Packet, from: RouterInterface, to: RouterInterface): boolean {
+    if (this.inside !== INSIDE_NONE)
+      return from.kind === INTERFACE_HOST || from === to || sourcesOf(from, packet) !== null;
+    return to.kind === INTERFACE_UPLINK && from.kind === INTERFACE_NETWORK && sourcesOf(from, packet) !== null;
+  }
+
+  /** Sets the source that the packet leaves with. A drop reason, or DROP_NONE. */
+  private chooseSource(packet: Packet, from: RouterInterface, to: RouterInterface): number {
+    const isTranslated = this.translatesSource(packet, from, to);
+    if (!isTranslated && this.inside === INSIDE_NONE) return DROP_NONE;
+    if (!isTranslatable(this.view, packet)) return DROP_UNTRANSLATABLE;
+    // Whoever knows the connection could not go on with it: the translation is not what it was.
+    if (!beginsConnection(this.view, packet)) return DROP_NO_FLOW;
+    if (!isTranslated) return DROP_NONE;
+    const external = this.chooseExternal(packet, from, to);
+    const port = external === 0 ? -1 : this.takePort(packet, from, external);
+    if (port < 0) return DROP_PORTS_EXHAUSTED;
+    this.portsAfter = (port << 16) | (this.portsAfter & 0xffff);
+    this.external = external;
+    return DROP_NONE;
+  }
+
+  /** Takes a port at an external address, and sets the source. -1: none is left. */
+  private takePort(packet: Packet, from: RouterInterface, external: number): number {
+    const { mappings, table } = this.flows;
+    const { before, after, portsBefore, portsAfter } = this;
+    const { protocol, etherType, port } = packet;
+    const kind = kindOf(from.vrf, protocol, etherType !== ETHERTYPE_IPV4);
+    const remote = portsAfter & 0xffff;
+    const taken = mappings.take(external, protocol, before, portsBefore >>> 16, port, after, remote, table, kind);
+    for (let i = 0; i < 4; i++) after[SOURCE + i] = mappings.externalWord(external, i);
+    return taken;
+  }
+
+  /** Number of the external address to leave from; 0: there is none. */
+  private chooseExternal(packet: Packet, from: RouterInterface, to: RouterInterface): number {
+    const { mappings } = this.flows;
+    const { before } = this;
+    const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
+    if (from.kind === INTERFACE_HOST) return this.ownAddressOf(packet, to);
+    const pool = sourcesOf(from, packet);
+    if (pool !== null && pool.length > 0) return mappings.choose(from.vrf, pool, isIpv4, before);
+    // A hairpin leaves from the address that it came to: the one that others see this endpoint have.
+    if (to.kind !== INTERFACE_UPLINK) return mappings.external(from.vrf, before[4], before[5], before[6], before[7]);
+    return this.ownAddressOf(packet, to);
+  }
+
+  /** An interface's own address towards the destination. */
+  private ownAddressOf(packet: Packet, iface: RouterInterface): number {
+    const { mappings } = this.flows;
+    const { after } = this;
+    if (packet.etherType === ETHERTYPE_IPV4) {
+      const own = iface.source4(after[7]);
+      return own === 0 ? 0 : mappings.external(iface.vrf, 0, 0, MAPPED, own);
+    }
+    const at = iface.source6(after[4], after[5], after[6], after[7]);
+    if (at < 0) return 0;
+    const words = iface.addresses6;
+    return mappings.external(iface.vrf, words[at], words[at + 1], words[at + 2], words[at + 3]);
+  }
+
+  /** Makes the flow of the packet in hand. A verdict; CONTINUE: it is there. */
+  private begin(packet: Packet, from: RouterInterface): number {
+    const reason = this.make(packet, from);
+    if (reason === DROP_NONE) return CONTINUE;
+    if (this.external !== 0) {
+      this.flows.mappings.release(this.external, packet.protocol, this.portsAfter >>> 16, false);
+    }
+    return this.refuse(packet, from, reason);
+  }
+
+  private make(packet: Packet, from: RouterInterface): number {
+    const { flows } = this;
+    const { table } = flows;
+    const limit = flows.settings?.flowsPerEndpoint ?? table.capacity;
+    if (from.kind === INTERFACE_NETWORK && table.ownerCount(packet.port) >= limit) return this.limited(packet, limit);
+    const flow = table.begin();
+    if (flow < 0) return this.full();
+    const at = flow * FLOW_WORDS;
+    const isIpv6 = packet.etherType !== ETHERTYPE_IPV4;
+    this.writeTuples(flow, at, isIpv6);
+    const { words } = table;
+    words[at + FLOW_KIND] = kindOf(from.vrf, packet.protocol, isIpv6);
+    words[at + FLOW_RULE] = (flows.policy.epoch << 16) | (this.rule + 1);
+    const first = this.firstState(packet, at);
+    if (first < 0) {
+      table.abort(flow);
+      return -first;
+    }
+    const state = first | this.flags();
+    if (!table.commit(flow, state, packet.port)) return DROP_PORTS_EXHAUSTED;
+    packet.flow = flow << 1;
+    if (this.external !== 0) this.permit(packet);
+    this.watchFilling();
+    return DROP_NONE;
+  }
+
+  private writeTuples(flow: number, at: number, isIpv6: boolean): void {
+    const { words, addresses6 } = this.flows.table;
+    const { before, after } = this;
+    words[at + FLOW_PORTS] = this.portsBefore;
+    // As answers have them: mirrored.
+    words[at + FLOW_REPLY_PORTS] = (this.portsAfter << 16) | (this.portsAfter >>> 16);
+    if (!isIpv6) {
+      words[at + FLOW_SOURCE] = before[3];
+      words[at + FLOW_DESTINATION] = before[7];
+      words[at + FLOW_REPLY_SOURCE] = after[7];
+      words[at + FLOW_REPLY_DESTINATION] = after[3];
+      return;
+    }
+    const to = flow * 16;
+    for (let i = 0; i < 8; i++) addresses6[to + i] = before[i];
+    for (let i = 0; i < 4; i++) {
+      addresses6[to + 8 + i] = after[4 + i];
+      addresses6[to + 12 + i] = after[i];
+    }
+  }
+
+  private firstState(packet: Packet, at: number): number {
+    const { table } = this.flows;
+    switch (packet.protocol) {
+      case PROTOCOL_TCP:
+        return openTcp(table.words, at, this.view, packet);
+      case PROTOCOL_SCTP:
+        return openSctp(table.words, at, this.view, packet);
+      case PROTOCOL_UDP:
+        return STATE_UDP_UNREPLIED;
+      case PROTOCOL_ICMP:
+      case PROTOCOL_ICMPV6:
+        return STATE_ICMP_UNREPLIED;
+      default:
+        return STATE_OTHER_UNREPLIED;
+    }
+  }
+
+  private flags(): number {
+    const { before, after } = this;
+    let flags = FLOW_LIVE;
+    const isSourceKept = isSame(before, after, SOURCE) && this.portsBefore >>> 16 === this.portsAfter >>> 16;
+    if (!isSourceKept) flags |= FLOW_SNAT;
+    if (this.inside !== INSIDE_NONE) flags |= FLOW_DNAT;
+    if (this.external !== 0) flags |= FLOW_MAPPED;
+    return flags;
+  }
+
+  // --- what a flow holds
+
+  /** Whom it talks to may send to its mapping from other ports as well (address-dependent filtering). */
+  private permit(packet: Packet): void {
+    const { permissions } = this.flows;
+    permissions.add(this.external, packet.protocol, this.portsAfter >>> 16, this.after, DESTINATION);
+  }
+
+  /** A flow that has a mapping ends. */
+  release(flow: number): void {
+    const { flows } = this;
+    const external = this.externalOf(flow);
+    if (external === 0) return;
+    const { words } = flows.table;
+    const at = flow * FLOW_WORDS;
+    const protocol = protocolOfKind(words[at + FLOW_KIND]);
+    const port = words[at + FLOW_REPLY_PORTS] & 0xffff;
+    flows.permissions.remove(external, protocol, port, this.tuple, SOURCE);
+    flows.mappings.release(external, protocol, port, isClosing(words[at + FLOW_STATE]));
+  }
+
+  /** A predecessor's flow has one. */
+  adopt(flow: number): void {
+    const { flows } = this;
+    const { words } = flows.table;
+    const at = flow * FLOW_WORDS;
+    const kind = words[at + FLOW_KIND];
+    const protocol = protocolOfKind(kind);
+    const port = words[at + FLOW_REPLY_PORTS] & 0xffff;
+    this.readReply(flow);
+    const { tuple } = this;
+    const external = flows.mappings.external(zoneOfKind(kind), tuple[4], tuple[5], tuple[6], tuple[7]);
+    if (external === 0) return;
+    const internal = words[at + FLOW_PORTS] >>> 16;
+    const owner = words[at + FLOW_OWNER];
+    const closing = isClosing(words[at + FLOW_STATE]);
+    this.readInside(flow);
+    flows.mappings.adopt(external, protocol, port, this.before, internal, owner, closing);
+    flows.permissions.add(external, protocol, port, tuple, SOURCE);
+  }
+
+  /** Sets `before` to who has begun a flow. */
+  private readInside(flow: number): void {
+    const { words, addresses6 } = this.flows.table;
+    const { before } = this;
+    const at = flow * FLOW_WORDS;
+    const isIpv6 = isIpv6Kind(words[at + FLOW_KIND]);
+    before[0] = isIpv6 ? addresses6[flow * 16] : 0;
+    before[1] = isIpv6 ? addresses6[flow * 16 + 1] : 0;
+    before[2] = isIpv6 ? addresses6[flow * 16 + 2] : MAPPED;
+    before[3] = isIpv6 ? addresses6[flow * 16 + 3] : words[at + FLOW_SOURCE];
+  }
+
+  /** Source and destination of a flow's answers, four words each. */
+  private readonly tuple = new Int32Array(8);
+
+  private readReply(flow: number): void {
+    const { words, addresses6 } = this.flows.table;
+    const { tuple } = this;
+    const at = flow * FLOW_WORDS;
+    if (isIpv6Kind(words[at + FLOW_KIND])) {
+      for (let i = 0; i < 8; i++) tuple[i] = addresses6[flow * 16 + 8 + i];
+      return;
+    }
+    tuple[0] = 0;
+    tuple[1] = 0;
+    tuple[2] = MAPPED;
+    tuple[3] = words[at + FLOW_REPLY_SOURCE];
+    tuple[4] = 0;
+    tuple[5] = 0;
+    tuple[6] = MAPPED;
+    tuple[7] = words[at + FLOW_REPLY_DESTINATION];
+  }
+
+  /** A flow that has a mapping has been closed by its ends: its port is the first to be given away where none is left. */
+  close(flow: number): void {
+    const { mappings, table } = this.flows;
+    const external = this.externalOf(flow);
+    const at = flow * FLOW_WORDS;
+    if (external === 0) return;
+    mappings.close(external, protocolOfKind(table.words[at + FLOW_KIND]), table.words[at + FLOW_REPLY_PORTS] & 0xffff);
+  }
+
+  private externalOf(flow: number): number {
+    this.readReply(flow);
+    const { tuple } = this;
+    const zone = zoneOfKind(this.flows.table.words[flow * FLOW_WORDS + FLOW_KIND]);
+    return this.flows.mappings.findExternal(zone, tuple[4], tuple[5], tuple[6], tuple[7]);
+  }
+
+  /** What the policy says now of a flow that there is. A rule, or NO_RULE. */
+  decide(flow: number): number {
+    const { flows, router } = this;
+    const { words, addresses6 } = flows.table;
+    const at = flow * FLOW_WORDS;
+    const kind = words[at + FLOW_KIND];
+    const vrf = router.vrfs[zoneOfKind(kind)];
+    if (vrf === null || vrf === undefined || flows.policy.isEmpty) return NO_RULE;
+    const protocol = protocolOfKind(kind);
+    const port = words[at + FLOW_REPLY_PORTS] >>> 16;
+    const portBefore = words[at + FLOW_PORTS] & 0xffff;
+    if (!isIpv6Kind(kind)) {
+      const source = words[at + FLOW_SOURCE];
+      const target = words[at + FLOW_REPLY_SOURCE];
+      const from = this.ifaceBehind(vrf, 0, 0, MAPPED, source);
+      const to = this.ifaceBehind(vrf, 0, 0, MAPPED, target);
+      return flows.policy.decide4(from, to, source, target, words[at + FLOW_DESTINATION], protocol, port, portBefore);
+    }
+    const { twelve } = this;
+    const a = flow * 16;
+    for (let i = 0; i < 4; i++) {
+      twelve[i] = addresses6[a + i];
+      twelve[4 + i] = addresses6[a + 8 + i];
+      twelve[8 + i] = addresses6[a + 4 + i];
+    }
+    const from = this.ifaceBehind(vrf, twelve[0], twelve[1], twelve[2], twelve[3]);
+    const to = this.ifaceBehind(vrf, twelve[4], twelve[5], twelve[6], twelve[7]);
+    return flows.policy.decide6(from, to, twelve, protocol, port, portBefore);
+  }
+
+  /** Number of the interface that leads to an address; 0: none. */
+  private ifaceBehind(vrf: Vrf, a: number, b: number, c: number, d: number): number {
+    const isIpv4 = a === 0 && b === 0 && c === MAPPED;
+    const { hops } = vrf.routes[isIpv4 ? vrf.fib4.lookup(d) : vrf.fib6.lookup(a, b, c, d)];
+    return hops.length === 0 ? 0 : hops[0].iface;
+  }
+
+  // --- when there is no way
+
+  /** Drops a packet, and tells its sender where that is due. A verdict. */
+  refuse(packet: Packet, from: RouterInterface, reason: number): number {
+    const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
+    if (reason === DROP_NO_FLOW && packet.protocol === PROTOCOL_TCP) return this.unknown(packet, from);
+    // RFC 5508, REQ-8: no session can be made.
+    if (reason === DROP_PORTS_EXHAUSTED || reason === DROP_FLOWS_FULL || reason === DROP_FLOW_LIMIT) {
+      if (isIpv4) this.router.errors.send4(packet, from, ICMP_UNREACHABLE, ICMP_ADMIN_PROHIBITED, 0);
+      else this.router.errors.send6(packet, from, ICMPV6_UNREACHABLE, ICMPV6_ADMIN_PROHIBITED, 0);
+      return refuse(packet, reason);
+    }
+    if (reason >= DROP_NO_FLOW) return refuse(packet, reason);
+    const { forwarder } = this.router;
+    return isIpv4 ? forwarder.refuse4(packet, from, reason) : forwarder.refuse6(packet, from, reason);
+  }
+
+  private limited(packet: Packet, limit: number): number {
+    const { now, events } = this.dataplane;
+    const last = this.limitedAt.get(packet.port) ?? -REPORT;
+    if (now - last >= REPORT) {
+      this.limitedAt.set(packet.port, now);
+      events.add(EVENT_FLOW_LIMIT, packet.domain, packet.port, 0, 0, 0, limit);
+    }
+    return DROP_FLOW_LIMIT;
+  }
+
+  private full(): number {
+    const { now, events } = this.dataplane;
+    if (now - this.fullAt >= REPORT) {
+      this.fullAt = now;
+      events.add(EVENT_FLOWS_FULL, 0, 0, 0, 0, 0, this.flows.table.count);
+    }
+    return DROP_FLOWS_FULL;
+  }
+
+  private watchFilling(): void {
+    const { count, capacity } = this.flows.table;
+    if (this.alarmed) {
+      if (count * 100 < capacity * ALARM_OVER) this.alarmed = false;
+    } else if (count * 100 >= capacity * ALARM) {
+      this.alarmed = true;
+      this.dataplane.events.add(EVENT_FLOWS_ALARM, 0, 0, 0, 0, 0, ALARM);
+    }
+  }
+}
+
+/** The pool that packets of an interface leave from by an uplink; null: with their own addresses. */
+function sourcesOf({ translation }: RouterInterface, packet: Packet): Int32Array | null {
+  if (translation === null) return null;
+  return packet.etherType === ETHERTYPE_IPV4 ? translation.sources4 : translation.sources6;
+}
+
+/** Whether what is behind an interface has no address that the wire knows. */
+function isHidden(to: RouterInterface, packet: Packet): boolean {
+  return to.kind === INTERFACE_NETWORK && sourcesOf(to, packet) !== null;
+}
+
+function isSame(one: Int32Array, other: Int32Array, at: number): boolean {
+  return (
+    one[at] === other[at] &&
+    one[at + 1] === other[at + 1] &&
+    one[at + 2] === other[at + 2] &&
+    one[at + 3] === other[at + 3]
+  );
+}
+
+/** A TCP segment that is no SYN belongs to a connection that began elsewhere; of all else any packet begins one. */
+function beginsConnection(view: DataView, packet: Packet): boolean {
+  if (packet.protocol !== PROTOCOL_TCP) return true;
+  const flags = view.getUint8(packet.l4 + TCP_FLAGS);
+  return (flags & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN;
+}
+
+function isClosing(state: number): boolean {
+  return classOf(state) === CLASS_CLOSING;
+}
