@@ -127,26 +127,16 @@ export function trackSctp(words: Int32Array, at: number, direction: number, view
   const tag = tagOf(view, packet);
   if (!isOwn(words, at, direction, tag) && !isLearned(words, at, direction, tag, state)) return -DROP_NO_FLOW;
   if ((chunks & INIT_ACK) !== 0) return initAck(words, at, direction, view, packet, state, tag);
-  if ((chunks & (COOKIE_ECHO | COOKIE_ACK)) !== 0) cookie(words, at, direction, tag, chunks, state);
   const seen = direction === DIRECTION_REPLY ? state | FLOW_REPLIED : state;
-  return (seen & ~STATE_MASK) | stageAfter(words, at, direction, tag, chunks, state);
+  if ((chunks & COOKIE_ACK) !== 0 && tag !== words[at + TAG + direction]) return replaced(words, at, seen);
+  if ((chunks & COOKIE_ECHO) !== 0) takeCookie(words, at, direction, tag, state);
+  return (seen & ~STATE_MASK) | stageAfter(direction, chunks, state & STATE_MASK);
 }
 
-function stageAfter(
-  words: Int32Array,
-  at: number,
-  direction: number,
-  tag: number,
-  chunks: number,
-  state: number,
-): number {
-  const stage = state & STATE_MASK;
-  if (tag === words[at + TAG + direction] && stage !== STATE_RESET) {
-    if ((chunks & SHUTDOWN_ACK) !== 0) return STATE_CLOSING;
-    if ((chunks & SHUTDOWN) !== 0 && stage !== STATE_CLOSING) return STATE_FIN;
-  }
-  // A restart brings back to life what was shutting down (RFC 9260, 5.2.4, action A).
-  if ((chunks & COOKIE_ACK) !== 0) return STATE_SCTP_ESTABLISHED;
+function stageAfter(direction: number, chunks: number, stage: number): number {
+  if (stage === STATE_RESET || stage === STATE_CLOSING) return stage;
+  if ((chunks & SHUTDOWN_ACK) !== 0) return STATE_CLOSING;
+  if ((chunks & SHUTDOWN) !== 0) return STATE_FIN;
   if (stage !== STATE_SCTP_OPENING || direction !== DIRECTION_REPLY) return stage;
   return (chunks & ESTABLISHES) !== 0 ? STATE_SCTP_ESTABLISHED : stage;
 }
@@ -192,17 +182,19 @@ function initAck(
   return direction === DIRECTION_REPLY ? state | FLOW_REPLIED : state;
 }
 
-/** COOKIE ECHO tells which INIT ACK was taken; COOKIE ACK, that the association that was set up has replaced the other. */
-function cookie(words: Int32Array, at: number, direction: number, tag: number, chunks: number, state: number): void {
+/** COOKIE ECHO: tells which INIT ACK was taken; packets under way may still have the other's tag. */
+function takeCookie(words: Int32Array, at: number, direction: number, tag: number, state: number): void {
   const current = words[at + TAG + direction];
-  if (tag === current) return;
-  if ((chunks & COOKIE_ACK) !== 0) {
-    changeOver(words, at, DIRECTION_ORIGINAL);
-    changeOver(words, at, DIRECTION_REPLY);
-  } else if ((state & STATE_MASK) === STATE_SCTP_OPENING) {
-    words[at + TAG + direction] = tag;
-    words[at + NEXT_TAG + direction] = current;
-  }
+  if (tag === current || (state & STATE_MASK) !== STATE_SCTP_OPENING) return;
+  words[at + TAG + direction] = tag;
+  words[at + NEXT_TAG + direction] = current;
+}
+
+/** COOKIE ACK with a new tag: what was set up has taken this one's place, even if it was shutting down (RFC 9260, 5.2.4). */
+function replaced(words: Int32Array, at: number, state: number): number {
+  changeOver(words, at, DIRECTION_ORIGINAL);
+  changeOver(words, at, DIRECTION_REPLY);
+  return (state & ~STATE_MASK) | STATE_SCTP_ESTABLISHED;
 }
 
 function changeOver(words: Int32Array, at: number, direction: number): void {
