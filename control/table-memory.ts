@@ -4,6 +4,7 @@
  */
 
 import { FLOW_WORDS } from '../core/nat/flow.js';
+import { flowTableBytes } from '../core/nat/flow-table.js';
 import { fdbWords, GENERATION_WORDS } from '../core/switch/fdb.js';
 import { type Found, mapFile, mapRegion, unmapRegion } from '../io/memory.js';
 import { FDB_CAPACITY } from './capacities.js';
@@ -57,7 +58,7 @@ function arrange(flowCapacity: number): Omit<TableLayout, 'address'> {
   const parts = {
     fdb: part(fdbWords(FDB_CAPACITY)),
     generations: part(GENERATION_WORDS),
-    flows: part(flowCapacity * FLOW_WORDS),
+    flows: part(flowTableBytes(flowCapacity) / 4),
     addresses6: part(flowCapacity * ADDRESS_WORDS),
   };
   return { ...parts, length, flowCapacity };

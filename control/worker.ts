@@ -307,8 +307,13 @@ class Worker {
         for (const [vid, fid] of command.vlans) dataplane.topology.addVlan(command.network, vid, fid);
         return this.router.dispatch(command);
       default:
-        return this.router.dispatch(command) ?? this.nat.dispatch(command);
+        return this.dispatchRouted(command);
     }
+  }
+
+  private dispatchRouted(command: Command): Answer | undefined {
+    const answer = this.router.dispatch(command);
+    return answer === undefined ? this.nat.dispatch(command) : answer;
   }
 
   private addNetwork(network: WorkerNetwork): void {
