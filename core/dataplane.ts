@@ -29,6 +29,7 @@ import {
   DROP_VNET_HEADER,
 } from './drop.js';
 import { EVENT_FDB_FULL, EVENT_MAC_FLAPPING, EVENT_MAC_MOVED, EventList } from './events.js';
+import { BridgeFilter } from './nat/bridge-filter.js';
 import { flowAddressBytes, flowTableBytes } from './nat/flow-table.js';
 import type { FlowMemory } from './nat/flows.js';
 import type { Arena } from './packet/arena.js';
@@ -101,6 +102,7 @@ export class Dataplane {
   /** Ports, networks, VLANs, mirrors and quarantine: all that is configured or changes seldom. */
   readonly topology: Topology;
   readonly router: Router;
+  private readonly filter: BridgeFilter;
   readonly events = new EventList();
   /** Seconds and milliseconds (int32, wraps); the caller sets both once a batch. */
   now = 0;
@@ -126,6 +128,7 @@ export class Dataplane {
     this.fdb = new Fdb(table, options.generations, this.ports, this.domains, options.fdbReserve);
     this.topology = new Topology(this, this.domains, options.seed);
     this.router = new Router(this, options.seed, options.flows ?? privateFlows());
+    this.filter = new BridgeFilter(this.router.flows, this.arena.view);
     // Nothing is ever sent to it: frames for it are handed to the router before.
     this.ports[ROUTER_PORT].live = true;
     // Gateways that a predecessor on the same memory had are no longer.
@@ -145,12 +148,27 @@ export class Dataplane {
     const port = this.ports[packet.port];
     packet.network = port.network;
     packet.reason = DROP_NONE;
-    const verdict = this.decideSafely(packet, port);
+    let verdict = this.decideSafely(packet, port);
     if (this.observer !== null) this.observer.received(packet);
     if (port.mirrorIn !== null) this.mirrorReceived(packet, port.mirrorIn);
+    if (this.topology.filtering) verdict = this.filterSafely(packet, verdict);
     if (verdict === TO_PORT) this.send(packet);
     else if (verdict === TO_ROUTER) this.route(packet);
     else this.leave(verdict, packet, port);
+  }
+
+  /** What the policy says of a frame that the bridge would send on. After captures have seen it: its sender may be answered. */
+  private filterSafely(packet: Packet, verdict: number): number {
+    if (verdict === DROP || verdict === TO_ROUTER) return verdict;
+    const domain = this.domains[packet.domain] as Domain;
+    if (domain.network.place === 0) return verdict;
+    try {
+      const reason = this.filter.judge(packet, domain);
+      return reason === DROP_NONE ? verdict : refuse(packet, reason);
+    } catch (error) {
+      this.lastError = error;
+      return refuse(packet, DROP_INTERNAL_ERROR);
+    }
   }
 
   /** All verdicts but those on the fast paths. */

@@ -75,6 +75,8 @@ export interface Announcement {
 export class Topology {
   /** By number. */
   readonly networks: (Network | null)[] = [null];
+  /** Some network's frames are judged by the policy. */
+  filtering = false;
   /** Ports in quarantine. */
   readonly quarantined: Port[] = [];
   private readonly dataplane: Dataplane;
@@ -130,6 +132,7 @@ export class Topology {
    * @param pairs number of the network, and the interface that rules know it by
    */
   filter(pairs: Int32Array): void {
+    this.filtering = pairs.length > 0;
     for (const network of this.networks) if (network !== null) network.place = 0;
     for (let at = 0; at + 1 < pairs.length; at += 2) {
       const network = this.networks[pairs[at]];

@@ -62,7 +62,8 @@ import { Mappings } from './mappings.js';
 import { FlowOpener } from './open.js';
 import { Paths } from './paths.js';
 import { Permissions } from './permissions.js';
-import { MAX_RULES, NO_RULE, POLICY_ACCEPT, Policy } from './policy.js';
+import { MAX_RULES, POLICY_ACCEPT, Policy } from './policy.js';
+import { PrefixTranslation } from './prefixes.js';
 import { PublishedPorts } from './published.js';
 import { Resets } from './reset.js';
 import { isTrackable, portsOf, rewrite4, rewrite6 } from './rewrite.js';
@@ -72,7 +73,7 @@ import { TCP_REOPEN, trackTcp } from './tcp.js';
 import { Unsolicited } from './unsolicited.js';
 
 /** No drop reason: the packet begins another connection in the place of one that is over. */
-const REOPEN = -1;
+export const REOPEN = -1;
 
 /** Flows that are ended in one turn at most, however many are due. */
 const EXPIRE_BUDGET = 4096;
@@ -105,6 +106,7 @@ export class Flows implements FlowEnd {
   readonly policy: Policy;
   readonly published = new PublishedPorts();
   readonly permissions: Permissions;
+  readonly prefixes = new PrefixTranslation();
   readonly opener: FlowOpener;
   readonly errors: ErrorTranslator;
   readonly resets: Resets;
@@ -377,23 +379,21 @@ export class Flows implements FlowEnd {
   /** What is looked at once a flow and once again whenever something has changed. A drop reason, or DROP_NONE. */
   private examine(packet: Packet, found: number): number {
     const at = (found >> 1) * FLOW_WORDS;
-    if (this.words[at + FLOW_RULE] >>> 16 !== this.policy.epoch && !this.isStillAllowed(found >> 1, at)) {
-      this.table.remove(found >> 1);
-      return DROP_POLICY;
+    if (this.words[at + FLOW_RULE] >>> 16 !== this.policy.epoch) {
+      // The rules have changed.
+      this.words[at + FLOW_RULE] = (this.policy.epoch << 16) | (this.opener.decide(found >> 1) + 1);
     }
+    if (this.policy.action(this.ruleOf(at)) !== POLICY_ACCEPT) return DROP_POLICY;
     return this.advance(packet, found, at);
   }
 
-  /** The rules have changed. */
-  private isStillAllowed(flow: number, at: number): boolean {
-    const rule = this.opener.decide(flow);
-    if (rule !== NO_RULE && this.policy.action(rule) !== POLICY_ACCEPT) return false;
-    this.words[at + FLOW_RULE] = (this.policy.epoch << 16) | (rule + 1);
-    return true;
+  /** The rule that decides about a flow, or NO_RULE. */
+  private ruleOf(at: number): number {
+    return (this.words[at + FLOW_RULE] & 0xffff) - 1;
   }
 
-  /** The flow's state after a packet. A drop reason, or DROP_NONE. */
-  private advance(packet: Packet, found: number, at: number): number {
+  /** The flow's state after a packet. A drop reason, REOPEN, or DROP_NONE. */
+  advance(packet: Packet, found: number, at: number): number {
     const { words, table } = this;
     const state = words[at + FLOW_STATE];
     const next = this.stateAfter(packet, found, at, state);
@@ -419,6 +419,8 @@ export class Flows implements FlowEnd {
 
   /** A packet that its flow does not carry further. */
   private halted(packet: Packet, from: RouterInterface, found: number, reason: number): number {
+    // A flow that the rules refuse now stays until its time is over, so that packets of its other direction do not begin it anew.
+    if (reason === DROP_POLICY) return this.opener.deny(packet, from, this.ruleOf((found >> 1) * FLOW_WORDS));
     if (reason !== REOPEN) return this.opener.refuse(packet, from, reason);
     // A new connection of the same addresses and ports, where the old one is through.
     this.table.remove(found >> 1);

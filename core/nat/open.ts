@@ -44,6 +44,7 @@ import {
   FLOW_DNAT,
   FLOW_KIND,
   FLOW_LIVE,
+  FLOW_LOOSE,
   FLOW_MAPPED,
   FLOW_OWNER,
   FLOW_PORTS,
@@ -75,6 +76,7 @@ import { openTcp } from './tcp.js';
 const INSIDE_NONE = 0;
 const INSIDE_PUBLISHED = 1;
 const INSIDE_MAPPING = 2;
+const INSIDE_PREFIX = 3;
 
 /** Percent of the table at which an operator is told; and, below that, is told again. */
 const ALARM = 80;
@@ -155,7 +157,10 @@ export class FlowOpener {
     this.portsAfter = ports;
     this.external = 0;
     const { before } = this;
-    if (!this.isOwn(from, before[4], before[5], before[6], before[7])) return CONTINUE;
+    if (!this.isOwn(from, before[4], before[5], before[6], before[7])) {
+      if (packet.etherType !== ETHERTYPE_IPV4) this.findPrefix(from);
+      return CONTINUE;
+    }
     if (!isTrackable(this.view, packet)) return CONTINUE;
     if (this.findPublished(packet, from)) return CONTINUE;
     const { protocol } = packet;
@@ -165,6 +170,13 @@ export class FlowOpener {
       if (verdict !== CONTINUE) return verdict;
     }
     return this.inside === INSIDE_NONE ? this.stray(packet, from) : CONTINUE;
+  }
+
+  private findPrefix(from: RouterInterface): void {
+    const { before, after } = this;
+    if (from.kind === INTERFACE_UPLINK && this.flows.prefixes.inward(from.vrf, before, after, DESTINATION)) {
+      this.inside = INSIDE_PREFIX;
+    }
   }
 
   private findPublished(packet: Packet, from: RouterInterface): boolean {
@@ -289,9 +301,12 @@ export class FlowOpener {
     const { policy } = this.flows;
     const { forwarder } = this.router;
     this.rule = policy.isEmpty ? NO_RULE : this.decideFor(packet, from, to);
-    const action = this.rule === NO_RULE ? POLICY_ACCEPT : policy.action(this.rule);
-    if (this.rule !== NO_RULE) policy.count(this.rule);
-    if (action !== POLICY_ACCEPT) return this.deny(packet, from, action === POLICY_REJECT);
+    if (!policy.isEmpty && this.inside === INSIDE_NONE && packet.l4 !== -1 && !beginsConnection(this.view, packet)) {
+      // Nobody knows who began it.
+      this.rule = policy.earlier(this.rule, this.decideMirrored(packet, from, to));
+    }
+    if (policy.action(this.rule) !== POLICY_ACCEPT) return this.deny(packet, from, this.rule);
+    policy.count(this.rule);
     const isInvited = this.rule !== NO_RULE || this.inside !== INSIDE_NONE;
     const reason = forwarder.admit(from, to);
     if (reason !== DROP_NONE && (reason !== DROP_PROHIBITED || !isInvited)) {
@@ -316,6 +331,23 @@ export class FlowOpener {
     return policy.decide6(from.number, to.number, this.addresses12(), protocol, port, portBefore);
   }
 
+  /** As if the packet in hand were an answer. Precondition: nothing of it is translated. */
+  private decideMirrored(packet: Packet, from: RouterInterface, to: RouterInterface): number {
+    const { policy } = this.flows;
+    const { before, twelve } = this;
+    const port = this.portsBefore >>> 16;
+    const { protocol } = packet;
+    if (packet.etherType === ETHERTYPE_IPV4) {
+      return policy.decide4(to.number, from.number, before[7], before[3], before[3], protocol, port, port);
+    }
+    for (let i = 0; i < 4; i++) {
+      twelve[i] = before[4 + i];
+      twelve[4 + i] = before[i];
+      twelve[8 + i] = before[i];
+    }
+    return policy.decide6(to.number, from.number, twelve, protocol, port, port);
+  }
+
   private readonly twelve = new Int32Array(12);
 
   private addresses12(): Int32Array {
@@ -328,13 +360,16 @@ export class FlowOpener {
     return twelve;
   }
 
-  /** @param isTold the sender is: by RST, or ICMP */
-  private deny(packet: Packet, from: RouterInterface, isTold: boolean): number {
-    if (isTold) this.tell(packet, from);
+  /** Does what a rule says that does not accept, and counts it. */
+  deny(packet: Packet, from: RouterInterface, rule: number): number {
+    const { policy } = this.flows;
+    policy.count(rule);
+    if (policy.action(rule) === POLICY_REJECT) this.tell(packet, from);
     return refuse(packet, DROP_POLICY);
   }
 
-  private tell(packet: Packet, from: RouterInterface): void {
+  /** Tells a sender that it may not: by RST, or ICMP. */
+  tell(packet: Packet, from: RouterInterface): void {
     const { errors } = this.router;
     if (packet.protocol === PROTOCOL_TCP && packet.l4 !== -1) this.flows.resets.send(packet, from);
     else if (packet.etherType === ETHERTYPE_IPV4) {
@@ -356,6 +391,7 @@ export class FlowOpener {
 
   /** Sets the source that the packet leaves with. A drop reason, or DROP_NONE. */
   private chooseSource(packet: Packet, from: RouterInterface, to: RouterInterface): number {
+    if (to.kind === INTERFACE_UPLINK && this.flows.prefixes.outward(from, this.before, this.after, SOURCE)) return DROP_NONE;
     const isTranslated = this.translatesSource(packet, from, to);
     if (!isTranslated && this.inside === INSIDE_NONE) return DROP_NONE;
     if (!isTranslatable(this.view, packet)) return DROP_UNTRANSLATABLE;
@@ -466,7 +502,7 @@ export class FlowOpener {
     }
   }
 
-  private firstState(packet: Packet, at: number): number {
+  firstState(packet: Packet, at: number): number {
     const { table } = this.flows;
     switch (packet.protocol) {
       case PROTOCOL_TCP:
@@ -585,12 +621,21 @@ export class FlowOpener {
 
   /** What the policy says now of a flow that there is. A rule, or NO_RULE. */
   decide(flow: number): number {
+    const { policy, table } = this.flows;
+    if (policy.isEmpty) return NO_RULE;
+    const rule = this.decideFlow(flow);
+    // Nobody knows who began one that was taken up in the middle; nothing of it is translated.
+    const isLoose = (table.words[flow * FLOW_WORDS + FLOW_STATE] & FLOW_LOOSE) !== 0;
+    return isLoose ? policy.earlier(rule, this.decideFlowMirrored(flow)) : rule;
+  }
+
+  private decideFlow(flow: number): number {
     const { flows, router } = this;
     const { words, addresses6 } = flows.table;
     const at = flow * FLOW_WORDS;
     const kind = words[at + FLOW_KIND];
     const vrf = router.vrfs[zoneOfKind(kind)];
-    if (vrf === null || vrf === undefined || flows.policy.isEmpty) return NO_RULE;
+    if (vrf === null || vrf === undefined) return NO_RULE;
     const protocol = protocolOfKind(kind);
     const port = words[at + FLOW_REPLY_PORTS] >>> 16;
     const portBefore = words[at + FLOW_PORTS] & 0xffff;
@@ -611,6 +656,33 @@ export class FlowOpener {
     const from = this.ifaceBehind(vrf, twelve[0], twelve[1], twelve[2], twelve[3]);
     const to = this.ifaceBehind(vrf, twelve[4], twelve[5], twelve[6], twelve[7]);
     return flows.policy.decide6(from, to, twelve, protocol, port, portBefore);
+  }
+
+  /** As if its answers had begun it. */
+  private decideFlowMirrored(flow: number): number {
+    const { flows, router, twelve } = this;
+    const { words, addresses6 } = flows.table;
+    const at = flow * FLOW_WORDS;
+    const kind = words[at + FLOW_KIND];
+    const vrf = router.vrfs[zoneOfKind(kind)];
+    if (vrf === null || vrf === undefined) return NO_RULE;
+    const protocol = protocolOfKind(kind);
+    const port = words[at + FLOW_PORTS] >>> 16;
+    if (!isIpv6Kind(kind)) {
+      const source = words[at + FLOW_DESTINATION];
+      const target = words[at + FLOW_SOURCE];
+      const from = this.ifaceBehind(vrf, 0, 0, MAPPED, source);
+      const to = this.ifaceBehind(vrf, 0, 0, MAPPED, target);
+      return flows.policy.decide4(from, to, source, target, target, protocol, port, port);
+    }
+    for (let i = 0; i < 4; i++) {
+      twelve[i] = addresses6[flow * 16 + 4 + i];
+      twelve[4 + i] = addresses6[flow * 16 + i];
+      twelve[8 + i] = addresses6[flow * 16 + i];
+    }
+    const from = this.ifaceBehind(vrf, twelve[0], twelve[1], twelve[2], twelve[3]);
+    const to = this.ifaceBehind(vrf, twelve[4], twelve[5], twelve[6], twelve[7]);
+    return flows.policy.decide6(from, to, twelve, protocol, port, port);
   }
 
   /** Number of the interface that leads to an address; 0: none. */
@@ -637,7 +709,7 @@ export class FlowOpener {
     return isIpv4 ? forwarder.refuse4(packet, from, reason) : forwarder.refuse6(packet, from, reason);
   }
 
-  private limited(packet: Packet, limit: number): number {
+  limited(packet: Packet, limit: number): number {
     const { now, events } = this.dataplane;
     const last = this.limitedAt.get(packet.port) ?? -REPORT;
     if (now - last >= REPORT) {
@@ -647,7 +719,7 @@ export class FlowOpener {
     return DROP_FLOW_LIMIT;
   }
 
-  private full(): number {
+  full(): number {
     const { now, events } = this.dataplane;
     if (now - this.fullAt >= REPORT) {
       this.fullAt = now;

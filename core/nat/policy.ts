@@ -62,6 +62,8 @@ export class Policy {
   private records4 = new Int32Array(0);
   private records6 = new Int32Array(0);
   private readonly actions = new Uint8Array(MAX_RULES);
+  /** Place of each rule among the others: how many records come before its first. */
+  private readonly places = new Int32Array(MAX_RULES);
 
   /**
    * @param hits as above
@@ -81,6 +83,7 @@ export class Policy {
   set(records: Int32Array): void {
     const list4: number[] = [];
     const list6: number[] = [];
+    for (let at = records.length - RULE_RECORD; at >= 0; at -= RULE_RECORD) this.places[records[at + RULE_NUMBER]] = at;
     for (let at = 0; at + RULE_RECORD <= records.length; at += RULE_RECORD) {
       const number = records[at + RULE_NUMBER];
       if (number < 0 || number >= MAX_RULES)
@@ -150,6 +153,15 @@ export class Policy {
       if (isInside(words, to, addresses, ORIGINAL6) && fitsPort(words, at, originalPort)) return words[at + NUMBER];
     }
     return NO_RULE;
+  }
+
+  /**
+   * For a connection that is taken up in the middle, of which nobody knows who began it: of the rules that decide about it in one
+   * direction and in the other, the one that comes first.
+   */
+  earlier(one: number, other: number): number {
+    if (one === NO_RULE || other === NO_RULE) return one === NO_RULE ? other : one;
+    return this.places[one] <= this.places[other] ? one : other;
   }
 
   /** What a rule says, POLICY_ACCEPT and so on; NO_RULE accepts. */
