@@ -27,7 +27,7 @@
 import { isMapped, MAPPED } from '../router/address.js';
 import { Random } from '../router/random.js';
 import { mix, NumberIndex } from '../tables/number-index.js';
-import { ANY_PORT, EVEN_PORTS, freePort, ODD_PORTS, type PortSet } from '../tables/port-set.js';
+import { ANY_PORT, countFree, EVEN_PORTS, freePort, ODD_PORTS, type PortSet } from '../tables/port-set.js';
 import { External, type ExternalPorts, hasIdentifier, hasParity, hasPorts, MAX_EXTERNALS } from './externals.js';
 import { isIpv6Kind, protocolOfKind } from './flow.js';
 import {
@@ -58,7 +58,7 @@ const REFERENCES = 0;
 const CLOSING = 1;
 /** Internal port in the upper half, external port in the lower. */
 const PORTS = 2;
-/** Number of the internal address, whether the mapping is its own, protocol. */
+/** Number of the internal address plus 1, whether the mapping is its own, protocol; 0: nothing stands here. */
 const INTERNAL = 3;
 const INTERNAL_SHIFT = 9;
 const IS_OWN = 1 << 8;
@@ -75,7 +75,7 @@ const ATTEMPTS = 4096;
 /** Int32 an external address and protocol in `status`. */
 export const MAPPING_STATUS = 10;
 export const MAPPING_STATUS_ZONE = 0;
-/** Four words, IPv4 mapped. */
+/** Four words. */
 export const MAPPING_STATUS_ADDRESS = 1;
 export const MAPPING_STATUS_PROTOCOL = 5;
 /** Ports with a mapping. */
@@ -98,7 +98,7 @@ export const MAPPING_LISTING_REFERENCES = 3;
 export const MAPPING_LISTING_CLOSING = 4;
 /** 0: flows share the port; the internal address and port are those of the first. */
 export const MAPPING_LISTING_IS_OWN = 5;
-/** Four words, IPv4 mapped; then the port. */
+/** Four words; then the port. */
 export const MAPPING_LISTING_INTERNAL = 6;
 export const MAPPING_LISTING_INTERNAL_PORT = 10;
 export const MAPPING_LISTING_EXTERNAL = 11;
@@ -330,8 +330,8 @@ export class Mappings {
   }
 
   /**
-   * One more reference, for a flow of a predecessor. The order of the flows does not matter, but where two have ports in what is one block
-   * now: whoever comes first has it.
+   * One more reference, for a flow of a predecessor; after `configure`. The order of the flows matters only where two have ports in what
+   * is one block now, or share a port and are both about to end: whoever comes first has it.
    *
    * @param port external
    * @param inside the internal address: the first four words; likewise the port
@@ -393,7 +393,7 @@ export class Mappings {
         const ports = outer.ports(protocol);
         if (ports === null) continue;
         const reserved = ports.reserved.count(firstPort, lastPort);
-        const free = hasPorts(protocol) ? freePorts(ports, firstPort, lastPort) : 1 - ports.used;
+        const free = hasPorts(protocol) ? countFree(ports.taken, ports.reserved, firstPort, lastPort) : 1 - ports.used;
         words.push(outer.zone, outer.a, outer.b, outer.c, outer.d, protocol, ports.used, free, reserved, outer.blocks);
       }
     }
@@ -476,7 +476,7 @@ export class Mappings {
 
   private findOwn(internal: number, protocol: number, port: number): number {
     const { index, words } = this;
-    const key = (internal << INTERNAL_SHIFT) | IS_OWN | protocol;
+    const key = ((internal + 1) << INTERNAL_SHIFT) | IS_OWN | protocol;
     const hash = mix(mix(this.seed, key), port);
     for (let place = index.search(hash); place >= 0; place = index.searchOn(place, hash)) {
       const mapping = index.numberAt(place);
@@ -613,23 +613,33 @@ export class Mappings {
     isClosing: boolean,
   ): boolean {
     let mapping = ports.mappings[external] - 1;
-    let isOurs = false;
     if (mapping < 0) {
       mapping = this.make(outer, ports, external, internal, port, owner);
       if (mapping < 0) return false;
       if (isClosing) this.change(ports, mapping, 0, 1);
-      isOurs = true;
     } else {
       const wasIdle = this.isIdle(mapping);
       this.change(ports, mapping, 1, isClosing ? 1 : 0);
       // The port was given to another when all flows of the first were about to end: this is the other's.
-      if (wasIdle && !isClosing && this.isOwned(ports.protocol) && !this.isOf(mapping, internal, port)) {
-        this.handOver(outer, mapping, internal, port, owner);
-        isOurs = true;
-      }
+      const isHandedOver = wasIdle && !isClosing && this.isOwned(ports.protocol) && !this.isOf(mapping, internal, port);
+      if (isHandedOver) this.handOver(outer, mapping, internal, port, owner);
     }
-    if (isOurs && this.isOwned(ports.protocol) && this.findOwn(internal, ports.protocol, port) < 0) this.own(mapping);
+    if (this.isOwned(ports.protocol) && this.isOf(mapping, internal, port)) this.adoptOwn(mapping, isClosing);
     return true;
+  }
+
+  /** Of several mappings of an internal address and port, that one is its own of which not all flows are about to end. */
+  private adoptOwn(mapping: number, isClosing: boolean): void {
+    const at = mapping * MAPPING_WORDS;
+    if ((this.words[at + INTERNAL] & IS_OWN) !== 0) return;
+    const other = this.findOwn(
+      this.internalOf(mapping),
+      this.words[at + INTERNAL] & PROTOCOL_MASK,
+      this.internalPort(mapping),
+    );
+    if (other >= 0 && (isClosing || !this.isIdle(other))) return;
+    if (other >= 0) this.disown(other);
+    this.own(mapping);
   }
 
   private isIdle(mapping: number): boolean {
@@ -661,7 +671,7 @@ export class Mappings {
     words[at + REFERENCES] = 1;
     words[at + CLOSING] = 0;
     words[at + PORTS] = (port << 16) | external;
-    words[at + INTERNAL] = (internal << INTERNAL_SHIFT) | ports.protocol;
+    words[at + INTERNAL] = ((internal + 1) << INTERNAL_SHIFT) | ports.protocol;
     ports.mappings[external] = mapping + 1;
     ports.taken.add(external);
     ports.used++;
@@ -697,7 +707,7 @@ export class Mappings {
     const before = this.internalOf(mapping);
     this.disown(mapping);
     words[at + PORTS] = (port << 16) | (words[at + PORTS] & 0xffff);
-    words[at + INTERNAL] = (internal << INTERNAL_SHIFT) | (words[at + INTERNAL] & PROTOCOL_MASK);
+    words[at + INTERNAL] = ((internal + 1) << INTERNAL_SHIFT) | (words[at + INTERNAL] & PROTOCOL_MASK);
     this.join(internal, owner);
     this.leave(outer, before);
   }
@@ -723,7 +733,7 @@ export class Mappings {
   }
 
   private internalOf(mapping: number): number {
-    return this.words[mapping * MAPPING_WORDS + INTERNAL] >>> INTERNAL_SHIFT;
+    return (this.words[mapping * MAPPING_WORDS + INTERNAL] >>> INTERNAL_SHIFT) - 1;
   }
 
   /** References, and those of them about to end, by so many more. */
@@ -896,13 +906,6 @@ function isPublishedAt(records: Int32Array, at: number, outer: External, protoco
 /** The mapping of a port, -1: none. */
 function mappingAt(ports: ExternalPorts | null, port: number): number {
   return ports === null || port >= ports.mappings.length ? -1 : ports.mappings[port] - 1;
-}
-
-/** Ports of the range with neither a mapping nor a reservation. */
-function freePorts(ports: ExternalPorts, first: number, last: number): number {
-  let free = 0;
-  for (let port = first; port <= last; port++) if (!ports.taken.has(port) && !ports.reserved.has(port)) free++;
-  return free;
 }
 
 /** The port, or its neighbor of the right parity. */

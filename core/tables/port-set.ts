@@ -73,6 +73,14 @@ export function freePort(
   return port >= 0 || from === first ? port : firstFree(one.words, other.words, first, from - 1, which);
 }
 
+/** How many ports of the range are in neither set. */
+export function countFree(one: PortSet, other: PortSet, first: number, last: number): number {
+  let count = 0;
+  for (let at = first >> 5; at <= last >> 5; at++)
+    count += bitsOf(~(one.words[at] | other.words[at]) & maskOf(at, first, last));
+  return count;
+}
+
 function firstFree(one: Int32Array, other: Int32Array, first: number, last: number, which: number): number {
   for (let at = first >> 5; at <= last >> 5; at++) {
     const free = ~(one[at] | other[at]) & which & maskOf(at, first, last);
