@@ -6,6 +6,7 @@ import { VERSION } from '../control/version.js';
 import { registerCapture } from './capture.js';
 import { complete, registerCompletion } from './completion.js';
 import { registerConnect } from './connect.js';
+import { registerConntrack } from './conntrack.js';
 import { type Context, ExitError } from './context.js';
 import { registerDisconnect } from './disconnect.js';
 import { registerEvents } from './events.js';
@@ -32,6 +33,7 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   registerShow,
   registerRoute,
   registerFdb,
+  registerConntrack,
   registerMirror,
   registerPolicy,
   registerEvents,

@@ -7,6 +7,7 @@ import type { VlanView } from '../control/vlan-views.js';
 import { type Context, clientOf, wantsJson, withJson, withSocket } from './context.js';
 import { MIRRORS } from './mirror.js';
 import { type Column, formatTable, list, printJson, sum } from './output.js';
+import { registerShowNat } from './show-nat.js';
 import { registerShowRouter } from './show-router.js';
 
 const PORTS: readonly Column<PortView>[] = [
@@ -137,13 +138,14 @@ function registerTable<T>(
 export function registerShow(program: Command, context: Context): void {
   const show = program
     .command('show')
-    .description('show ports, endpoints, learned MACs, routes, neighbors, VLANs, groups and drops');
+    .description('show ports, endpoints, learned MACs, routes, neighbors, connections, VLANs, groups and drops');
   register<PortView[]>(show, context, 'ports', 'ports with their counters', (ports) => formatTable(PORTS, ports));
   register<EndpointView[]>(show, context, 'endpoints', 'endpoints with their addresses', (rows) =>
     formatTable(ENDPOINTS, rows),
   );
   registerTable<FdbView>(show, context, 'fdb', 'which MAC is behind which port', FDB);
   registerShowRouter(show, context);
+  registerShowNat(show, context);
   registerTable<VlanView>(show, context, 'vlan', 'which port is in which VLAN', VLANS);
   registerTable<MdbView>(show, context, 'mdb', 'which ports have joined which multicast group', MDB);
   registerTable<SecurityView>(show, context, 'security', 'what endpoints may send, and what they tried', SECURITY);

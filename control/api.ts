@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { MAX_RULES } from '../core/nat/policy.js';
 import { Captures } from './capture.js';
-import { booleanField, integerField, macField, mapping, nameField, prefixField, vlanField } from './config/fields.js';
+import { integerField, macField, mapping, nameField, prefixField, vlanField } from './config/fields.js';
 import { formatPath } from './config/problems.js';
 import { readWith } from './config/read.js';
 import {
@@ -21,7 +21,11 @@ import {
 import type { Daemon } from './daemon.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
 import { addStatic, flushFdb, removeEntry } from './fdb.js';
+import { flowQuery, flushFlowsBody, limitQuery } from './flow-requests.js';
+import { flowViews, flushFlows } from './flow-views.js';
 import type { MirrorView } from './mirrors.js';
+import { natMappingViews, natView } from './nat-views.js';
+import { flag, wholeNumber } from './query-fields.js';
 import { neighborViews, type RouterFilter, routeView, routeViews, vrfViews } from './router-views.js';
 import { listenPrivately } from './socket.js';
 import type { DataplaneStatus, RouterStatus, Totals } from './types.js';
@@ -77,11 +81,6 @@ function read<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
   const [first] = result.problems;
   throw new TaplineError('invalid', first?.message ?? 'invalid', first === undefined ? '' : formatPath(first.path));
 }
-
-/** Query strings are text: numbers and flags are read out of it before the fields check them. */
-const wholeNumber = (max: number) =>
-  z.preprocess((text) => (/^\d+$/.test(String(text)) ? Number(text) : text), integerField(0, max));
-const flag = z.preprocess((text) => (text === 'true' ? true : text === 'false' ? false : text), booleanField);
 
 const captureQuery = mapping('a query', {
   target: z.string({ error: 'expected the name of an endpoint or a network, or uplink' }),
@@ -230,6 +229,21 @@ function routerRoutes(app: FastifyInstance, daemon: Daemon): void {
   });
 }
 
+function natRoutes(app: FastifyInstance, daemon: Daemon): void {
+  app.get('/v1/conntrack', async (request) => {
+    const { limit, ...filter } = read(flowQuery, request.query);
+    return flowViews(daemon, filter, limit);
+  });
+  app.post('/v1/conntrack/flush', async (request) => ({
+    flushed: await flushFlows(daemon, read(flushFlowsBody, request.body ?? {})),
+  }));
+  app.get('/v1/nat', async (request) => {
+    read(noQuery, request.query);
+    return natView(daemon);
+  });
+  app.get('/v1/nat/mappings', async (request) => natMappingViews(daemon, read(limitQuery, request.query).limit));
+}
+
 function mirrorRoutes(app: FastifyInstance, daemon: Daemon): void {
   const { mirrors } = daemon;
   app.get('/v1/mirrors', async () => mirrors.list());
@@ -374,6 +388,7 @@ export function buildApi(daemon: Daemon, logger: Logger, socket: string): { app:
   routerRoutes(app, daemon);
   mirrorRoutes(app, daemon);
   policyRoutes(app, daemon);
+  natRoutes(app, daemon);
   eventRoutes(app, daemon);
   captureRoutes(app, captures);
   statusRoute(app, daemon, captures, socket);

@@ -34,7 +34,7 @@ import { gatewayInterface, gatewayMac } from './gateways.js';
 import { Interfaces } from './interfaces.js';
 import { Ipam } from './ipam.js';
 import { Mirrors } from './mirrors.js';
-import { natSettings } from './nat-settings.js';
+import { natPorts, natSettings } from './nat-settings.js';
 import { PolicyRules } from './policy.js';
 import { policyObjects } from './policy-objects.js';
 import type { PolicyObjects } from './policy-records.js';
@@ -198,6 +198,16 @@ export class Daemon {
 
   get endpoints(): ReadonlyMap<string, EndpointState> {
     return this.#endpoints.all;
+  }
+
+  /** What is configured of address translation. */
+  get nat(): NatConfig {
+    return this.#nat;
+  }
+
+  /** The ports that translated connections leave from. */
+  get natPorts(): { first: number; last: number } {
+    return natPorts(this.#nat, this.#uplinkConfig);
   }
 
   get uplink(): BridgedUplink | RoutedUplink | null {

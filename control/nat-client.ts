@@ -3,12 +3,13 @@
 import { DEFAULT_TIMEOUTS } from '../core/nat/flow-table.js';
 import { MAX_RULES } from '../core/nat/policy.js';
 import { FILTERING_ADDRESS_DEPENDENT, MAPPING_ENDPOINT_INDEPENDENT } from '../core/nat/settings.js';
-import { MAPPED } from '../core/router/address.js';
 import type {
   Answer,
   Command,
   FlowFilter,
   FlowPage,
+  FlushPage,
+  MappingPage,
   WorkerNatSettings,
   WorkerNatState,
   WorkerNatStatus,
@@ -25,23 +26,19 @@ export const DEFAULT_NAT_SETTINGS: WorkerNatSettings = {
   algs: 0,
 };
 
+/** Entries of the table that a flush looks at while packets wait: about a millisecond. */
+const FLUSH_PAGE = 16_384;
+
 /** Every flow. */
 export const ANY_FLOW: FlowFilter = {
-  address: null,
+  protocol: 0,
+  states: 0,
   source: null,
   destination: null,
-  protocol: 0,
   port: 0,
-  owner: 0,
-  state: 0,
-  zone: 0,
   translated: false,
+  party: null,
 };
-
-/** An IPv4 address as the filters want it. */
-export function mappedWords(address: number): number[] {
-  return [0, 0, MAPPED, address];
-}
 
 export class NatClient {
   private readonly request: (command: Command) => Promise<Answer>;
@@ -82,16 +79,27 @@ export class NatClient {
     return (await this.request({ op: 'flows', from, limit, filter })) as FlowPage;
   }
 
-  /** @returns how many there were */
+  /** In pages, between which packets pass. @returns how many there were */
   async flushFlows(filter: FlowFilter): Promise<number> {
-    return (await this.request({ op: 'flushFlows', filter })) as number;
+    let count = 0;
+    for (let from = 0; from >= 0; ) {
+      const { removed, next } = (await this.request({
+        op: 'flushFlows',
+        from,
+        limit: FLUSH_PAGE,
+        filter,
+      })) as FlushPage;
+      count += removed;
+      from = next;
+    }
+    return count;
   }
 
   async status(): Promise<WorkerNatStatus> {
     return (await this.request({ op: 'natStatus' })) as WorkerNatStatus;
   }
 
-  async mappings(): Promise<Int32Array> {
-    return (await this.request({ op: 'mappings' })) as Int32Array;
+  async mappings(from: number, limit: number): Promise<MappingPage> {
+    return (await this.request({ op: 'mappings', from, limit })) as MappingPage;
   }
 }

@@ -1,5 +1,6 @@
 /** What the names in the policy's rules stand for right now. */
 
+import type { NetworkConfig } from './config/schema.js';
 import { knownAddress } from './config/subnets.js';
 import type { Interfaces } from './interfaces.js';
 import type { PolicyEndpoint, PolicyNetwork, PolicyObjects } from './policy-records.js';
@@ -35,14 +36,27 @@ function policyNetwork({ name, id, config }: NetworkState, sources: PolicySource
   };
 }
 
-/** What port security lets it speak from, whether or not it is on. */
-function policyEndpoint({ name, config, addresses, mac }: EndpointState, sources: PolicySources): PolicyEndpoint {
+function policyEndpoint(endpoint: EndpointState, sources: PolicySources): PolicyEndpoint {
+  const { name, config } = endpoint;
   const network = sources.networks.get(config.network)?.config;
-  const slaac = network === undefined ? [] : slaacAddresses(network, mac, sources.isBridged(config.network));
+  return {
+    name,
+    network: config.network,
+    prefixes: endpointPrefixes(endpoint, network, sources.isBridged(config.network)),
+  };
+}
+
+/** All that port security lets an endpoint speak from, whether or not it is on. @param network undefined where that has gone */
+export function endpointPrefixes(
+  { config, addresses, mac }: EndpointState,
+  network: NetworkConfig | undefined,
+  bridged: boolean,
+): string[] {
+  const slaac = network === undefined ? [] : slaacAddresses(network, mac, bridged);
   const own = [...addresses, ...slaac].map((text) => text.split('/', 1)[0] ?? text);
   const single = [...own, linkLocalAddress(mac)].map(hostPrefix);
   const allowed = config.allowed_addresses.map((text) => (text.includes('/') ? text : hostPrefix(text)));
-  return { name, network: config.network, prefixes: [...new Set([...single, ...allowed])] };
+  return [...new Set([...single, ...allowed])];
 }
 
 function hostPrefix(address: string): string {

@@ -173,6 +173,12 @@ export class PolicyRules {
     return [...rules, ...defaults];
   }
 
+  /** @param number that the dataplane has a rule under. @returns its place from 1; null: it is a network's default, or gone */
+  placeOf(number: number): number | null {
+    const index = this.#rules.findIndex((rule) => rule.number === number);
+    return index < 0 ? null : index + 1;
+  }
+
   /** @throws TaplineError `missing` */
   view(number: number): PolicyRuleView {
     const rule = this.#rules[number - 1];

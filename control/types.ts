@@ -3,7 +3,7 @@
  * thread; tests may put a double in its place.
  */
 
-import type { FlowFilter, FlowPage, WorkerNatSettings, WorkerNatStatus } from './worker-protocol.js';
+import type { FlowFilter, FlowPage, MappingPage, WorkerNatSettings, WorkerNatStatus } from './worker-protocol.js';
 
 export type EngineName = 'uring' | 'epoll';
 
@@ -392,7 +392,8 @@ export interface DataplaneNat {
   /** @returns how many there were */
   flushFlows(filter: FlowFilter): Promise<number>;
   status(): Promise<WorkerNatStatus>;
-  mappings(): Promise<Int32Array>;
+  /** At most `limit` mappings from place `from` on. */
+  mappings(from: number, limit: number): Promise<MappingPage>;
 }
 
 export interface Dataplane {

@@ -205,7 +205,7 @@ function isolationView(config: EndpointConfig, network: NetworkConfig): Pick<Por
 }
 
 /** Name of a network by the dataplane's number; `-` for a port that has none at the moment. */
-function networkName(daemon: Daemon, id: number): string {
+export function networkName(daemon: Daemon, id: number): string {
   for (const network of daemon.networks.values()) if (network.id === id) return network.name;
   return '-';
 }

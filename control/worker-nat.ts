@@ -2,6 +2,8 @@
 
 import type { Dataplane } from '../core/dataplane.js';
 import { FLOW_WORDS } from '../core/nat/flow.js';
+import type { FlowTable } from '../core/nat/flow-table.js';
+import { MAX_PORTS } from '../core/ports.js';
 import type { Router } from '../core/router/router.js';
 import { FlowSelection } from './flow-selection.js';
 import {
@@ -10,6 +12,8 @@ import {
   FLOW_LISTING,
   type FlowFilter,
   type FlowPage,
+  type FlushPage,
+  type MappingPage,
   type WorkerNatSettings,
   type WorkerNatState,
   type WorkerNatStatus,
@@ -27,7 +31,7 @@ export class WorkerNat {
   /** In place before the first packet. */
   inherit({ settings, published, policy, filtered, policyHits }: WorkerNatState): void {
     this.set(settings);
-    this.router.flows.published.set(published);
+    this.setPublished(published);
     this.router.flows.policy.hits = new Float64Array(policyHits);
     this.setPolicy(policy, filtered);
     this.router.flows.adopt();
@@ -35,14 +39,12 @@ export class WorkerNat {
 
   /** Undefined where the command is not for it. */
   dispatch(command: Command): Answer | undefined {
-    const { flows } = this.router;
     switch (command.op) {
       case 'setNat':
         this.set(command.settings);
         return null;
       case 'setPublished':
-        flows.published.set(command.records);
-        flows.changed();
+        this.setPublished(command.records);
         return null;
       case 'setPolicy':
         this.setPolicy(command.records, command.filtered);
@@ -50,11 +52,11 @@ export class WorkerNat {
       case 'flows':
         return this.list(command.from, command.limit, command.filter);
       case 'flushFlows':
-        return flows.table.removeWhere(new FlowSelection(command.filter));
+        return this.flush(command.from, command.limit, command.filter);
       case 'natStatus':
         return this.status();
       case 'mappings':
-        return flows.mappings.list();
+        return this.listMappings(command.from, command.limit);
       default:
         return undefined;
     }
@@ -62,6 +64,13 @@ export class WorkerNat {
 
   private set(settings: WorkerNatSettings): void {
     this.router.flows.configure(settings);
+  }
+
+  private setPublished(records: Int32Array): void {
+    const { flows } = this.router;
+    flows.published.set(records);
+    flows.mappings.reserve(records);
+    flows.changed();
   }
 
   private setPolicy(records: Int32Array, filtered: Int32Array): void {
@@ -88,14 +97,46 @@ export class WorkerNat {
     return { words: words.slice(0, count * FLOW_LISTING), next: flow, now: table.now };
   }
 
+  private flush(from: number, limit: number, filter: FlowFilter): FlushPage {
+    const { table } = this.router.flows;
+    const selection = new FlowSelection(filter);
+    let removed = 0;
+    let flow = table.nextFrom(from);
+    for (let looked = 0; flow >= 0 && looked < limit; looked++, flow = table.nextFrom(flow + 1)) {
+      if (!selection.matches(table.words, table.addresses6, flow)) continue;
+      table.remove(flow);
+      removed++;
+    }
+    return { removed, next: flow };
+  }
+
+  private listMappings(from: number, limit: number): MappingPage {
+    const { mappings } = this.router.flows;
+    let next = mappings.nextFrom(from);
+    for (let count = 0; next >= 0 && count < limit; count++) next = mappings.nextFrom(next + 1);
+    return { words: mappings.list(from, limit), next };
+  }
+
   private status(): WorkerNatStatus {
     const { table, mappings } = this.router.flows;
     return {
       flows: table.count,
       flowsMax: table.capacity,
       evicted: table.evicted,
-      owners: table.owners(),
+      full: table.capacityReached,
+      exhausted: mappings.exhausted,
+      owners: ownersOf(table),
       externals: mappings.status(),
     };
   }
+}
+
+/** Pairs of port number and count. */
+function ownersOf(table: FlowTable): Int32Array {
+  const pairs: number[] = [];
+  for (let port = 0; port < MAX_PORTS; port++) {
+    const count = table.ownerCount(port);
+    if (count > 0) pairs.push(port, count);
+  }
+  return Int32Array.from(pairs);
 }

@@ -163,23 +163,39 @@ export interface WorkerNatSettings {
   readonly algs: number;
 }
 
-/** Which flows: zero words, and null, match all. A flow matches where any of its four addresses, or its owner, does. */
+/** Which flows: those that all of this fits; 0 and null fit any. */
 export interface FlowFilter {
-  /** Mapped for IPv4; null: any. */
-  readonly address: readonly number[] | null;
-  readonly source: readonly number[] | null;
-  readonly destination: readonly number[] | null;
   readonly protocol: number;
+  /** A bit for each STATE_ of core/nat/flow.ts. */
+  readonly states: number;
+  /** Where it began. */
+  readonly source: FlowPrefix | null;
+  /** Where it was to go, or was sent instead. */
+  readonly destination: FlowPrefix | null;
   /** Any of its ports. */
   readonly port: number;
-  /** Number of the port that its first packet came in by. */
-  readonly owner: number;
-  /** STATE_ of core/nat/flow.ts. */
-  readonly state: number;
-  /** VRF. */
-  readonly zone: number;
   /** Translated ones only. */
   readonly translated: boolean;
+  readonly party: FlowParty | null;
+}
+
+/** IPv4 is mapped, with 96 bits before its own. */
+export interface FlowPrefix {
+  /** Else what is mapped would be in ::/0 as well. */
+  readonly isIpv6: boolean;
+  readonly words: readonly number[];
+  /** 0 to 128. */
+  readonly length: number;
+}
+
+/** An endpoint or a network: a flow is its own where it owns it, or has one of the four addresses there. */
+export interface FlowParty {
+  /** Numbers of ports: by these its first packet came in. */
+  readonly owners: readonly number[];
+  readonly prefixes: readonly FlowPrefix[];
+  /** Where these addresses are its own: the VRF of what is routed (0: none), the domain of what is not. */
+  readonly vrf: number;
+  readonly domain: number;
 }
 
 /** Int32 a flow in a listing: its FLOW_WORDS, 16 words of IPv6 addresses (zeros for IPv4), its number. */
@@ -194,10 +210,27 @@ export interface FlowPage {
   readonly now: number;
 }
 
+export interface MappingPage {
+  /** MAPPING_LISTING words each (core/nat/mappings.ts). */
+  readonly words: Int32Array;
+  /** Where the next page begins; -1: there is none. */
+  readonly next: number;
+}
+
+export interface FlushPage {
+  readonly removed: number;
+  /** Where the next page begins; -1: there is none. */
+  readonly next: number;
+}
+
 export interface WorkerNatStatus {
   readonly flows: number;
   readonly flowsMax: number;
   readonly evicted: number;
+  /** Times that a new flow found the table full. */
+  readonly full: number;
+  /** Flows that got no port of an external address. */
+  readonly exhausted: number;
   /** Flows by owner: pairs of port number and count. */
   readonly owners: Int32Array;
   /** What `Mappings` tells of each external address; MAPPING_STATUS words each. */
@@ -271,9 +304,11 @@ export type Command =
   | { op: 'setPolicy'; records: Int32Array; filtered: Int32Array }
   /** At most `limit` flows from number `from` on. */
   | { op: 'flows'; from: number; limit: number; filter: FlowFilter }
-  | { op: 'flushFlows'; filter: FlowFilter }
+  /** Those among `limit` entries of the table from number `from` on. */
+  | { op: 'flushFlows'; from: number; limit: number; filter: FlowFilter }
   | { op: 'natStatus' }
-  | { op: 'mappings' }
+  /** At most `limit` mappings from place `from` on. */
+  | { op: 'mappings'; from: number; limit: number }
   /** All that is to come back of what another process left has come back. */
   | { op: 'settle' }
   | { op: 'status' }
@@ -306,6 +341,8 @@ export type Answer =
   | FibListing
   | RouterStatus
   | FlowPage
+  | FlushPage
+  | MappingPage
   | WorkerNatStatus
   | number
   | boolean

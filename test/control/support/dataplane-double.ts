@@ -1,6 +1,7 @@
 /** A dataplane that only keeps books: what the daemon asked for, what it could be told to fail at. */
 
 import { formatSubnet, parseSubnet } from '../../../control/config/address.js';
+import { NatClient } from '../../../control/nat-client.js';
 import type {
   Capture,
   CapturedFrame,
@@ -25,7 +26,17 @@ import type {
   Totals,
   VrfSpec,
 } from '../../../control/types.js';
-import type { FlowFilter, FlowPage, WorkerNatSettings, WorkerNatStatus } from '../../../control/worker-protocol.js';
+import { WorkerNat } from '../../../control/worker-nat.js';
+import type {
+  FlowFilter,
+  FlowPage,
+  MappingPage,
+  WorkerNatSettings,
+  WorkerNatStatus,
+} from '../../../control/worker-protocol.js';
+import type { Dataplane as CoreDataplane } from '../../../core/dataplane.js';
+import { FlowTable, flowAddressBytes, flowTableBytes } from '../../../core/nat/flow-table.js';
+import { Mappings } from '../../../core/nat/mappings.js';
 import { MAX_RULES } from '../../../core/nat/policy.js';
 
 export class CaptureDouble implements Capture {
@@ -61,15 +72,22 @@ export class NatDouble implements DataplaneNat {
   /** Makes the next call of that name throw. */
   readonly failing = new Set<string>();
   readonly flushed: FlowFilter[] = [];
-  page: FlowPage = { words: new Int32Array(0), next: -1, now: 0 };
+  #tables: NatTables | null = null;
   current: WorkerNatStatus = {
     flows: 0,
     flowsMax: 0,
     evicted: 0,
+    full: 0,
+    exhausted: 0,
     owners: new Int32Array(0),
     externals: new Int32Array(0),
   };
-  mappingWords = new Int32Array(0);
+
+  /** Real ones, read by what the worker reads them with; made when they are needed. */
+  get tables(): NatTables {
+    this.#tables ??= new NatTables();
+    return this.#tables;
+  }
 
   async setSettings(settings: WorkerNatSettings): Promise<void> {
     this.settings = settings;
@@ -86,21 +104,43 @@ export class NatDouble implements DataplaneNat {
     this.policyChanges++;
   }
 
-  async flows(): Promise<FlowPage> {
-    return this.page;
+  flows(from: number, limit: number, filter: FlowFilter): Promise<FlowPage> {
+    return this.tables.client.flows(from, limit, filter);
   }
 
-  async flushFlows(filter: FlowFilter): Promise<number> {
+  flushFlows(filter: FlowFilter): Promise<number> {
     this.flushed.push(filter);
-    return 0;
+    return this.tables.client.flushFlows(filter);
   }
 
   async status(): Promise<WorkerNatStatus> {
-    return this.current;
+    return this.#tables === null ? this.current : { ...this.current, ...(await this.#tables.client.status()) };
   }
 
-  async mappings(): Promise<Int32Array> {
-    return this.mappingWords;
+  mappings(from: number, limit: number): Promise<MappingPage> {
+    return this.tables.client.mappings(from, limit);
+  }
+}
+
+/** Flows that the double has room for: more than two pages of a listing. */
+const FLOWS = 10_000;
+
+/** The tables of connections and mappings, behind the worker's and the main thread's halves of the conversation about them. */
+export class NatTables {
+  readonly table = new FlowTable(
+    new Int32Array(flowTableBytes(FLOWS) / 4),
+    new Int32Array(flowAddressBytes(FLOWS) / 4),
+    FLOWS,
+    1,
+    0,
+  );
+  readonly mappings = new Mappings(FLOWS, 1);
+  readonly client: NatClient;
+
+  constructor() {
+    const { table, mappings } = this;
+    const worker = new WorkerNat({ router: { flows: { table, mappings } } } as unknown as CoreDataplane);
+    this.client = new NatClient(async (command) => worker.dispatch(command) ?? null);
   }
 }
 
