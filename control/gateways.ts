@@ -32,8 +32,11 @@ function translation({ masquerade, nat66, nptv6, subnets }: NetworkConfig): Pick
   return { translation: { sources4, sources6, prefixes } };
 }
 
-/** @param network the dataplane's number of the network */
-export function gatewayInterface(config: NetworkConfig, network: number): InterfaceRequest {
+/**
+ * @param network the dataplane's number of the network
+ * @param translates whether the uplink, if there is one, hides what is behind it; a routed one does not
+ */
+export function gatewayInterface(config: NetworkConfig, network: number, translates: boolean): InterfaceRequest {
   const gateways = gatewaysOf(config).map(formatAddress);
   return {
     kind: 'network',
@@ -51,6 +54,6 @@ export function gatewayInterface(config: NetworkConfig, network: number): Interf
     validateSource: config.source_validation,
     proxies: config.proxy,
     advertisement: advertisementSpec(config.router_advertisements),
-    ...translation(config),
+    ...(translates ? translation(config) : {}),
   };
 }

@@ -21,6 +21,7 @@ import {
   type UplinkConfig,
 } from './schema.js';
 import { knownAddress as address, gatewaysOf, isBridged, unusable, uplinkGateways } from './subnets.js';
+import { checkTranslation } from './translation.js';
 
 /** Least MTU of a link that carries IPv6 (RFC 8200 section 5). */
 const IPV6_MIN_MTU = 1280;
@@ -471,6 +472,7 @@ export function checkConfiguration(config: Configuration): Problem[] {
     ...checkRoutes(config),
     ...checkEndpoints(config),
     ...checkPublished(config),
+    ...checkTranslation(config),
     ...checkMirrors(config),
     ...checkServices(config),
     ...checkPolicy(config),

@@ -25,6 +25,8 @@ import { Guard, removeStaleGuard } from './guard.js';
 import { hiddenNetwork } from './hidden-network.js';
 import { HostWatch } from './host-watch.js';
 import { hostMark } from './leftovers.js';
+import { guardedPorts, type KeptPort, keptPorts, type OwnedPorts, reservedRanges, withoutKept } from './owned-ports.js';
+import { ReservedPorts } from './reserved-ports.js';
 
 export interface RoutedUplinkParts {
   readonly system: System;
@@ -35,8 +37,12 @@ export interface RoutedUplinkParts {
   readonly instance: string;
   /** Replaces the default routes by this uplink. */
   setRoutes(routes: readonly UplinkRoute[]): Promise<void>;
+  /** Further addresses that packets leave from, and answers come to. */
+  pool(): readonly string[];
   /** Subnets of the networks that are reached by it, as they are now. */
   subnets(): readonly string[];
+  /** Ports of its addresses that are Tapline's, as they are now; of interface where it shares them with the host. */
+  owned(): readonly OwnedPorts[];
   /** Its port went, and with it what was watched or captured there; or it came back under another number. */
   portRemoved(port: number): void;
   portBack(): void;
@@ -47,6 +53,9 @@ export class RoutedUplink {
   readonly network = null;
   readonly #parts: RoutedUplinkParts;
   readonly #guard: Guard | null;
+  readonly #reserved: ReservedPorts;
+  /** Ports of ours in use by the host's sockets since before: left to it. */
+  #kept: readonly KeptPort[] = [];
   readonly #watches: HostWatch[] = [];
   #socket: Uplink | null = null;
   #networkId = -1;
@@ -72,6 +81,7 @@ export class RoutedUplink {
     this.#parts = parts;
     this.#guard =
       config.mode === 'shared' ? new Guard(config.device, hostMark(parts.instance), parts.system, parts.logger) : null;
+    this.#reserved = new ReservedPorts(parts.instance, parts.system, parts.logger);
   }
 
   get device(): string {
@@ -90,6 +100,11 @@ export class RoutedUplink {
 
   get mac(): string {
     return this.#ownMac ?? this.#facts?.mac ?? '';
+  }
+
+  /** Ports that address translation must not use. */
+  get kept(): readonly KeptPort[] {
+    return this.#kept;
   }
 
   /** No network has the wire inside, so nobody there can take the host's MAC. */
@@ -148,7 +163,8 @@ export class RoutedUplink {
   /** Opens the device: guard, socket, port. The guard is first, else the host would answer what reaches us. */
   async #attach(facts: UplinkFacts): Promise<void> {
     const { dataplane, subnets } = this.#parts;
-    await this.#guard?.install(subnets());
+    const owned = await this.#ownedNow();
+    await this.#guard?.install(subnets(), guardedPorts(owned, facts.addresses));
     const filter = this.#wantedFilter(facts);
     const socket = this.#openSocket(filter);
     try {
@@ -177,7 +193,26 @@ export class RoutedUplink {
   }
 
   #wantedFilter(facts: UplinkFacts): ReturnType<typeof uplinkFilter> {
-    return uplinkFilter(this.config.mode === 'shared', this.#ownMac ?? facts.mac, this.#parts.subnets());
+    const { subnets, owned } = this.#parts;
+    return uplinkFilter(this.config.mode === 'shared', this.#ownMac ?? facts.mac, subnets(), owned());
+  }
+
+  /** Ports that are ours and not the host's; the host is kept from choosing them for itself. */
+  async #ownedNow(): Promise<readonly OwnedPorts[]> {
+    if (this.#guard === null) return [];
+    const wanted = this.#parts.owned();
+    const yields = wanted.some((one) => one.yields);
+    this.#kept = yields ? keptPorts(wanted, await this.#parts.system.usedPorts()) : [];
+    const owned = withoutKept(wanted, this.#kept);
+    await this.#reserved.set(reservedRanges(owned));
+    return owned;
+  }
+
+  /** Guard and filter follow networks, ports and the host's addresses. */
+  async #guardWhatIsOurs(facts: UplinkFacts): Promise<void> {
+    const owned = await this.#ownedNow();
+    await this.#guard?.update(this.#parts.subnets(), guardedPorts(owned, facts.addresses));
+    this.#setFilter(facts);
   }
 
   /** Gives up port and socket; interface and routes stay, down, for its return. */
@@ -207,7 +242,7 @@ export class RoutedUplink {
       port: this.#port < 0 ? null : this.#port,
       mac: this.mac,
       mtu: facts.mtu,
-      addresses: facts.addresses,
+      addresses: withPool(facts.addresses, this.#parts.pool()),
       ...(facts.linkLocal === null ? {} : { linkLocal: facts.linkLocal }),
       up: this.#port >= 0 && facts.why === '',
       internal: false,
@@ -277,7 +312,7 @@ export class RoutedUplink {
     }
     if (this.#socket === null) await this.#attach(facts);
     this.#facts = facts;
-    this.#setFilter(facts);
+    await this.#guardWhatIsOurs(facts);
     await this.#tell();
     if (away || facts.index !== before?.index) this.#parts.portBack();
     this.#sayWhatChanged(before, facts, why);
@@ -312,12 +347,12 @@ export class RoutedUplink {
     this.#trouble = line;
   }
 
-  /** Networks came or went: guard and filter follow. @throws Error, one line, where they cannot */
+  /** Networks or published ports came or went: guard and filter follow. @throws Error, one line, where they cannot */
   networksChanged(): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#facts === null || this.#closed) return;
-      await this.#guard?.update(this.#parts.subnets());
-      this.#setFilter(this.#facts);
+      await this.#guardWhatIsOurs(this.#facts);
+      await this.#tell();
     });
   }
 
@@ -360,6 +395,14 @@ export class RoutedUplink {
     const guard = this.#guard;
     // Last: until here the host's stack must not see what is ours.
     if (guard !== null) await attempt('removing its guard', () => guard.remove());
+    await this.#reserved.set([]);
     for (const watch of this.#watches.splice(0)) watch.close();
   }
+}
+
+/** Pool addresses stand alone: no subnet comes with them. */
+function withPool(addresses: readonly string[], pool: readonly string[]): string[] {
+  const own = new Set(addresses.map((text) => text.split('/', 1)[0]));
+  const further = [...new Set(pool)].filter((address) => !own.has(address));
+  return [...addresses, ...further.map((address) => `${address}/${address.includes(':') ? 128 : 32}`)];
 }

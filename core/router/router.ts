@@ -367,6 +367,7 @@ export class Router implements RouterContext, ReassemblyContext {
     iface.up = isUp;
     this.interfaces[number] = iface;
     this.neighbors.setInterface(iface);
+    this.flows.prefixes.update(this.interfaces);
     this.forwarder.shortcuts.forget();
     if (iface.port !== 0) dataplane.ports[iface.port].routed = iface;
     else this.bind(iface);
