@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { applyV8Flags } from '../../control/v8-flags.js';
 import { median } from '../statistics.js';
 import { fibCases } from './fib.js';
+import { flowTableCases } from './flow-table.js';
 import { forwardingCases } from './forwarding.js';
 import { HEAP_RUNS, type HeapResult, heapGrowth } from './heap.js';
 import { type Case, fastest, type Result, runCase } from './suite.js';
@@ -20,6 +21,7 @@ const GROUPS: Record<string, () => Case[]> = {
   wire: wireCases,
   switch: switchCases,
   fib: () => [...fibCases(), ...forwardingCases()],
+  nat: () => [...flowTableCases()],
 };
 
 function main(): void {

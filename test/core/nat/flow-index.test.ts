@@ -9,10 +9,14 @@ import {
   FLOW_WORDS,
   kindOf,
 } from '../../../core/nat/flow.js';
-import { FlowIndex } from '../../../core/nat/flow-index.js';
+import { FlowIndex, flowIndexBytes } from '../../../core/nat/flow-index.js';
 
 const KIND = kindOf(0, 17, false);
 const FLOWS = 64;
+
+function makePlaces(flows: number): Int32Array {
+  return new Int32Array(flowIndexBytes(flows) / 4);
+}
 
 /** Flows 0 to FLOWS - 1, all different. */
 function entries(): Int32Array {
@@ -40,7 +44,7 @@ test('runs longer than a place can tell, at the end of the index and over it: no
   const homes = fc.array(fc.constantFrom(0, 1 << 24, 254 << 24, 255 << 24), { minLength: 1, maxLength: 3 });
   fc.assert(
     fc.property(homes, fc.array(fc.nat({ max: FLOWS - 1 }), { maxLength: 300 }), (bad, toggles) => {
-      const index = new FlowIndex(entries(), new Int32Array(FLOWS * 16), FLOWS, 1);
+      const index = new FlowIndex(entries(), new Int32Array(FLOWS * 16), FLOWS, 1, makePlaces(FLOWS));
       // A hash that nobody would choose: a few homes for all, tags that say little.
       const hash4 = (_kind: number, source: number, destination: number): number =>
         bad[(source + destination) % bad.length] | (source & 1);
@@ -68,7 +72,7 @@ test('tuples that differ in a few bits spread well, whatever the seed', (t) => {
   const flows = 1 << 14;
   for (const seed of [0, 1, -1, 0x12345678]) {
     const words = new Int32Array(flows * FLOW_WORDS);
-    const index = new FlowIndex(words, new Int32Array(0), flows, seed);
+    const index = new FlowIndex(words, new Int32Array(0), flows, seed, makePlaces(flows));
     for (let flow = 0; flow < flows; flow++) {
       const at = flow * FLOW_WORDS;
       // 64 hosts of a network, 256 ports each, to one server, masqueraded to ports in a row.
