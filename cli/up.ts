@@ -11,6 +11,7 @@ interface UpOptions {
   readonly engine: EngineChoice;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
+  readonly keep?: boolean;
 }
 
 /** The contract: what the file says wrong or asks for in vain (a namespace, a device, a name that is taken) exits with 2. */
@@ -18,11 +19,13 @@ const EXIT_CODES: Readonly<Record<ErrorKind, number>> = { invalid: 2, missing: 2
 
 const EXAMPLES = `
 Prints the one line "ready" once every network, uplink and endpoint of FILE is up. Without a file it starts with
-nothing and waits for "tapline network create" and "tapline connect". Removes at exit what it made.
+nothing and waits for "tapline network create" and "tapline connect". Removes at exit what it made; after a crash, and
+with --keep, the next one takes it over: addresses, connections and what commands made.
 
 Examples:
   tapline up -f examples/quickstart.yaml
-  tapline up -f lab.yaml --engine epoll --socket /run/lab.sock`;
+  tapline up -f lab.yaml --engine epoll --socket /run/lab.sock
+  tapline up -f lab.yaml --keep`;
 
 export function registerUp(program: Command, context: Context): void {
   withSocket(program.command('up'))
@@ -39,6 +42,7 @@ export function registerUp(program: Command, context: Context): void {
     .addOption(
       new Option('--log-format <format>', 'text for people, json for machines').choices(LOG_FORMATS).default('text'),
     )
+    .option('--keep', 'at exit leave everything in place, connections too, for the next `tapline up` to go on with')
     .addHelpText('after', EXAMPLES)
     .action(async (options: UpOptions, command: Command) => {
       try {
@@ -76,13 +80,18 @@ async function up(options: UpOptions, socket: string, context: Context): Promise
   const signal = stopSignal();
   try {
     const running = await startTapline({ file, engine, socket, logger });
-    await untilStopped(running, signal.received, context);
+    await untilStopped(running, signal.received, options.keep === true, context);
   } finally {
     signal.ignoreFrom();
   }
 }
 
-async function untilStopped(running: RunningTapline, signal: Promise<void>, context: Context): Promise<void> {
+async function untilStopped(
+  running: RunningTapline,
+  signal: Promise<void>,
+  keep: boolean,
+  context: Context,
+): Promise<void> {
   let stopping = false;
   const stopped = signal.then(() => {
     stopping = true;
@@ -94,6 +103,6 @@ async function untilStopped(running: RunningTapline, signal: Promise<void>, cont
   await Promise.race([ready, stopped]);
   if (!stopping) context.stdout.write('ready\n');
   await stopped;
-  await running.stop();
+  await (keep ? running.leave() : running.stop());
   await ready;
 }

@@ -153,6 +153,7 @@ function networkRoutes(app: FastifyInstance, daemon: Daemon): void {
   app.post('/v1/networks', async (request, reply) => {
     const { name, object } = splitName(request.body);
     const network = await daemon.createNetwork(readName(name), read(networkSchema, object));
+    daemon.kept.setObject('network', network.name, object);
     return reply.code(201).send(networkView(daemon, network));
   });
   app.delete('/v1/networks/:name', async (request: NameRequest, reply) => {
@@ -173,6 +174,7 @@ function endpointRoutes(app: FastifyInstance, daemon: Daemon): void {
     const { name, object } = splitName(request.body);
     const config = read(endpointSchema, object);
     const endpoint = await daemon.connect(name === undefined ? endpointName(daemon, config) : readName(name), config);
+    daemon.kept.setObject('endpoint', endpoint.name, object);
     return reply.code(201).send(endpointView(daemon, endpoint));
   });
   app.delete('/v1/endpoints/:name', async (request: NameRequest, reply) => {
@@ -215,6 +217,7 @@ function routerRoutes(app: FastifyInstance, daemon: Daemon): void {
     const { vrf = DEFAULT_VRF, ...object } = objectOf(request.body);
     const { vrf: name } = read(z.strictObject({ vrf: nameField }), { vrf });
     const route = await daemon.addRoute(name, read(routeSchema, object));
+    daemon.kept.setObject('route', `${route.vrf} ${route.prefix} ${route.metric}`, { ...object, vrf: name });
     return reply.code(201).send(routeView(daemon, route));
   });
   app.delete('/v1/routes', async (request, reply) => {
@@ -252,10 +255,12 @@ function mirrorRoutes(app: FastifyInstance, daemon: Daemon): void {
     const { name, object } = splitName(request.body);
     const mirror = readName(name);
     await daemon.createMirror(mirror, read(mirrorSchema, object));
+    daemon.kept.setObject('mirror', mirror, object);
     return reply.code(201).send(mirrors.view(mirror));
   });
   app.delete('/v1/mirrors/:name', async (request: NameRequest, reply) => {
     await mirrors.remove(request.params.name);
+    daemon.kept.removeObject('mirror', request.params.name);
     return reply.code(204).send();
   });
 }

@@ -17,11 +17,15 @@ import {
   DEFAULT_NAT,
   DEFAULT_VRF,
   type EndpointConfig,
+  endpointSchema,
   type MirrorConfig,
+  mirrorSchema,
   type NatConfig,
   type NetworkConfig,
+  networkSchema,
   type PolicyRule,
   type RouteConfig,
+  routeSchema,
   type UplinkConfig,
   type VrfConfig,
 } from './config/schema.js';
@@ -33,12 +37,14 @@ import { EventLog } from './events.js';
 import { gatewayInterface, gatewayMac } from './gateways.js';
 import { Interfaces } from './interfaces.js';
 import { Ipam } from './ipam.js';
+import { KeptState } from './kept-state.js';
 import { Mirrors } from './mirrors.js';
 import { natPorts, natSettings } from './nat-settings.js';
 import { PolicyRules } from './policy.js';
 import { policyObjects } from './policy-objects.js';
 import type { PolicyObjects } from './policy-records.js';
 import { networkSpec } from './port-spec.js';
+import { readKeptObject, restoreObjects } from './restore.js';
 import { type RouteState, Routes, UPLINK_METRIC } from './routes.js';
 import type { EndpointState, NetworkState } from './state.js';
 import { realSystem, type System } from './system.js';
@@ -64,10 +70,13 @@ export interface DaemonOptions {
   readonly system?: System;
   /** What tells this daemon from others on the machine: its control socket. */
   readonly instance?: string;
+  /** What outlives the process; nothing does unless given. */
+  readonly kept?: KeptState;
 }
 
 export class Daemon {
   readonly dataplane: Dataplane;
+  readonly kept: KeptState;
   readonly networks = new Map<string, NetworkState>();
   /** `port-removed` (port number), `network-removed` (network number): what was captured there ends. */
   readonly events = new EventEmitter();
@@ -97,6 +106,7 @@ export class Daemon {
     this.#logger = options.logger;
     this.#system = options.system ?? realSystem;
     this.#instance = options.instance ?? '';
+    this.kept = options.kept ?? KeptState.none();
     this.events.setMaxListeners(0);
     this.eventLog = new EventLog(this.#logger, {
       port: (number) => this.dataplane.portName(number),
@@ -147,6 +157,7 @@ export class Daemon {
       logger: this.#logger,
       dataplane: this.dataplane,
       lock: this.#lock,
+      kept: this.kept,
       network: (name) => this.network(name),
       isBridged: (network) => isBridged(network, this.#uplinkConfig),
       uplink: () => this.#uplink,
@@ -237,15 +248,65 @@ export class Daemon {
         this.#endWhereStopped();
         await this.#within(['networks', name], () => this.#addNetwork(name, network));
       }
+      await this.#restoreNetworks();
       const { uplink } = config;
       if (uplink !== null) await this.#within(['uplink'], () => this.#openUplink(uplink));
       await this.#addRoutes(config);
+      await this.#restoreRoutes();
       await this.#attachAll(config.endpoints);
+      await this.#restoreEndpoints();
       for (const [name, mirror] of config.mirrors)
         await this.#within(['mirrors', name], () => this.mirrors.add(name, mirror));
+      await this.#restoreMirrors();
+      await this.#settle();
     } catch (error) {
       await this.#removeEverything();
       throw error;
+    }
+  }
+
+  /** Before the file's endpoints: a packet of theirs that finds no route to another network is refused. */
+  async #restoreNetworks(): Promise<void> {
+    await restoreObjects(this.kept, 'network', this.#logger, (name, object) =>
+      this.#createNetwork(name, readKeptObject(networkSchema, object)),
+    );
+  }
+
+  async #restoreRoutes(): Promise<void> {
+    await restoreObjects(this.kept, 'route', this.#logger, (_, object) => {
+      const { vrf, ...route } = object as { vrf: string };
+      return this.#addRoute(vrf, readKeptObject(routeSchema, route));
+    });
+  }
+
+  async #restoreEndpoints(): Promise<void> {
+    await restoreObjects(this.kept, 'endpoint', this.#logger, (name, object) => {
+      const config = readKeptObject(endpointSchema, object);
+      this.#endpoints.requireSamePlace(name, config);
+      return this.#connect(name, config);
+    });
+  }
+
+  async #restoreMirrors(): Promise<void> {
+    await restoreObjects(this.kept, 'mirror', this.#logger, (name, object) =>
+      this.#createMirror(name, readKeptObject(mirrorSchema, object)),
+    );
+  }
+
+  /** All is there that is to come back; the rest of what an earlier process left goes. */
+  async #settle(): Promise<void> {
+    await this.#removeLeft();
+    for (const { ipam } of this.networks.values()) ipam.letGo();
+    await this.dataplane.settle();
+  }
+
+  /** What cannot be removed is said only: it may be in nobody's way. */
+  async #removeLeft(): Promise<void> {
+    try {
+      const removed = [...(await this.#endpoints.removeLeft()), ...(await this.#hostPorts.removeLeft())];
+      if (removed.length > 0) this.#logger.info(`removed what an earlier process left: ${removed.join(', ')}`);
+    } catch (error) {
+      this.#logger.warn(`what an earlier process left cannot be removed: ${firstLine(error)}`);
     }
   }
 
@@ -301,6 +362,10 @@ export class Daemon {
   /** @throws TaplineError `invalid`, `conflict` */
   async createNetwork(name: string, config: NetworkConfig): Promise<NetworkState> {
     await this.#applying;
+    return this.#createNetwork(name, config);
+  }
+
+  #createNetwork(name: string, config: NetworkConfig): Promise<NetworkState> {
     return this.#lock.run(`network ${name}`, async () => {
       this.#refuseWhileStopping();
       if (this.networks.has(name)) throw new TaplineError('conflict', `network ${name} already exists`);
@@ -318,6 +383,7 @@ export class Daemon {
   async #addNetwork(name: string, config: NetworkConfig): Promise<NetworkState> {
     const routed = !isBridged(name, this.#uplinkConfig);
     const ipam = new Ipam(name, config, routed ? gatewayMac(config) : null);
+    for (const [endpoint, left] of this.kept.left) if (left.network === name) ipam.hold(endpoint, left.addresses);
     const network: NetworkState = { name, config, ipam, phase: 'starting', id: -1 };
     this.networks.set(name, network);
     try {
@@ -354,6 +420,7 @@ export class Daemon {
         throw new TaplineError('conflict', `network ${name} still has the uplink ${this.#uplink.device}; use --force`);
       }
       network.phase = 'stopping';
+      this.kept.removeObject('network', name);
       await this.#takeDownNetwork(network);
       this.#logger.info(`network ${name} removed`);
     });
@@ -396,6 +463,10 @@ export class Daemon {
   /** @throws TaplineError `missing`, `invalid`, `conflict` */
   async addRoute(vrf: string, config: RouteConfig): Promise<RouteState> {
     await this.#applying;
+    return this.#addRoute(vrf, config);
+  }
+
+  async #addRoute(vrf: string, config: RouteConfig): Promise<RouteState> {
     this.#refuseWhileStopping();
     this.requireVrf(vrf);
     throwFirst(checkRoute([], vrf, config, this.#desired()), []);
@@ -409,6 +480,9 @@ export class Daemon {
     await this.#applying;
     this.requireVrf(vrf);
     await this.routes.remove(vrf, prefix, metric);
+    const start = `${vrf} ${prefix} ${metric ?? ''}`;
+    for (const [key] of this.kept.objects('route'))
+      if (metric === undefined ? key.startsWith(start) : key === start) this.kept.removeObject('route', key);
     this.#logger.info(`route to ${prefix} in VRF ${vrf} removed`);
   }
 
@@ -424,6 +498,10 @@ export class Daemon {
    */
   async connect(name: string, config: EndpointConfig): Promise<EndpointState> {
     await this.#applying;
+    return this.#connect(name, config);
+  }
+
+  #connect(name: string, config: EndpointConfig): Promise<EndpointState> {
     return this.#lock.run(`endpoint ${name}`, async () => {
       this.#refuseWhileStopping();
       if (this.endpoints.has(name)) throw new TaplineError('conflict', `endpoint ${name} already exists`, 'name');
@@ -564,6 +642,10 @@ export class Daemon {
   /** @throws TaplineError `missing` for what it names, `invalid`, `conflict` */
   async createMirror(name: string, config: MirrorConfig): Promise<void> {
     await this.#applying;
+    await this.#createMirror(name, config);
+  }
+
+  async #createMirror(name: string, config: MirrorConfig): Promise<void> {
     this.#refuseWhileStopping();
     if (this.mirrors.configs.has(name)) throw new TaplineError('conflict', `mirror ${name} already exists`);
     const mirrors = new Map([...this.mirrors.configs, [name, config]]);
@@ -607,12 +689,26 @@ export class Daemon {
 
   /** Removes all that it made: work under way ends first, then endpoints, uplink, networks. */
   async stop(): Promise<void> {
+    this.kept.close();
     this.#stopping = true;
     clearInterval(this.#watch);
     await this.#applying;
     await this.#lock.idle();
     this.eventLog.close();
     await this.#removeEverything();
+  }
+
+  /**
+   * Leaves all that it made where it is, for the next process to go on with: work under way ends first, then nothing more is written
+   * down or removed. The dataplane goes on until it is stopped.
+   */
+  async leave(): Promise<void> {
+    await this.#applying;
+    this.#stopping = true;
+    clearInterval(this.#watch);
+    await this.#lock.idle();
+    this.kept.seal();
+    this.eventLog.close();
   }
 
   async #removeEverything(): Promise<void> {
@@ -623,6 +719,7 @@ export class Daemon {
     await this.#closeUplink();
     for (const network of [...this.networks.values()]) await this.#takeDownNetwork(network);
     await this.policy.clear();
+    await this.#removeLeft();
   }
 }
 

@@ -101,6 +101,7 @@ export async function startDataplane(options: StartOptions): Promise<Dataplane> 
   applyV8Flags();
   const { engine, reason } = chooseEngine(options.engine);
   const tables = mapTables(options.maxFlows ?? MAX_FLOWS, options.tables ?? null);
+  sayWhatWasFound(tables, options.logger);
   const numbers = options.numbers ?? new Numbers();
   const dataplane = new WorkerDataplane(engine, reason, options.logger, tables, numbers);
   try {
@@ -110,6 +111,14 @@ export async function startDataplane(options: StartOptions): Promise<Dataplane> 
     throw error;
   }
   return dataplane;
+}
+
+function sayWhatWasFound({ found }: TableMemory, logger: DataplaneLogger): void {
+  if (found === 'kept') logger.info('going on with the tables of an earlier process');
+  if (found === 'other layout')
+    logger.warn(
+      'the tables of an earlier process have another layout: starting clean, its connections are not known here',
+    );
 }
 
 function chooseEngine(wanted: 'auto' | EngineName): { engine: EngineName; reason: string } {

@@ -11,6 +11,7 @@ import type { EndpointConfig } from './config/schema.js';
 import { gatewaysOf } from './config/subnets.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
 import { addHostName, HOST_NAME } from './host-name.js';
+import type { KeptEndpoint, KeptState } from './kept-state.js';
 import { NamespaceRoutes } from './namespace-routes.js';
 import { isolationClass } from './port-spec.js';
 import { slaacAddresses } from './slaac.js';
@@ -29,6 +30,7 @@ export interface EndpointsParts {
   readonly dataplane: Dataplane;
   /** Work on an endpoint holds `endpoint NAME`. */
   readonly lock: KeyedLock;
+  readonly kept: KeptState;
   /** @throws TaplineError `missing` */
   network(name: string): NetworkState;
   isBridged(network: string): boolean;
@@ -51,6 +53,8 @@ export class Endpoints {
   readonly #parts: EndpointsParts;
   readonly #namespaceRoutes: NamespaceRoutes;
   readonly #attaching = new Semaphore(ATTACH_AT_ONCE);
+  /** Those of an earlier process whose TAPs have been looked after. */
+  readonly #lookedAfter = new Set<string>();
   /** Ports that went down before addPort had told us whose they are. */
   readonly #orphanedPortDowns = new Map<number, string>();
 
@@ -73,6 +77,39 @@ export class Endpoints {
   /** A namespace file that is none is said before anything is made. @throws TaplineError `missing` */
   requireNamespace({ netns }: EndpointConfig): void {
     if (netns !== undefined && !this.#parts.system.isNamespace(netns)) throw missingNamespace(netns);
+  }
+
+  /**
+   * The process, or the namespace, that an endpoint of an earlier process was in must be there still: a number or a path may be
+   * another's by now. A container is known by its name.
+   *
+   * @throws TaplineError `missing`
+   */
+  requireSamePlace(name: string, { pid, netns }: EndpointConfig): void {
+    const left = this.#parts.kept.left.get(name);
+    if (left === undefined || (pid === undefined && netns === undefined)) return;
+    if (this.#parts.system.namespaceIdentity(left.netns) === left.identity) return;
+    const what = pid === undefined ? `network namespace ${netns} went away` : `process ${pid} ended`;
+    throw new TaplineError('missing', `its ${what}`);
+  }
+
+  /** Removes the TAPs that an earlier process had and nobody has taken over. @returns what was removed, for the log */
+  async removeLeft(): Promise<string[]> {
+    const removed = await Promise.all([...this.#parts.kept.left].map(([name, left]) => this.#removeLeft(name, left)));
+    return removed.filter((text) => text !== '');
+  }
+
+  async #removeLeft(name: string, left: KeptEndpoint): Promise<string> {
+    if (this.#lookedAfter.has(name)) return '';
+    this.#lookedAfter.add(name);
+    const { system, kept } = this.#parts;
+    const live = this.all.get(name);
+    if (live?.place?.identity === left.identity && live.config.interface === left.interface) return '';
+    if (live === undefined) kept.removeEndpoint(name);
+    if (system.namespaceIdentity(left.netns) !== left.identity) return '';
+    if (!(await system.removeTap(left.netns, left.interface, `tapline:${name}`))) return '';
+    await this.#namespaceRoutes.tidy(left.identity, left.netns);
+    return `interface ${left.interface} of endpoint ${name}`;
   }
 
   /**
@@ -188,7 +225,11 @@ export class Endpoints {
     const bridged = this.#parts.isBridged(network.name);
     const slaac = slaacAddresses(network.config, mac, bridged);
     const gateways = defaultGateways(network.config, bridged);
-    this.#joinNamespace(endpoint, place, [...addresses, ...slaac], gateways);
+    const table = this.#joinNamespace(endpoint, place, [...addresses, ...slaac], gateways);
+    // Before there is a TAP: whoever comes after a kill finds it by this.
+    const { path: netns, identity } = place;
+    const kept = { network: network.name, addresses, netns, identity, interface: config.interface, table };
+    this.#parts.kept.setEndpoint(name, kept);
     const alone = this.#namespaceRoutes.isAlone(place.identity);
     const facts = { name, config, network: network.config, addresses, mac, slaac, isolation };
     const request = { ...facts, networkId: network.id, gateways: alone ? gateways : [] };
@@ -236,10 +277,14 @@ export class Endpoints {
     { identity, path }: Place,
     addresses: readonly string[],
     gateways: readonly string[],
-  ): void {
+  ): number {
     const { network, interface: device, gateway_priority: priority } = config;
-    this.#namespaceRoutes.join(identity, path, { name, network, interface: device, priority, addresses, gateways });
+    const member = { name, network, interface: device, priority, addresses, gateways };
+    const left = this.#parts.kept.left.get(name);
+    const isLeft = left?.identity === identity && left.interface === device && !this.#lookedAfter.has(name);
+    const table = this.#namespaceRoutes.join(identity, path, member, isLeft ? left.table : null);
     undo.push('putting the routes of the namespace in order', () => this.#namespaceRoutes.leave(identity, name));
+    return table;
   }
 
   #warnAbout({ name }: EndpointState, { container }: Place): void {
@@ -265,6 +310,8 @@ export class Endpoints {
   async #takeDown(endpoint: EndpointState): Promise<void> {
     await endpoint.undo.unwind((what, error) => this.#undoFailed(`endpoint ${endpoint.name}: ${what}`, error));
     this.all.delete(endpoint.name);
+    this.#parts.kept.removeObject('endpoint', endpoint.name);
+    this.#parts.kept.removeEndpoint(endpoint.name);
   }
 
   /** The container, its namespace or its interface ended: the endpoint ends too, and `connect` works again. */

@@ -52,6 +52,8 @@ class Pool {
   /** What addresses are given out of: the subnet, or a part of it. */
   readonly given: Subnet;
   readonly #owners = new Map<bigint, string>();
+  /** Addresses that somebody had, and may come back for: nobody else is given them, though he may ask for them. */
+  readonly #held = new Map<bigint, string>();
   /** Addresses that endpoints may use besides their own: set aside, and several may have one. */
   readonly #allowed = new Map<bigint, Set<string>>();
   readonly #first: bigint;
@@ -97,9 +99,30 @@ class Pool {
     return undefined;
   }
 
-  /** The lowest free address, or null when none is left. Every step skips an address that is taken or set aside. */
+  hold(value: bigint, owner: string): void {
+    if (value >= this.#givenFirst && value <= this.#givenLast) this.#held.set(value, owner);
+  }
+
+  /** Whoever has not come back for an address by now does not. */
+  letGo(): void {
+    const held = [...this.#held.keys()];
+    this.#held.clear();
+    for (const value of held) if (!this.#owners.has(value)) this.#noteFree(value);
+  }
+
+  #isSetAside(value: bigint): boolean {
+    return this.#owners.has(value) || this.#allowed.has(value);
+  }
+
+  /** The address that is held for the owner, else the lowest free one; null when none is left. */
   next(owner: string): bigint | null {
-    while (this.#owners.has(this.#lowest) || this.#allowed.has(this.#lowest)) this.#lowest++;
+    for (const [value, name] of this.#held) {
+      if (name !== owner || this.#isSetAside(value)) continue;
+      this.take(value, owner);
+      return value;
+    }
+    // Every step skips an address that is taken, set aside or held.
+    while (this.#isSetAside(this.#lowest) || this.#held.has(this.#lowest)) this.#lowest++;
     if (this.#lowest > this.#givenLast) return null;
     this.take(this.#lowest, owner);
     return this.#lowest;
@@ -171,6 +194,19 @@ export class Ipam {
     });
     if (gatewayMac !== null) this.#macs.set(gatewayMac, { owner: network, by: 'gateway' });
     for (const gateway of gatewaysOf(config)) this.#poolOf(gateway)?.take(gateway.value, GATEWAY);
+  }
+
+  /** Keeps addresses for whom an earlier process gave them. @param addresses with prefix length */
+  hold(owner: string, addresses: readonly string[]): void {
+    for (const text of addresses) {
+      const address = parseAddress(text.split('/', 1)[0] ?? '');
+      if (address !== null) this.#poolOf(address)?.hold(address.value, owner);
+    }
+  }
+
+  /** Gives free what is still held. */
+  letGo(): void {
+    for (const pool of this.#pools) pool.letGo();
   }
 
   #poolOf(address: Address): Pool | undefined {

@@ -200,14 +200,20 @@ export class NamespaceRoutes {
     this.#logger = logger;
   }
 
-  /** An endpoint will be in the namespace; before its interface is made. Synchronous, so nobody comes between. */
-  join(identity: string, path: string, member: Member): void {
+  /**
+   * An endpoint will be in the namespace; before its interface is made. Synchronous, so nobody comes between.
+   *
+   * @param left table of one whose interface an earlier process left, with routes that hold until it is taken over; null: it is new
+   * @returns its table
+   */
+  join(identity: string, path: string, member: Member, left: number | null = null): number {
     const states = this.#namespaces.get(identity) ?? new Map<string, State>();
     this.#namespaces.set(identity, states);
-    const taken = new Set([...states.values()].map(({ table }) => table));
-    let table = FIRST_TABLE;
+    const taken = new Set([...states.values()].map((state) => state.table));
+    let table = left !== null && !taken.has(left) ? left : FIRST_TABLE;
     while (taken.has(table)) table++;
-    states.set(member.name, { path, member, table, up: false });
+    states.set(member.name, { path, member, table, up: left !== null });
+    return table;
   }
 
   /** True while no other endpoint is in the namespace: then its default routes are those of its interface, and need no plan. */
@@ -250,6 +256,11 @@ export class NamespaceRoutes {
     const isLast = states.size === 0 || [...states.values()].some(({ up }) => up);
     if (this.#ruled.has(identity) && isLast) await this.#arrange(identity, state.path);
     if (states.size === 0) this.#ruled.delete(identity);
+  }
+
+  /** What an earlier process left is to go where no endpoint is any more. */
+  async tidy(identity: string, path: string): Promise<void> {
+    await this.#arrange(identity, path);
   }
 
   #arrange(identity: string, path: string): Promise<void> {

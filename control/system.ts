@@ -7,12 +7,17 @@ import { type LinkFacts, linkFacts, readIp, readIpInside, runIpBatch } from '../
 import { type ChangeSocket, watchLinks, watchRules } from '../io/netlink.js';
 import { listNftTable, listNftTables, runNft } from '../io/nft.js';
 import { closeFd, openPidfd } from '../io/pidfd.js';
-import { attachTap, type Tap, type TapOptions } from '../io/tap.js';
+import { type DeviceState, deviceState } from '../io/rtnetlink.js';
+import { attachTap, removeTap, type Tap, type TapOptions } from '../io/tap.js';
 import { openUplink, type Uplink, type UplinkOptions } from '../io/uplink.js';
 import { type ContainerInfo, containerEngines, findContainer } from './containers.js';
 
 export interface System {
   attachTap(options: TapOptions): Promise<Tap>;
+  /** Removes one that an earlier process left. False where there is none with that alias. */
+  removeTap(netns: string, device: string, alias: string): Promise<boolean>;
+  /** What a device of our own namespace has; null where there is none. */
+  deviceState(device: string): DeviceState | null;
   openUplink(options: UplinkOptions): Uplink;
   /** Of a device of our own namespace; null where there is none. Cheap enough to poll. */
   linkFacts(device: string): LinkFacts | null;
@@ -87,6 +92,8 @@ async function deviceAliases(): Promise<{ name: string; alias: string }[]> {
 
 export const realSystem: System = {
   attachTap,
+  removeTap,
+  deviceState,
   openUplink,
   linkFacts,
   hostFacts,

@@ -5,9 +5,10 @@ import { type Api, startApi } from './api.js';
 import { loadConfiguration } from './config/load.js';
 import { type Configuration, DEFAULT_NAT } from './config/schema.js';
 import { Daemon } from './daemon.js';
-import { startDataplane } from './dataplane.js';
+import { type StartOptions, startDataplane } from './dataplane.js';
 import { asTaplineError, TaplineError } from './errors.js';
 import { claimSocket } from './socket.js';
+import { openSurvival } from './survival.js';
 import { realSystem, type System } from './system.js';
 import type { Dataplane } from './types.js';
 
@@ -22,7 +23,7 @@ export interface UpOptions {
   readonly logger: Logger;
   /** Stand-ins for tests. */
   readonly system?: System;
-  readonly startDataplane?: (options: { engine: EngineChoice; logger: Logger }) => Promise<Dataplane>;
+  readonly startDataplane?: (options: StartOptions) => Promise<Dataplane>;
 }
 
 /** A daemon that is starting or runs. */
@@ -32,6 +33,8 @@ export interface RunningTapline {
   readonly ready: Promise<void>;
   /** Removes all that was made, also in the middle of starting; further calls wait for the first. */
   stop(): Promise<void>;
+  /** Ends, and leaves all that was made to the next process, once all of it is up. */
+  leave(): Promise<void>;
 }
 
 const EMPTY: Configuration = {
@@ -54,14 +57,22 @@ export async function startTapline(options: UpOptions): Promise<RunningTapline> 
   const { file, engine, socket, logger } = options;
   const config = file === null ? EMPTY : await loadConfiguration(file);
   await claimSocket(socket);
-  const dataplane = await (options.startDataplane ?? startDataplane)({ engine, logger });
-  const daemon = new Daemon({ dataplane, logger, system: options.system ?? realSystem, instance: socket });
+  const maxFlows = config.nat.max_flows;
+  const survival = await openSurvival(socket, maxFlows, logger);
+  const { numbers, tables, kept } = survival;
+  const start = options.startDataplane ?? startDataplane;
+  const dataplane = await start({ engine, logger, maxFlows, numbers, tables }).catch((error: unknown) => {
+    survival.leave();
+    throw error;
+  });
+  const daemon = new Daemon({ dataplane, logger, system: options.system ?? realSystem, instance: socket, kept });
   let api: Api;
   try {
     api = await startApi(daemon, logger, socket);
   } catch (error) {
     await daemon.stop();
     await dataplane.stop();
+    survival.remove();
     throw error;
   }
   let stopped: Promise<void> | null = null;
@@ -69,6 +80,17 @@ export async function startTapline(options: UpOptions): Promise<RunningTapline> 
     await daemon.stop();
     await api.close();
     await dataplane.stop();
+    survival.remove();
+  };
+  const leaveAll = async (): Promise<void> => {
+    await daemon.leave();
+    await api.close();
+    await dataplane.stop();
+    survival.leave();
+  };
+  const leave = (): Promise<void> => {
+    stopped ??= leaveAll();
+    return stopped;
   };
   const stop = (): Promise<void> => {
     stopped ??= stopAll();
@@ -78,7 +100,7 @@ export async function startTapline(options: UpOptions): Promise<RunningTapline> 
     await stop();
     throw inFile(error, file);
   });
-  return { daemon, ready, stop };
+  return { daemon, ready, stop, leave };
 }
 
 /**

@@ -75,6 +75,19 @@ export interface DeviceRoute {
   readonly protocol: number;
 }
 
+/** A device as it is found. */
+export interface DeviceState {
+  readonly link: DeviceLink;
+  readonly addresses: readonly string[];
+  readonly routes: readonly DeviceRoute[];
+}
+
+/** In the current namespace; null where there is none. @throws SystemError */
+export function deviceState(name: string): DeviceState | null {
+  const link = deviceLink(name);
+  return link === null ? null : { link, addresses: deviceAddresses(link.index), routes: deviceRoutes(link.index) };
+}
+
 type Attributes = ReadonlyMap<number, DataView>;
 
 /** One request and all of its answers. @throws SystemError with the kernel's error */

@@ -4,7 +4,7 @@ import { close as closeAsync } from 'node:fs';
 import { enableIpv6, ifreq, runIpBatch } from './interface.js';
 import { close, errno, ioctl, ioctlValue, open, SystemError } from './libc.js';
 import { withNamespace } from './netns.js';
-import { type DeviceLink, type DeviceRoute, deviceAddresses, deviceLink, deviceRoutes } from './rtnetlink.js';
+import { type DeviceState, deviceLink, deviceState } from './rtnetlink.js';
 
 const O_RDWR_CLOEXEC = 0o2000002;
 // linux/if_tun.h
@@ -48,6 +48,8 @@ interface TapPlace {
 export interface TapOptions extends TapPlace {
   readonly mac: string;
   readonly mtu: number;
+  /** Addresses that a device has besides, left by an earlier process, stay. */
+  readonly othersStay?: boolean;
   /** CIDR: address with prefix length. */
   readonly addresses: readonly string[];
   readonly routes?: readonly TapRoute[];
@@ -84,19 +86,6 @@ export async function attachTap(options: TapOptions): Promise<Tap> {
     throw error;
   }
   return new OpenTap(fd, options.interface, before !== null);
-}
-
-/** A device as an earlier process left it. */
-interface DeviceState {
-  readonly link: DeviceLink;
-  readonly addresses: readonly string[];
-  readonly routes: readonly DeviceRoute[];
-}
-
-/** In the current namespace; null where there is none. */
-function deviceState(name: string): DeviceState | null {
-  const link = deviceLink(name);
-  return link === null ? null : { link, addresses: deviceAddresses(link.index), routes: deviceRoutes(link.index) };
 }
 
 /**
@@ -233,7 +222,7 @@ function missingLines(options: TapOptions, { link, addresses, routes }: DeviceSt
   if (link.mac !== options.mac) lines.push(`link set dev ${device} address ${options.mac}`);
   if (link.mtu !== options.mtu) lines.push(`link set dev ${device} mtu ${options.mtu}`);
   if (link.txQueueLength !== TX_QUEUE_LENGTH) lines.push(`link set dev ${device} txqueuelen ${TX_QUEUE_LENGTH}`);
-  for (const address of addresses)
+  for (const address of options.othersStay === true ? [] : addresses)
     if (!options.addresses.includes(address)) lines.push(`address del ${address} dev ${device}`);
   for (const address of options.addresses) if (!addresses.includes(address)) lines.push(addressLine(device, address));
   if (!link.up) lines.push(`link set dev ${device} up`);

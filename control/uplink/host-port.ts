@@ -38,6 +38,11 @@ const MAX_DEVICES = 64;
 const LINK_PREFIX = HOST_LINKS.split('.', 3).join('.');
 const LEAST_MTU = 1280;
 
+/** linux/rtnetlink.h: RT_TABLE_MAIN, RTPROT_KERNEL, RTPROT_RA. */
+const MAIN_TABLE = 254;
+const BY_KERNEL = 2;
+const BY_ADVERTISEMENT = 9;
+
 /** The host port of one VRF; made with the first subnet, gone with the last. */
 export class HostPort {
   readonly vrf: string;
@@ -52,6 +57,8 @@ export class HostPort {
   #mtu = 0;
   /** Lines for `ip` by what they make: how to make it, how to take it back. */
   #made = new Map<string, string>();
+  /** What an earlier process left on the device, by what it is: how to take it back. */
+  #left = new Map<string, string>();
 
   constructor(vrf: string, isDefault: boolean, parts: HostPortParts) {
     this.vrf = vrf;
@@ -105,7 +112,9 @@ export class HostPort {
       mtu,
       addresses: [],
       alias: this.#alias,
+      othersStay: true,
     });
+    if (this.#tap.tookOver) this.#left = this.#standing(device);
     this.#port = await dataplane.addPort({
       kind: 'host',
       name: this.name,
@@ -116,11 +125,14 @@ export class HostPort {
     await interfaces.add(this.name, this.#request());
   }
 
-  /** A name that is free. What a killed process left is removed first: its addresses and routes may not be today's. */
+  /** That of a killed process, else a name that is free. */
   async #chooseDevice(): Promise<string> {
-    const { system } = this.#parts;
-    const devices = await system.deviceAliases();
-    for (const { name, alias } of devices) if (alias === this.#alias) await system.runIp([`link del dev ${name}`]);
+    const devices = await this.#parts.system.deviceAliases();
+    const left = devices.find(({ name, alias }) => alias === this.#alias && numberOf(name) !== null);
+    if (left !== undefined) {
+      this.#tapNumber = numberOf(left.name) ?? 0;
+      return left.name;
+    }
     const taken = new Set(devices.filter(({ alias }) => alias !== this.#alias).map(({ name }) => name));
     for (let number = 0; number < MAX_DEVICES; number++) {
       this.#tapNumber = number;
@@ -192,6 +204,7 @@ export class HostPort {
       await this.#parts.system.runIp([remove]).catch(() => undefined);
       this.#made.delete(make);
     }
+    await this.#takeOver(wanted);
     const added: string[] = [];
     for (const [make, remove] of wanted) {
       if (this.#made.has(make)) continue;
@@ -204,6 +217,37 @@ export class HostPort {
       this.#made.set(make, remove);
       added.push(make);
     }
+  }
+
+  /** What an earlier process left as it is wanted today: the host's connections through it notice nothing. */
+  async #takeOver(wanted: ReadonlyMap<string, string>): Promise<void> {
+    const there = [...wanted].filter(([make]) => this.#left.has(thingOf(make)));
+    // What is said of a route besides where it leads may have changed; replacing it does so in one step.
+    const lines = there.flatMap(([make]) => (make.startsWith('route add ') ? make.replace('add', 'replace') : []));
+    if (lines.length > 0) await this.#parts.system.runIp(lines);
+    for (const [make, remove] of there) {
+      this.#left.delete(thingOf(make));
+      this.#made.set(make, remove);
+    }
+  }
+
+  /** Addresses and routes on a device that an earlier process left. The kernel's own routes are not among them. */
+  #standing(device: string): Map<string, string> {
+    const { addresses = [], routes = [] } = this.#parts.system.deviceState(device) ?? {};
+    const standing = new Map<string, string>();
+    for (const { to, via, table, protocol } of routes) {
+      if (table !== MAIN_TABLE || protocol === BY_KERNEL || protocol === BY_ADVERTISEMENT) continue;
+      standing.set(routeThing(to, via), `route del ${to}${via === null ? '' : ` via ${via}`} dev ${device}`);
+    }
+    for (const address of addresses) standing.set(`address ${address}`, `address del ${address} dev ${device}`);
+    return standing;
+  }
+
+  /** All networks are there: what is left of an earlier process and wanted by none of them goes. */
+  async settle(): Promise<void> {
+    const removals = [...this.#left.values()];
+    this.#left.clear();
+    for (const remove of removals) await this.#parts.system.runIp([remove]).catch(() => undefined);
   }
 
   async #takeBack(make: string): Promise<void> {
@@ -219,6 +263,7 @@ export class HostPort {
     this.#port = -1;
     this.#networkId = -1;
     this.#made.clear();
+    this.#left.clear();
     try {
       await interfaces.remove(this.name);
       if (port >= 0) {
@@ -230,6 +275,23 @@ export class HostPort {
       await tap?.detach();
     }
   }
+}
+
+/** Number of a device `tapline0` to `tapline63`; null for any other. */
+function numberOf(device: string): number | null {
+  const number = Number(/^tapline(0|[1-9]\d?)$/.exec(device)?.[1] ?? -1);
+  return number >= 0 && number < MAX_DEVICES ? number : null;
+}
+
+function routeThing(to: string, via: string | null): string {
+  return `route ${to} ${via ?? 'link'}`;
+}
+
+/** What a line of `#wanted` makes, in the words of `#standing`; empty for a neighbor, which is always told anew. */
+function thingOf(line: string): string {
+  const [what, , first = '', word, second = ''] = line.split(' ');
+  if (what === 'address') return `address ${first}`;
+  return what === 'route' ? routeThing(first, word === 'via' ? second : null) : '';
 }
 
 /** A route that the host has already is the one thing that users run into. */

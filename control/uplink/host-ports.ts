@@ -6,6 +6,7 @@ import { gatewaysOf } from '../config/subnets.js';
 import type { DataplaneLogger } from '../dataplane.js';
 import { firstLine } from '../errors.js';
 import { HostPort, type HostPortParts, type HostSubnet } from './host-port.js';
+import { hostMark, removeHostPorts } from './leftovers.js';
 
 export interface HostPortsParts extends HostPortParts {
   readonly logger: DataplaneLogger;
@@ -39,6 +40,17 @@ export class HostPorts {
     await port.update(subnets);
     if (subnets.length === 0) this.#ports.delete(vrf);
     else this.#ports.set(vrf, port);
+  }
+
+  /** Removes the devices of an earlier process that nobody has taken over, and what it left on the others. @returns what was removed */
+  async removeLeft(): Promise<string[]> {
+    let removed: string[] = [];
+    await this.#inTurn(async () => {
+      for (const port of this.#ports.values()) await port.settle();
+      const used = new Set([...this.#ports.values()].flatMap(({ device }) => device ?? []));
+      removed = await removeHostPorts(hostMark(this.#parts.instance), used, this.#parts.system);
+    });
+    return removed;
   }
 
   /** Somebody deleted a TAP: it is made anew. @returns whether it was one of ours */

@@ -19,12 +19,17 @@ export function hostMark(instance: string): string {
  */
 export async function removeLeftovers(instance: string, guarded: string | null, system: System): Promise<string[]> {
   const mark = hostMark(instance);
-  return [...(await removeHostPorts(mark, system)), ...(await removeGuards(mark, guarded, system))];
+  return [...(await removeGuards(mark, guarded, system))];
 }
 
-async function removeHostPorts(mark: string, system: System): Promise<string[]> {
+/**
+ * @param used names of those that are host ports today
+ * @returns what was removed, for the log
+ */
+export async function removeHostPorts(mark: string, used: ReadonlySet<string>, system: System): Promise<string[]> {
   const devices = await system.deviceAliases();
-  const ours = devices.filter(({ alias }) => alias === mark || alias.startsWith(`${mark}:`)).map(({ name }) => name);
+  const isOurs = (alias: string): boolean => alias === mark || alias.startsWith(`${mark}:`);
+  const ours = devices.filter(({ name, alias }) => isOurs(alias) && !used.has(name)).map(({ name }) => name);
   for (const name of ours) await system.runIp([`link del dev ${name}`]);
   return ours.map((name) => `interface ${name}`);
 }

@@ -7,6 +7,7 @@ import type { HostFacts } from '../../../io/host-facts.js';
 import type { LinkFacts } from '../../../io/interface.js';
 import type { ChangeSocket } from '../../../io/netlink.js';
 import type { FilterProgram } from '../../../io/packet-filter.js';
+import type { DeviceState } from '../../../io/rtnetlink.js';
 import type { Tap, TapOptions } from '../../../io/tap.js';
 import type { Uplink, UplinkOptions } from '../../../io/uplink.js';
 
@@ -119,6 +120,15 @@ export class SystemDouble implements System {
       release();
     };
     return { fd, interface: options.interface, tookOver: false, detach, release };
+  }
+
+  async removeTap(netns: string, device: string, alias: string): Promise<boolean> {
+    const key = `${netns} ${device}`;
+    return this.taps.get(key)?.alias === alias && this.taps.delete(key);
+  }
+
+  deviceState(): DeviceState | null {
+    return null;
   }
 
   openUplink({ device, filter }: UplinkOptions): Uplink {
