@@ -68,8 +68,8 @@ function makePrivate(path: string): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
-  const { uid, mode, ...stat } = lstatSync(path);
-  if (!stat.isDirectory() || uid !== process.getuid?.() || (mode & 0o077) !== 0)
+  const stat = lstatSync(path);
+  if (!stat.isDirectory() || stat.uid !== process.getuid?.() || (stat.mode & 0o077) !== 0)
     throw new Error(`${path} is not a directory of this user alone; remove it`);
 }
 
