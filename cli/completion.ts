@@ -92,6 +92,10 @@ async function ruleNumbers(client: ApiClient): Promise<string[]> {
   return rules.flatMap(({ number }) => (number === null ? [] : [String(number)]));
 }
 
+async function publishedPorts(client: ApiClient): Promise<string[]> {
+  return (await client.get<EndpointView[]>('/v1/endpoints')).flatMap(({ publish }) => publish);
+}
+
 /** Names of objects, for arguments and options called after their kind. */
 async function objectNames(kind: string, client: ApiClient): Promise<string[]> {
   const networks = async (): Promise<string[]> =>
@@ -101,6 +105,7 @@ async function objectNames(kind: string, client: ApiClient): Promise<string[]> {
   if (kind === 'network' || kind === 'from-network' || kind === 'to-network') return networks();
   if (kind === 'endpoint' || kind === 'from' || kind === 'to') return endpoints();
   if (kind === 'port') return [...(await endpoints()), 'uplink'];
+  if (kind === 'published') return publishedPorts(client);
   if (kind === 'vrf') return (await client.get<VrfView[]>('/v1/vrfs')).map(({ name }) => name);
   if (kind === 'static-route') return staticRoutes(client);
   if (kind === 'mirror') return (await client.get<MirrorView[]>('/v1/mirrors')).map(({ name }) => name);

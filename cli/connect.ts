@@ -24,6 +24,7 @@ export interface ConnectOptions {
   readonly trunk?: string;
   readonly native?: string;
   readonly gatewayPriority?: string;
+  readonly publish?: string[];
 }
 
 const EXAMPLES = `
@@ -80,6 +81,7 @@ export function endpointBody(
     ...(addresses.length === 0 ? {} : { addresses }),
     ...(options.mac === undefined ? {} : { mac: options.mac }),
     ...(options.gatewayPriority === undefined ? {} : { gateway_priority: numeric(options.gatewayPriority) }),
+    ...(options.publish === undefined ? {} : { publish: options.publish }),
     ...guardsOf(options),
   };
 }
@@ -93,6 +95,7 @@ export function withEndpointOptions(command: Command): Command {
     .option('--ip <address>', 'the same as --address, as Docker says it', collect)
     .option('--ip6 <address>', 'the same as --address, as Docker says it', collect)
     .option('--mac <mac>', 'MAC address')
+    .option('-p, --publish <published>', 'published port such as 8080:80 (repeatable)', collect)
     .option('--gateway-priority <number>', 'of the endpoints in one namespace the highest has the default route')
     .addOption(
       new Option('--security <level>', 'what is checked of its frames (default: strict)').choices([

@@ -14,6 +14,7 @@ import { registerFdb } from './fdb.js';
 import { registerMirror } from './mirror.js';
 import { registerNetwork } from './network.js';
 import { registerPolicy } from './policy.js';
+import { registerPublish, registerUnpublish } from './publish.js';
 import { registerQuickstart } from './quickstart.js';
 import { registerRoute } from './route.js';
 import { registerRun } from './run.js';
@@ -29,6 +30,8 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   registerNetwork,
   registerConnect,
   registerDisconnect,
+  registerPublish,
+  registerUnpublish,
   registerRun,
   registerShow,
   registerRoute,

@@ -5,7 +5,16 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { MAX_RULES } from '../core/nat/policy.js';
 import { Captures } from './capture.js';
-import { integerField, macField, mapping, nameField, prefixField, vlanField } from './config/fields.js';
+import {
+  integerField,
+  macField,
+  mapping,
+  nameField,
+  nonEmptyListOf,
+  prefixField,
+  publishField,
+  vlanField,
+} from './config/fields.js';
 import { formatPath } from './config/problems.js';
 import { readWith } from './config/read.js';
 import {
@@ -113,6 +122,14 @@ const ruleParams = mapping('the number of a rule', {
   number: z.preprocess((text) => (/^\d{1,9}$/.test(String(text)) ? Number(text) : text), integerField(1, MAX_RULES)),
 });
 const positionBody = mapping('a place in the list', { position: integerField(1, MAX_RULES).optional() });
+const publishBody = mapping('a JSON object with publish', { publish: nonEmptyListOf('published ports', publishField) });
+/** Several with commas between them, or of the same name. */
+const unpublishQuery = mapping('a query', {
+  publish: z.preprocess(
+    (given) => (given === undefined ? given : [given].flat().flatMap((text) => String(text).split(','))),
+    nonEmptyListOf('published ports', publishField),
+  ),
+});
 const noQuery = mapping('no query', {});
 
 function objectOf(body: unknown): Record<string, unknown> {
@@ -180,6 +197,14 @@ function endpointRoutes(app: FastifyInstance, daemon: Daemon): void {
   app.delete('/v1/endpoints/:name', async (request: NameRequest, reply) => {
     await daemon.disconnect(request.params.name);
     return reply.code(204).send();
+  });
+  app.post('/v1/endpoints/:name/publish', async (request: NameRequest) => {
+    const { publish } = read(publishBody, request.body);
+    return endpointView(daemon, await daemon.publish(request.params.name, publish));
+  });
+  app.delete('/v1/endpoints/:name/publish', async (request: NameRequest) => {
+    const { publish } = read(unpublishQuery, request.query);
+    return endpointView(daemon, await daemon.unpublish(request.params.name, publish));
   });
 }
 

@@ -44,16 +44,19 @@ import { PolicyRules } from './policy.js';
 import { policyObjects } from './policy-objects.js';
 import type { PolicyObjects } from './policy-records.js';
 import { networkSpec } from './port-spec.js';
+import { Publications } from './publish.js';
 import { readKeptObject, restoreObjects } from './restore.js';
 import { type RouteState, Routes, UPLINK_METRIC } from './routes.js';
 import type { EndpointState, NetworkState } from './state.js';
 import { realSystem, type System } from './system.js';
-import { tracks } from './tracking.js';
+import { tracks, translatesBy } from './tracking.js';
 import type { Dataplane, VrfSpec } from './types.js';
 import { BridgedUplink } from './uplink/bridged-uplink.js';
 import type { RoutedUplinkConfig } from './uplink/facts.js';
 import { HostPorts } from './uplink/host-ports.js';
+import { HostPublishing } from './uplink/host-publishing.js';
 import { removeLeftovers } from './uplink/leftovers.js';
+import { type OwnedPorts, translationPorts } from './uplink/owned-ports.js';
 import { RoutedUplink } from './uplink/routed-uplink.js';
 import { Vrfs } from './vrfs.js';
 
@@ -85,6 +88,7 @@ export class Daemon {
   readonly policy: PolicyRules;
   readonly interfaces: Interfaces;
   readonly routes: Routes;
+  readonly publications: Publications;
   readonly #endpoints: Endpoints;
   readonly #system: System;
   readonly #logger: Logger;
@@ -92,6 +96,7 @@ export class Daemon {
   readonly #lock = new KeyedLock();
   readonly #watch: NodeJS.Timeout;
   readonly #hostPorts: HostPorts;
+  readonly #hostPublishing: HostPublishing;
   #uplink: BridgedUplink | RoutedUplink | null = null;
   /** As the file has it; null once it is closed. */
   #uplinkConfig: UplinkConfig | null = null;
@@ -117,6 +122,12 @@ export class Daemon {
     this.routes = new Routes(this.dataplane, this.interfaces, this.#logger);
     this.policy = this.#makePolicy();
     this.#hostPorts = this.#makeHostPorts();
+    this.#hostPublishing = new HostPublishing({
+      system: this.#system,
+      logger: this.#logger,
+      link: () => this.#hostLink(),
+    });
+    this.publications = this.#makePublications();
     this.#endpoints = this.#makeEndpoints();
     this.dataplane.onEvent((event) => this.eventLog.add(event));
     this.dataplane.onPortDown((port, error) => this.#portDown(port, error));
@@ -163,6 +174,8 @@ export class Daemon {
       uplink: () => this.#uplink,
       isStopping: () => this.#stopping,
       cameUp: () => this.mirrors.update(),
+      publish: (endpoint) => this.publications.open(endpoint),
+      unpublish: (endpoint) => this.publications.close(endpoint),
       portRemoved: (port) => {
         this.events.emit('port-removed', port);
       },
@@ -176,7 +189,51 @@ export class Daemon {
     const { dataplane, interfaces } = this;
     const instance = this.#instance;
     const parts = { system: this.#system, logger: this.#logger, dataplane, interfaces, instance, portRemoved };
-    return new HostPorts(parts, () => [...this.networks.values()].map(({ config }) => config));
+    const networks = (): NetworkConfig[] => [...this.networks.values()].map(({ config }) => config);
+    return new HostPorts(parts, networks, () => (this.#isShared ? this.publications.vrfs() : new Set()));
+  }
+
+  /** Whether the host's addresses are the uplink's as well. */
+  get #isShared(): boolean {
+    return this.#uplinkConfig?.mode === 'shared';
+  }
+
+  #hostLink(): ReturnType<HostPorts['link']> {
+    return this.#uplinkConfig?.mode === 'shared' ? this.#hostPorts.link(this.#uplinkConfig.vrf) : null;
+  }
+
+  #makePublications(): Publications {
+    return new Publications({
+      nat: this.dataplane.nat,
+      vrfOf: ({ config }) => this.network(config.network).config.vrf,
+      vrfNumber: (vrf) => this.interfaces.vrfs.numberOf(vrf),
+      host: () => (this.#isShared ? this.#hostPublishing : null),
+      link: () => this.#hostLink(),
+      kept: () => {
+        const uplink = this.#uplink;
+        return uplink instanceof RoutedUplink ? { vrf: uplink.config.vrf, ports: uplink.kept } : null;
+      },
+      isStopping: () => this.#stopping,
+      changed: () => this.#followPublished(),
+    });
+  }
+
+  /** What leads out of the host follows networks and published ports: the host port, tracking, and the guard of a shared uplink. */
+  async #followPublished(): Promise<void> {
+    await this.#hostPorts.update();
+    await this.interfaces.vrfs.update();
+    if (this.#uplink instanceof RoutedUplink) await this.#uplink.networksChanged();
+  }
+
+  /** Ports of the host's addresses that are Tapline's. */
+  #ownedPorts(reached: readonly NetworkState[]): OwnedPorts[] {
+    const leaves4 = reached.some(({ config }) => config.masquerade === true);
+    const leaves6 = reached.some(({ config }) => config.nat66 && !Array.isArray(config.masquerade));
+    return [
+      ...this.publications.owned(),
+      ...(leaves4 ? translationPorts(4, this.natPorts) : []),
+      ...(leaves6 ? translationPorts(6, this.natPorts) : []),
+    ];
   }
 
   #vrfSpec(name: string): VrfSpec {
@@ -388,7 +445,8 @@ export class Daemon {
     this.networks.set(name, network);
     try {
       network.id = await this.dataplane.addNetwork(networkSpec(name, config));
-      if (routed) await this.interfaces.add(name, gatewayInterface(config, network.id));
+      if (routed)
+        await this.interfaces.add(name, gatewayInterface(config, network.id, translatesBy(this.#uplinkConfig)));
       await this.#networksChanged();
     } catch (error) {
       await this.#removeFromDataplane(network);
@@ -438,9 +496,7 @@ export class Daemon {
   /** What follows the networks: the policy, and what leads out of the host, which is the host port and the guard of a shared uplink. */
   async #networksChanged(): Promise<void> {
     await this.policy.update();
-    await this.#hostPorts.update();
-    await this.interfaces.vrfs.update();
-    if (this.#uplink instanceof RoutedUplink) await this.#uplink.networksChanged();
+    await this.publications.update();
   }
 
   /** Before the endpoints go: hosts behind them are told that their router does (RFC 4861, 6.2.5). */
@@ -525,6 +581,48 @@ export class Daemon {
     });
   }
 
+  /**
+   * @param publish in canonical form
+   * @throws TaplineError `missing`, `invalid`, `conflict`; then it has published what it had
+   */
+  async publish(name: string, publish: readonly string[]): Promise<EndpointState> {
+    return this.#changePublished(name, (before) => [...before, ...publish]);
+  }
+
+  /** @throws TaplineError `missing` for the endpoint, or for what it has not published */
+  async unpublish(name: string, publish: readonly string[]): Promise<EndpointState> {
+    return this.#changePublished(name, (before) => {
+      const unknown = publish.find((one) => !before.includes(one));
+      if (unknown === undefined) return before.filter((one) => !publish.includes(one));
+      const has = before.length === 0 ? 'it has published nothing' : `it has published ${before.join(', ')}`;
+      throw new TaplineError('missing', `endpoint ${name} has not published ${unknown}; ${has}`);
+    });
+  }
+
+  async #changePublished(name: string, change: (before: readonly string[]) => string[]): Promise<EndpointState> {
+    await this.#applying;
+    return this.#lock.run(`endpoint ${name}`, async () => {
+      this.#refuseWhileStopping();
+      const endpoint = this.endpoint(name);
+      const before = endpoint.config;
+      const config = { ...before, publish: change(before.publish) };
+      const desired = this.#desired();
+      const problems = checkConfiguration({ ...desired, endpoints: new Map([...desired.endpoints, [name, config]]) });
+      throwFirst(problems, ['endpoints', name]);
+      // At once: nobody else takes the same ports meanwhile, and tracking follows.
+      endpoint.config = config;
+      try {
+        await this.publications.change(endpoint, config.publish);
+      } catch (error) {
+        endpoint.config = before;
+        throw asTaplineError(error);
+      }
+      const what = config.publish.length === 0 ? 'nothing' : config.publish.join(', ');
+      this.#logger.info(`endpoint ${name} publishes ${what}`);
+      return endpoint;
+    });
+  }
+
   #undoFailed(what: string, error: unknown): void {
     this.#logger.debug(`${what} failed: ${firstLine(error)}`);
   }
@@ -591,7 +689,9 @@ export class Daemon {
         const wanted = routes.map(({ prefix, via }) => ({ vrf, to: prefix, via, metric }));
         return this.routes.setInterfaceRoutes('uplink', wanted);
       },
+      pool: () => [...this.networks.values()].filter(({ config: { vrf: other } }) => other === vrf).flatMap(poolOf),
       subnets: () => [...this.networks].filter(isReached).flatMap(([, network]) => network.config.subnets),
+      owned: () => this.#ownedPorts([...this.networks].filter(isReached).map(([, network]) => network)),
       portRemoved: (port) => {
         this.events.emit('port-removed', port);
       },
@@ -721,6 +821,11 @@ export class Daemon {
     await this.policy.clear();
     await this.#removeLeft();
   }
+}
+
+/** Addresses besides the uplink's that a network leaves from. */
+function poolOf({ config }: NetworkState): string[] {
+  return Array.isArray(config.masquerade) ? config.masquerade : [];
 }
 
 /** An error as one of the object at `path` in the file. */

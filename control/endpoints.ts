@@ -37,6 +37,10 @@ export interface EndpointsParts {
   uplink(): HostDevice | null;
   isStopping(): boolean;
   cameUp(): void;
+  /** Makes its published ports. @throws TaplineError; then nothing of it is published */
+  publish(endpoint: EndpointState): Promise<void>;
+  /** Ends them, and all connections to it. */
+  unpublish(endpoint: EndpointState): Promise<void>;
   /** What was captured or mirrored there ends. */
   portRemoved(port: number): void;
 }
@@ -241,6 +245,8 @@ export class Endpoints {
     undo.push('leading nothing there', () => this.#namespaceRoutes.depart(place.identity, name));
     await this.#namespaceRoutes.arrived(place.identity, name, alone && !tookOver);
     this.#nameHost(endpoint, place);
+    undo.push('ending its connections', () => this.#parts.unpublish(endpoint));
+    await this.#parts.publish(endpoint);
     if (place.process === null) return;
     const unwatch = this.#parts.dataplane.watchPidfd(place.process.pidfd, () =>
       this.#gone(endpoint, 'its process ended', 'info'),

@@ -147,7 +147,7 @@ function list6(texts: readonly string[], clearHost: boolean): Int32Array {
 }
 
 /** Four words, IPv4 mapped. */
-function addressWords(text: string): [number, number, number, number] {
+export function addressWords(text: string): [number, number, number, number] {
   const address = parseAddress(text);
   if (address === null) throw new Error(`not an address: ${text}`);
   if (address.family === 4) return [0, 0, MAPPED, words(address.value, 1)[0] as number];

@@ -18,7 +18,8 @@ export interface NetworkState {
 
 export interface EndpointState {
   readonly name: string;
-  readonly config: EndpointConfig;
+  /** Replaced when what it publishes changes. */
+  config: EndpointConfig;
   readonly undo: UndoStack;
   phase: Phase;
   /** With prefix length; empty until IPAM has chosen. */

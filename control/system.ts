@@ -2,11 +2,14 @@
 
 import { readFileSync, statfsSync, statSync } from 'node:fs';
 import { type HostFacts, hostFacts } from '../io/host-facts.js';
+import { openRelay, type Relay, type RelayRequest } from '../io/host-relay.js';
 import { addHostsLine, removeHostsLine } from '../io/hosts-file.js';
 import { type LinkFacts, linkFacts, readIp, readIpInside, runIpBatch } from '../io/interface.js';
 import { type ChangeSocket, watchLinks, watchRules } from '../io/netlink.js';
 import { listNftTable, listNftTables, runNft } from '../io/nft.js';
 import { closeFd, openPidfd } from '../io/pidfd.js';
+import { type PortHolder, socketHolder, type UsedPort, usedPorts } from '../io/port-holders.js';
+import { readReservedPorts, writeReservedPorts } from '../io/reserved-ports.js';
 import { type DeviceState, deviceState } from '../io/rtnetlink.js';
 import { attachTap, removeTap, type Tap, type TapOptions } from '../io/tap.js';
 import { openUplink, type Uplink, type UplinkOptions } from '../io/uplink.js';
@@ -40,6 +43,15 @@ export interface System {
   listNftTable(family: string, name: string): Promise<string | null>;
   /** Names of all tables of a family. */
   listNftTables(family: string): Promise<string[]>;
+  /** A socket of our own namespace that leads elsewhere. @throws NodeJS.ErrnoException */
+  openRelay(request: RelayRequest): Promise<Relay>;
+  /** Ports of all sockets there. */
+  usedPorts(): Promise<UsedPort[]>;
+  /** Whose a socket is; null: nobody's that we can see. */
+  socketHolder(inode: number): Promise<PortHolder | null>;
+  /** net.ipv4.ip_local_reserved_ports. */
+  readReservedPorts(): Promise<string>;
+  writeReservedPorts(text: string): Promise<void>;
   /** In the /etc/hosts that a process sees. False where that is our own, which is left alone. */
   addHostsLine(pid: number, line: string, mark: string): boolean;
   removeHostsLine(pid: number, mark: string): boolean;
@@ -106,6 +118,11 @@ export const realSystem: System = {
   runNft,
   listNftTable,
   listNftTables,
+  openRelay,
+  usedPorts,
+  socketHolder,
+  readReservedPorts,
+  writeReservedPorts,
   addHostsLine,
   removeHostsLine,
   openPidfd,

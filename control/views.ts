@@ -27,6 +27,7 @@ export interface NetworkView {
   readonly internal: boolean;
   readonly isolated: boolean;
   readonly masquerade: boolean | readonly string[];
+  readonly policy: NetworkConfig['policy'];
   readonly host: boolean;
   readonly source_validation: boolean;
   readonly proxy: readonly string[];
@@ -67,6 +68,7 @@ export interface EndpointView {
   readonly vlan: number | null;
   readonly trunk: TrunkConfig | null;
   readonly gateway_priority: number;
+  readonly publish: readonly string[];
 }
 
 /** What a port does with VLANs. */
@@ -159,6 +161,7 @@ export function networkView(daemon: Daemon, network: NetworkState): NetworkView 
     internal,
     isolated,
     masquerade,
+    policy: config.policy,
     host: config.host,
     source_validation: config.source_validation,
     proxy: config.proxy,
@@ -197,6 +200,7 @@ export function endpointView(daemon: Daemon, endpoint: EndpointState): EndpointV
     vlan: config.trunk === undefined ? (endpointVlan(config, network)?.native ?? null) : null,
     trunk: config.trunk ?? null,
     gateway_priority: config.gateway_priority,
+    publish: config.publish,
   };
 }
 

@@ -17,12 +17,23 @@ export interface FilterPrefix {
   readonly length: number;
 }
 
+/** Ports of the host's addresses that are Tapline's. Of ICMP and ICMPv6 the ports mean nothing: echo replies. */
+export interface FilterPorts {
+  readonly family: 4 | 6;
+  /** Number of the IP protocol. */
+  readonly protocol: number;
+  readonly first: number;
+  readonly last: number;
+}
+
 // Codes of linux/bpf_common.h, as combined below.
 const LD_WORD = 0x20;
 const LD_HALF = 0x28;
 const LD_BYTE = 0x30;
 /** LD | B | IND: at X plus the constant. */
 const LD_BYTE_X = 0x50;
+/** LD | H | IND. */
+const LD_HALF_X = 0x48;
 /** LDX | B | MSH: X = 4 * (byte & 15), the length of an IPv4 header. */
 const LDX_HEADER = 0xb1;
 const AND = 0x54;
@@ -65,16 +76,87 @@ export function stationFilter(high: number, low: number): FilterProgram {
 }
 
 /**
- * What concerns Tapline where it shares the host's MAC and addresses: packets to the prefixes, address resolution, and ICMP errors,
- * which may answer what Tapline sent.
+ * What concerns Tapline where it shares the host's MAC and addresses: packets to the prefixes, and to the ports at whichever address;
+ * address resolution; and ICMP errors, which may answer what Tapline sent.
  */
-export function sharedFilter(prefixes: readonly FilterPrefix[]): FilterProgram {
+export function sharedFilter(prefixes: readonly FilterPrefix[], ports: readonly FilterPorts[] = []): FilterProgram {
+  const ports4 = ports.filter(({ family }) => family === 4);
+  const ports6 = ports.filter(({ family }) => family === 6);
   const program = byProtocol(
-    [...icmpErrors4(), ...prefixes.filter(({ family }) => family === 4).flatMap(matchPrefix4), REFUSE],
-    [...icmp6(), ...prefixes.filter(({ family }) => family === 6).flatMap(matchPrefix6), REFUSE],
+    [
+      ...icmpErrors4(),
+      ...matchPorts4(ports4),
+      ...prefixes.filter(({ family }) => family === 4).flatMap(matchPrefix4),
+      REFUSE,
+    ],
+    [
+      ...icmp6(),
+      ...matchPorts6(ports6),
+      ...prefixes.filter(({ family }) => family === 6).flatMap(matchPrefix6),
+      REFUSE,
+    ],
   );
-  // More prefixes than a program can hold: the router itself drops what is not ours.
+  // More than a program can hold: the router itself drops what is not ours.
   return program.length <= MAX_INSTRUCTIONS ? program : byProtocol([ACCEPT], [ACCEPT]);
+}
+
+const ICMP = 1;
+const ICMPV6 = 58;
+const ICMP_ECHO_REPLY = 0;
+const ICMPV6_ECHO_REPLY = 129;
+
+/** Each protocol with its ranges. */
+function byNumber(ports: readonly FilterPorts[]): [number, readonly FilterPorts[]][] {
+  const numbers = [...new Set(ports.map(({ protocol }) => protocol))];
+  return numbers.map((number) => [number, ports.filter(({ protocol }) => protocol === number)]);
+}
+
+/** Runs the instructions only where the accumulator is the number, and leaps over them else, however many. */
+function whereEqual(number: number, program: FilterProgram): FilterProgram {
+  return [[JEQ, 1, 0, number], [JUMP, 0, 0, program.length], ...program];
+}
+
+/** Accepts what is in one of the ranges. */
+function inRanges(ranges: readonly FilterPorts[]): FilterProgram {
+  return ranges.flatMap(({ first, last }): FilterProgram => [[JGE, 0, 2, first], [JGT, 1, 0, last], ACCEPT]);
+}
+
+/** Fragments but the first have no ports: all are accepted, and the router knows which are ours. */
+function matchPorts4(ports: readonly FilterPorts[]): FilterProgram {
+  if (ports.length === 0) return [];
+  return [
+    [LD_HALF, 0, 0, 20],
+    [JSET, 0, 1, 0x1fff],
+    ACCEPT,
+    [LDX_HEADER, 0, 0, 14],
+    ...byNumber(ports).flatMap(([number, ranges]): FilterProgram => {
+      const match: FilterProgram =
+        number === ICMP
+          ? [[LD_BYTE_X, 0, 0, 14], [JEQ, 0, 1, ICMP_ECHO_REPLY], ACCEPT]
+          : [[LD_HALF_X, 0, 0, 16], ...inRanges(ranges)];
+      return [[LD_BYTE, 0, 0, 23], ...whereEqual(number, match)];
+    }),
+  ];
+}
+
+/** With extension headers (hop-by-hop, routing, fragment, destination options) the ports are not where they are looked for: accepted. */
+function matchPorts6(ports: readonly FilterPorts[]): FilterProgram {
+  if (ports.length === 0) return [];
+  return [
+    [LD_BYTE, 0, 0, 20],
+    [JEQ, 3, 0, 0],
+    [JEQ, 2, 0, 43],
+    [JEQ, 1, 0, 44],
+    [JEQ, 0, 1, 60],
+    ACCEPT,
+    ...byNumber(ports).flatMap(([number, ranges]): FilterProgram => {
+      const match: FilterProgram =
+        number === ICMPV6
+          ? [[LD_BYTE, 0, 0, 54], [JEQ, 0, 1, ICMPV6_ECHO_REPLY], ACCEPT]
+          : [[LD_HALF, 0, 0, 56], ...inRanges(ranges)];
+      return [[LD_BYTE, 0, 0, 20], ...whereEqual(number, match)];
+    }),
+  ];
 }
 
 function byProtocol(ipv4: FilterProgram, ipv6: FilterProgram): FilterProgram {
@@ -98,7 +180,7 @@ function byProtocol(ipv4: FilterProgram, ipv6: FilterProgram): FilterProgram {
 function icmpErrors4(): FilterProgram {
   return [
     [LD_BYTE, 0, 0, 23],
-    [JEQ, 0, 9, 1],
+    [JEQ, 0, 9, ICMP],
     [LD_HALF, 0, 0, 20],
     [JSET, 7, 0, 0x1fff],
     [LDX_HEADER, 0, 0, 14],
@@ -115,7 +197,7 @@ function icmpErrors4(): FilterProgram {
 function icmp6(): FilterProgram {
   return [
     [LD_BYTE, 0, 0, 20],
-    [JEQ, 0, 5, 58],
+    [JEQ, 0, 5, ICMPV6],
     [LD_BYTE, 0, 0, 54],
     [JGT, 0, 2, 4],
     [JGE, 0, 2, 133],

@@ -1,7 +1,7 @@
 /** What a routed uplink is at the moment: its device's state, and the addresses and gateways that are its own or the host's. */
 
 import type { LinkFacts } from '../../io/interface.js';
-import type { FilterPrefix, FilterProgram } from '../../io/packet-filter.js';
+import type { FilterPorts, FilterPrefix, FilterProgram } from '../../io/packet-filter.js';
 import { sharedFilter, stationFilter } from '../../io/packet-filter.js';
 import { hostMask, parseSubnet, type Subnet } from '../config/address.js';
 import type { BridgedUplinkConfig, UplinkConfig } from '../config/schema.js';
@@ -78,9 +78,19 @@ function filterPrefix(subnet: Subnet): FilterPrefix {
   return { family, length: prefix, words: Array.from({ length: count }, (_, index) => word(index)) };
 }
 
-/** Which frames of the wire concern us. @param subnets those of the networks that are reached by this uplink */
-export function uplinkFilter(shared: boolean, mac: string, subnets: readonly string[]): FilterProgram {
-  return shared ? sharedFilter(subnets.map(parseSubnet).map(filterPrefix)) : stationFilter(...macWords(mac));
+/**
+ * Which frames of the wire concern us.
+ *
+ * @param subnets those of the networks that are reached by this uplink
+ * @param ports ours, of the host's addresses
+ */
+export function uplinkFilter(
+  shared: boolean,
+  mac: string,
+  subnets: readonly string[],
+  ports: readonly FilterPorts[] = [],
+): FilterProgram {
+  return shared ? sharedFilter(subnets.map(parseSubnet).map(filterPrefix), ports) : stationFilter(...macWords(mac));
 }
 
 const REMEDY = 'choose another, or mode: shared';

@@ -1,10 +1,12 @@
 /**
- * The guard of a shared uplink: one rule at the ingress of the device that keeps the host's stack from what is Tapline's. The socket
- * sees a frame before that hook does, so what is dropped there has reached us already.
+ * The guard of a shared uplink: rules at the ingress of the device that keep the host's stack from what is Tapline's, the networks'
+ * subnets and ports of the host's addresses. The socket sees a frame before that hook does, so what is dropped there has reached us
+ * already. Fragments but the first have no ports and pass; without the first the host's stack makes nothing of them.
  */
 
 import type { DataplaneLogger } from '../dataplane.js';
 import { firstLine } from '../errors.js';
+import { mergeRanges } from '../port-ranges.js';
 import type { System } from '../system.js';
 
 /** Before everything that the host may have at its own hooks there. */
@@ -27,6 +29,32 @@ function removalScript(table: string): string {
   return `table netdev ${table}\ndelete table netdev ${table}\n`;
 }
 
+/** Ports of one of the host's addresses that are ours. */
+export interface GuardedPorts {
+  readonly address: string;
+  /** Number of the IP protocol. */
+  readonly protocol: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Elements of a set of address, protocol and ports. nft refuses those that overlap, so there is each port once. */
+function portElements(ports: readonly GuardedPorts[]): string[] {
+  const places = new Map<string, GuardedPorts[]>();
+  for (const one of ports) {
+    const key = `${one.address} . ${one.protocol}`;
+    places.set(key, [...(places.get(key) ?? []), one]);
+  }
+  return [...places].flatMap(([key, ranges]) =>
+    mergeRanges(ranges).map(({ first, last }) => `${key} . ${first === last ? first : `${first}-${last}`}`),
+  );
+}
+
+function portSet(name: string, type: string, ports: readonly GuardedPorts[]): string {
+  const elements = ports.length === 0 ? '' : ` elements = { ${portElements(ports).join(', ')} }`;
+  return `  set ${name} { type ${type} . inet_proto . inet_service; flags interval;${elements} }\n`;
+}
+
 function setOf(name: string, type: string, prefixes: readonly string[]): string {
   const elements = prefixes.length === 0 ? '' : ` elements = { ${prefixes.join(', ')} }`;
   return `  set ${name} { type ${type}; flags interval; auto-merge;${elements} }\n`;
@@ -37,14 +65,23 @@ function setOf(name: string, type: string, prefixes: readonly string[]): string 
  *
  * @param mark says whose it is; see hostMark
  */
-export function guardScript(device: string, prefixes: readonly string[], mark: string): string {
+export function guardScript(
+  device: string,
+  prefixes: readonly string[],
+  mark: string,
+  ports: readonly GuardedPorts[] = [],
+): string {
   const table = guardTable(device);
+  const ports4 = ports.filter(({ address }) => !address.includes(':'));
+  const ports6 = ports.filter(({ address }) => address.includes(':'));
   const [v4, v6] = [false, true].map((six) => prefixes.filter((prefix) => prefix.includes(':') === six));
   return `${removalScript(table)}table netdev ${table} {
-${setOf('subnets4', 'ipv4_addr', v4 as string[])}${setOf('subnets6', 'ipv6_addr', v6 as string[])}  chain ingress {
+${setOf('subnets4', 'ipv4_addr', v4 as string[])}${setOf('subnets6', 'ipv6_addr', v6 as string[])}${portSet('ports4', 'ipv4_addr', ports4)}${portSet('ports6', 'ipv6_addr', ports6)}  chain ingress {
     type filter hook ingress device "${device}" priority ${PRIORITY}; policy accept;
     ip daddr @subnets4 drop comment "${mark}"
     ip6 daddr @subnets6 drop comment "${mark}"
+    ip daddr . meta l4proto . th dport @ports4 drop comment "${mark}"
+    ip6 daddr . meta l4proto . th dport @ports6 drop comment "${mark}"
   }
 }
 `;
@@ -56,6 +93,7 @@ export class Guard {
   readonly #system: System;
   readonly #logger: DataplaneLogger;
   #prefixes: readonly string[] = [];
+  #ports: readonly GuardedPorts[] = [];
   /** The table as nft shows it when it is as it should be; null: we have made none. */
   #intact: string | null = null;
   /** One piece of work after the other; never rejects. */
@@ -78,15 +116,16 @@ export class Guard {
   }
 
   /** Puts it there, in the place of one that an earlier process left. @throws Error, one line: no nft, no such device */
-  install(prefixes: readonly string[]): Promise<void> {
+  install(prefixes: readonly string[], ports: readonly GuardedPorts[] = []): Promise<void> {
     return this.#inTurn(async () => {
       this.#prefixes = prefixes;
+      this.#ports = ports;
       await this.#put();
     });
   }
 
   async #put(): Promise<void> {
-    await this.#system.runNft(guardScript(this.#device, this.#prefixes, this.#mark));
+    await this.#system.runNft(guardScript(this.#device, this.#prefixes, this.#mark, this.#ports));
     this.#intact ??= '';
     this.#intact = (await this.#list()) ?? '';
   }
@@ -96,9 +135,10 @@ export class Guard {
   }
 
   /** Replaces what it drops, where that differs. @throws Error, one line */
-  async update(prefixes: readonly string[]): Promise<void> {
-    if (this.#intact === null || prefixes.join() === this.#prefixes.join()) return;
-    await this.install(prefixes);
+  async update(prefixes: readonly string[], ports: readonly GuardedPorts[] = []): Promise<void> {
+    const isSame = prefixes.join() === this.#prefixes.join() && JSON.stringify(ports) === JSON.stringify(this.#ports);
+    if (this.#intact === null || isSame) return;
+    await this.install(prefixes, ports);
   }
 
   /** Puts it back where somebody took it away or changed it. Says so; does not reject. */

@@ -1,6 +1,7 @@
 /**
  * The host port: a TAP in the host's own namespace, by which its processes reach the endpoints of networks with `host: true`, and
  * those reach it. The host has the networks' gateway addresses there, and routes to their subnets; the router has the other end.
+ * Published ports lead through it too where the host's processes find them at the host's own addresses: then both ends have an address.
  */
 
 import type { Tap } from '../../io/tap.js';
@@ -12,6 +13,7 @@ import { linkLocalAddress } from '../slaac.js';
 import { OWN_NAMESPACE, type System } from '../system.js';
 import type { Dataplane } from '../types.js';
 import { hiddenNetwork } from './hidden-network.js';
+import type { HostLink } from './host-publishing.js';
 import { hostMark } from './leftovers.js';
 
 export interface HostPortParts {
@@ -37,6 +39,10 @@ const MAX_DEVICES = 64;
 /** Octets of the link-local addresses of the routers at the TAPs. Nobody else sees them. */
 const LINK_PREFIX = HOST_LINKS.split('.', 3).join('.');
 const LEAST_MTU = 1280;
+/** Of a link that has no network's subnets. */
+const LINK_MTU = 1500;
+/** Last octets of the host's own ends, behind those of the routers. */
+const HOST_ENDS = 129;
 
 /** linux/rtnetlink.h: RT_TABLE_MAIN, RTPROT_KERNEL, RTPROT_RA. */
 const MAIN_TABLE = 254;
@@ -55,6 +61,8 @@ export class HostPort {
   #networkId = -1;
   #port = -1;
   #mtu = 0;
+  /** Both ends have an address. */
+  #linked = false;
   /** Lines for `ip` by what they make: how to make it, how to take it back. */
   #made = new Map<string, string>();
   /** What an earlier process left on the device, by what it is: how to take it back. */
@@ -85,14 +93,28 @@ export class HostPort {
     return `${LINK_PREFIX}.${this.#tapNumber + 1}`;
   }
 
-  /** Makes what is wanted and is not there, removes what is there and is not wanted. @throws TaplineError; what there was stays */
-  async update(subnets: readonly HostSubnet[]): Promise<void> {
-    if (subnets.length === 0) return this.close();
-    const mtu = Math.max(LEAST_MTU, ...subnets.map((subnet) => subnet.mtu));
+  /** The addresses of both ends; null while they have none. */
+  get link(): HostLink | null {
+    if (this.#tap === null || !this.#linked) return null;
+    return { router: this.#routerAddress, host: `${LINK_PREFIX}.${this.#tapNumber + HOST_ENDS}` };
+  }
+
+  /**
+   * Makes what is wanted and is not there, removes what is there and is not wanted.
+   *
+   * @param linked published ports lead through it
+   * @throws TaplineError; what there was stays
+   */
+  async update(subnets: readonly HostSubnet[], linked = false): Promise<void> {
+    if (subnets.length === 0 && !linked) return this.close();
+    const mtu = Math.max(linked ? LINK_MTU : LEAST_MTU, ...subnets.map((subnet) => subnet.mtu));
     const fresh = this.#tap === null;
+    const wasLinked = this.#linked;
+    this.#linked = linked;
     try {
       if (fresh) await this.#open(mtu);
       else if (mtu !== this.#mtu) await this.#setMtu(mtu);
+      else if (linked !== wasLinked) await this.#parts.interfaces.set(this.name, this.#request());
       await this.#address(subnets);
     } catch (error) {
       if (fresh) await this.close().catch(() => undefined);
@@ -150,7 +172,8 @@ export class HostPort {
       port: this.#port,
       mac: this.#routerMac,
       mtu: this.#mtu,
-      addresses: [`${this.#routerAddress}/32`],
+      // The router finds the host's end on the link.
+      addresses: [`${this.#routerAddress}/${this.#linked ? 24 : 32}`],
       up: true,
       internal: false,
       hostAccess: true,
@@ -179,7 +202,10 @@ export class HostPort {
       [true, via6],
     ] as const) {
       const own = subnets.filter(({ subnet }) => subnet.includes(':') === six);
-      if (own.length === 0) continue;
+      const { link } = this;
+      if (own.length === 0 && (six || link === null)) continue;
+      if (!six && link !== null)
+        lines.set(`address add ${link.host}/32 dev ${device}`, `address del ${link.host}/32 dev ${device}`);
       // The router is known without being asked for; the route to it keeps the host's reverse path filter content.
       if (!six) lines.set(`route add ${via}/32 dev ${device} scope link`, `route del ${via}/32 dev ${device}`);
       lines.set(
@@ -262,6 +288,7 @@ export class HostPort {
     this.#tap = null;
     this.#port = -1;
     this.#networkId = -1;
+    this.#linked = false;
     this.#made.clear();
     this.#left.clear();
     try {

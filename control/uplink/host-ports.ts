@@ -1,4 +1,4 @@
-/** The host ports of all VRFs, kept in step with the networks that have `host: true`. */
+/** The host ports of all VRFs, kept in step with the networks that have `host: true`, and with what is published to the host. */
 
 import { formatAddress } from '../config/address.js';
 import { DEFAULT_VRF, type NetworkConfig } from '../config/schema.js';
@@ -6,6 +6,7 @@ import { gatewaysOf } from '../config/subnets.js';
 import type { DataplaneLogger } from '../dataplane.js';
 import { firstLine } from '../errors.js';
 import { HostPort, type HostPortParts, type HostSubnet } from './host-port.js';
+import type { HostLink } from './host-publishing.js';
 import { hostMark, removeHostPorts } from './leftovers.js';
 
 export interface HostPortsParts extends HostPortParts {
@@ -15,30 +16,41 @@ export interface HostPortsParts extends HostPortParts {
 export class HostPorts {
   readonly #parts: HostPortsParts;
   readonly #networks: () => readonly NetworkConfig[];
+  readonly #linked: () => ReadonlySet<string>;
   readonly #ports = new Map<string, HostPort>();
   /** One piece of work after the other; never rejects. */
   #work: Promise<void> = Promise.resolve();
 
-  /** @param networks all there are at the moment */
-  constructor(parts: HostPortsParts, networks: () => readonly NetworkConfig[]) {
+  /**
+   * @param networks all there are at the moment
+   * @param linked VRFs whose published ports the host's processes reach by it
+   */
+  constructor(parts: HostPortsParts, networks: () => readonly NetworkConfig[], linked: () => ReadonlySet<string>) {
     this.#parts = parts;
     this.#networks = networks;
+    this.#linked = linked;
   }
 
   /** @throws TaplineError where the host refuses; whoever added the network takes it out again */
   update(): Promise<void> {
     return this.#inTurn(async () => {
       const wanted = subnetsByVrf(this.#networks());
-      for (const vrf of new Set([...this.#ports.keys(), ...wanted.keys()])) {
-        await this.#updateOne(vrf, wanted.get(vrf) ?? []);
+      const linked = this.#linked();
+      for (const vrf of new Set([...this.#ports.keys(), ...wanted.keys(), ...linked])) {
+        await this.#updateOne(vrf, wanted.get(vrf) ?? [], linked.has(vrf));
       }
     });
   }
 
-  async #updateOne(vrf: string, subnets: readonly HostSubnet[]): Promise<void> {
+  /** Ends of the host port of a VRF; null while there is none, or nothing is published by it. */
+  link(vrf: string): HostLink | null {
+    return this.#ports.get(vrf)?.link ?? null;
+  }
+
+  async #updateOne(vrf: string, subnets: readonly HostSubnet[], linked: boolean): Promise<void> {
     const port = this.#ports.get(vrf) ?? new HostPort(vrf, vrf === DEFAULT_VRF, this.#parts);
-    await port.update(subnets);
-    if (subnets.length === 0) this.#ports.delete(vrf);
+    await port.update(subnets, linked);
+    if (subnets.length === 0 && !linked) this.#ports.delete(vrf);
     else this.#ports.set(vrf, port);
   }
 

@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import type { System } from '../system.js';
 import { guardTable, isGuardTable, removeGuardTable } from './guard.js';
+import { restoreReservedPorts } from './reserved-ports.js';
 
 /** Of everything on the host that is one Tapline's. @param instance what tells it from others: its control socket */
 export function hostMark(instance: string): string {
@@ -19,7 +20,8 @@ export function hostMark(instance: string): string {
  */
 export async function removeLeftovers(instance: string, guarded: string | null, system: System): Promise<string[]> {
   const mark = hostMark(instance);
-  return [...(await removeGuards(mark, guarded, system))];
+  const ports = await restoreReservedPorts(instance, system);
+  return [...(await removeGuards(mark, guarded, system)), ...(ports === '' ? [] : [`reserved ports ${ports}`])];
 }
 
 /**

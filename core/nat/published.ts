@@ -21,8 +21,9 @@ export const PUBLISHED_LAST = 7;
 export const PUBLISHED_TARGET = 8;
 /** The endpoint's port for the first of the range; the others follow in order. */
 export const PUBLISHED_TARGET_FIRST = 12;
-/** The dataplane's number of the endpoint's port. */
+/** The dataplane's number of the endpoint's port; NO_PORT: nobody's, only kept from address translation. */
 export const PUBLISHED_PORT = 13;
+export const NO_PORT = 0;
 
 /** What orders the records: all up to the first port, in the order in which they stand. */
 const KEY_WORDS = PUBLISHED_FIRST + 1;
@@ -119,7 +120,8 @@ export class PublishedPorts {
       words[at + PUBLISHED_ADDRESS + 1] === b &&
       words[at + PUBLISHED_ADDRESS + 2] === c &&
       words[at + PUBLISHED_ADDRESS + 3] === d &&
-      port <= words[at + PUBLISHED_LAST];
+      port <= words[at + PUBLISHED_LAST] &&
+      words[at + PUBLISHED_PORT] !== NO_PORT;
     return holds ? at : -1;
   }
 }

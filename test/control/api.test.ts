@@ -66,6 +66,7 @@ test('networks: create, list, inspect, remove', async (t) => {
     internal: false,
     isolated: false,
     masquerade: true,
+    policy: 'accept',
     ageing: 300,
     fdb_limit: 16384,
     fdb_full: 'flood',
@@ -112,6 +113,7 @@ test('endpoints: connect, list, inspect, disconnect', async (t) => {
     vlan: null,
     trunk: null,
     gateway_priority: 0,
+    publish: [],
   };
   t.deepEqual(await ask('POST', '/v1/endpoints', { network: 'blue', netns: '/ns/a' }), [201, view]);
   t.deepEqual(await ask('GET', '/v1/endpoints'), [200, [view]]);
@@ -150,7 +152,7 @@ const REFUSED: readonly (readonly [Method, string, unknown, number, string])[] =
     '/v1/networks',
     { name: 'x', subnets: ['10.0.0.0/24'], foo: 1 },
     400,
-    'foo: unknown key; expected one of subnets, gateways, gateway_mac, range, vrf, mtu, internal, isolated, masquerade, host, source_validation, proxy, router_advertisements, ageing, fdb_limit, fdb_full, vlan_filtering, vlan_protocol, multicast, storm_control, loop_protection, vxlan',
+    'foo: unknown key; expected one of subnets, gateways, gateway_mac, range, vrf, mtu, internal, isolated, masquerade, nat66, nptv6, policy, host, source_validation, proxy, router_advertisements, ageing, fdb_limit, fdb_full, vlan_filtering, vlan_protocol, multicast, storm_control, loop_protection, vxlan',
   ],
   [
     'POST',

@@ -138,7 +138,12 @@ test('errors of connect say which key and what kind', async (t) => {
       'conflict',
       'mac: 02:00:00:00:00:01 is already the MAC of endpoint a',
     ],
-    ['b', { netns: '/ns/b', publish: ['80:80'] }, 'invalid', 'publish: not supported in this version'],
+    [
+      'b',
+      { netns: '/ns/b', publish: ['80:80'] },
+      'invalid',
+      'publish: needs an uplink of mode own, shared or routed; there is none',
+    ],
     ['b', { pid: 99 }, 'missing', 'pid: expected a running process, got 99 (ESRCH opening pidfd of 99)'],
     ['b', { container: 'c1' }, 'missing', 'container: no container c1 (asked a double)'],
   ];

@@ -2,6 +2,7 @@
 
 import test from 'ava';
 import { TaplineError } from '../../control/errors.js';
+import { translationPorts } from '../../control/uplink/owned-ports.js';
 import { sharedFilter, stationFilter } from '../../io/packet-filter.js';
 import { config, eventually, type Fixture, leftovers, makeFixture, NETWORKS } from './support/fixture.js';
 
@@ -233,7 +234,8 @@ test('shared: guard and filter are for the networks that are reached by it, as t
   const red = prefix([0xac1f0000], 30);
   t.regex(script(), /elements = \{ 172\.30\.0\.0\/24, 172\.31\.0\.0\/30 \}/);
   t.regex(script(), /elements = \{ fd00:30::\/64 \}/);
-  t.deepEqual(system.filters.get('up0'), sharedFilter([...blue, red]));
+  const ports = translationPorts(4, { first: 49_152, last: 65_535 });
+  t.deepEqual(system.filters.get('up0'), sharedFilter([...blue, red], ports));
   const inside = config('version: 1\nnetworks: { in: { subnets: [172.29.0.0/24], internal: true } }\n').networks.get(
     'in',
   );
@@ -246,7 +248,7 @@ test('shared: guard and filter are for the networks that are reached by it, as t
   await daemon.removeNetwork('out', false);
   await daemon.removeNetwork('red', false);
   t.notRegex(script(), /172\.29|172\.31/);
-  t.deepEqual(system.filters.get('up0'), sharedFilter(blue));
+  t.deepEqual(system.filters.get('up0'), sharedFilter(blue, ports));
   await daemon.stop();
   t.is(system.tables.size, 0);
   t.deepEqual(leftovers(fixture), []);

@@ -4,9 +4,11 @@ import type { ContainerInfo } from '../../../control/containers.js';
 import { TaplineError } from '../../../control/errors.js';
 import { OWN_NAMESPACE, type System } from '../../../control/system.js';
 import type { HostFacts } from '../../../io/host-facts.js';
+import type { Relay, RelayRequest } from '../../../io/host-relay.js';
 import type { LinkFacts } from '../../../io/interface.js';
 import type { ChangeSocket } from '../../../io/netlink.js';
 import type { FilterProgram } from '../../../io/packet-filter.js';
+import type { PortHolder, UsedPort } from '../../../io/port-holders.js';
 import type { DeviceState } from '../../../io/rtnetlink.js';
 import type { Tap, TapOptions } from '../../../io/tap.js';
 import type { Uplink, UplinkOptions } from '../../../io/uplink.js';
@@ -54,6 +56,15 @@ export class SystemDouble implements System {
   /** Error of a line for `ip` that begins so. */
   readonly ipErrors = new Map<string, string>();
   nftError: string | null = null;
+  /** Sockets that lead into the host port: `tcp 0.0.0.0 8080`. */
+  readonly relays = new Map<string, RelayRequest>();
+  /** Sockets of the host's processes, and whose they are by inode. */
+  readonly sockets: UsedPort[] = [];
+  readonly holders = new Map<number, PortHolder>();
+  /** Addresses that the host has not. */
+  readonly foreign = new Set<string>();
+  /** ip_local_reserved_ports. */
+  reserved = '';
   /** Rules and routes inside namespaces, `route 0.0.0.0/0 via 172.30.0.1 dev eth0`, by path and `-4` or `-6`. */
   readonly inside = new Map<string, Set<string>>();
   /** The kernel has no policy routing. */
@@ -238,6 +249,40 @@ export class SystemDouble implements System {
     return [...this.tables.keys()]
       .filter((key) => key.startsWith(`${family} `))
       .map((key) => key.split(' ')[1] as string);
+  }
+
+  async openRelay(request: RelayRequest): Promise<Relay> {
+    const { protocol, address, port } = request;
+    const refuse = (code: string): never => {
+      throw Object.assign(new Error(`bind ${code} ${address}:${port}`), { code });
+    };
+    if (this.foreign.has(address)) refuse('EADDRNOTAVAIL');
+    const key = `${protocol} ${address} ${port}`;
+    const isTaken = this.sockets.some(
+      (one) => one.protocol === protocol && one.port === port && one.isIpv6 === address.includes(':'),
+    );
+    if (isTaken || this.relays.has(key)) refuse('EADDRINUSE');
+    this.relays.set(key, request);
+    const close = async (): Promise<void> => {
+      this.relays.delete(key);
+    };
+    return { close };
+  }
+
+  async usedPorts(): Promise<UsedPort[]> {
+    return this.sockets;
+  }
+
+  async socketHolder(inode: number): Promise<PortHolder | null> {
+    return this.holders.get(inode) ?? null;
+  }
+
+  async readReservedPorts(): Promise<string> {
+    return this.reserved;
+  }
+
+  async writeReservedPorts(text: string): Promise<void> {
+    this.reserved = text;
   }
 
   addHostsLine(pid: number, line: string, mark: string): boolean {

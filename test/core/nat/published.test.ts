@@ -78,6 +78,12 @@ test('one record holds all ports there are, and its ports go to the endpoint in 
   t.is(ports.targetPort(at, 6010), 7010);
 });
 
+test('what is only kept from address translation leads nowhere', (t) => {
+  const ports = publishedPorts([{ ...web, port: 0 }]);
+  t.is(ports.count, 1);
+  t.is(ports.find4(1, TCP, word4(10, 77, 0, 1), 8080), -1);
+});
+
 test('nothing published: nothing found', (t) => {
   const ports = publishedPorts([]);
   t.is(ports.count, 0);
@@ -96,7 +102,7 @@ function randomEntries(random: Random): Entry[] {
         let first = 1 + random(2000);
         while (first <= 65_535) {
           const last = Math.min(65_535, first + random(500));
-          const port = entries.length;
+          const port = entries.length + 1;
           entries.push({
             zone,
             protocol,
