@@ -19,6 +19,9 @@ import {
   type WorkerNatStatus,
 } from './worker-protocol.js';
 
+/** Flows that a listing looks at while packets wait, whether they match or not: about a millisecond. */
+const LOOKED = 16_384;
+
 export class WorkerNat {
   private readonly dataplane: Dataplane;
   private readonly router: Router;
@@ -87,7 +90,7 @@ export class WorkerNat {
     let count = 0;
     let flow = table.nextFrom(from);
     // A filter that matches little does not make the packets wait for the whole table either.
-    for (let looked = 0; flow >= 0 && count < limit && looked < limit * 8; looked++, flow = table.nextFrom(flow + 1)) {
+    for (let looked = 0; flow >= 0 && count < limit && looked < LOOKED; looked++, flow = table.nextFrom(flow + 1)) {
       if (!selection.matches(table.words, table.addresses6, flow)) continue;
       const at = count++ * FLOW_LISTING;
       words.set(table.words.subarray(flow * FLOW_WORDS, (flow + 1) * FLOW_WORDS), at);

@@ -143,6 +143,6 @@ test('completion knows VRFs and static routes', async (t) => {
   await run('route', 'add', '10.9.0.0/16', 'via', '172.30.0.2');
   t.is((await run('__complete', 'route', 'rm', '')).out, '10.9.0.0/16\n');
   t.is((await run('__complete', 'show', 'route', '--vrf', '')).out, 'default\n');
-  t.is((await run('__complete', 'show', 'n')).out, 'neigh\n');
+  t.is((await run('__complete', 'show', 'n')).out, 'neigh\nnat\n');
   t.is((await run('__complete', 'route', '')).out, 'add\nrm\n');
 });

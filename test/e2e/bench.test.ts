@@ -129,6 +129,23 @@ test.serial(
   },
 );
 
+test.serial('Tapline masquerades and publishes beside the kernel: ratios, and nothing is lost', async (t) => {
+  t.timeout(120_000);
+  const only = ['--only', 'http', '--only', 'ping', '--only', 'udp-ping'];
+  const peers = ['--peer', 'kernel', '--peer', 'tapline'];
+  const ended = await finish(start(['nat', 'publish', ...only, ...peers, '--rounds', '1', '--seconds', '1', '--json']));
+  t.is(ended.code, 0, ended.stderr);
+  for (const { suite, scenarios } of JSON.parse(ended.stdout).suites) {
+    t.is(scenarios.length, 2, suite);
+    for (const { scenario, ratio, rounds } of scenarios) {
+      t.true(ratio > 0, scenario.name);
+      if (scenario.name === 'http') t.is(rounds[0].tapline.details.failed, 0);
+      else t.is(rounds[0].tapline.details.lostPercent, 0);
+    }
+  }
+  t.deepEqual(remainsOf(ended.pid), []);
+});
+
 test.serial('the table names every row and leaves the ratio open where Tapline took no part', async (t) => {
   t.timeout(60_000);
   const ended = await finish(start(['l2', '--peer', 'c-relay', '--only', 'ping', '--rounds', '1', '--seconds', '1']));

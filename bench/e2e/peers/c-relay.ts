@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Context } from '../context.js';
 import { addNamespaces, configure, enableIpv6, netnsName, netnsPath } from '../namespaces.js';
 import { startDaemon } from '../processes.js';
-import { CLIENT_ADDRESS, type Host, PREFIX_LENGTH, SERVER_ADDRESS, type Site } from './peer.js';
+import { CLIENT_ADDRESS, type Host, ipv4Only, PREFIX_LENGTH, SERVER_ADDRESS, type Site } from './peer.js';
 import { interfaceLines, WIRE } from './segment.js';
 
 /** Container → TAP → relay → TAP → container. */
@@ -22,7 +22,7 @@ export async function cRelay(context: Context): Promise<Site> {
 /** Container → TAP → relay → AF_PACKET socket → the wire → the host outside, without any translation. */
 export async function cRelayNat(context: Context): Promise<Site> {
   const { container, outside, switchPid } = await ontoWire(context, 'nat');
-  return { peer: 'c-relay', client: container, server: outside, switchPid, engine: null };
+  return { peer: 'c-relay', client: container, server: ipv4Only(outside), switchPid, engine: null };
 }
 
 /** The same from the host outside, which asks the container at its own address. */

@@ -7,14 +7,14 @@ import { nftProgram } from '../../../io/nft.js';
 import type { Context } from '../context.js';
 import { addNamespaces, configure, enableForwarding, enableIpv6, inNamespace, netnsName } from '../namespaces.js';
 import { run } from '../processes.js';
-import type { Host, Site } from './peer.js';
+import { type Host, ipv4Only, type Site } from './peer.js';
 import { PUBLISHED_PORTS } from './published.js';
 import { defaultRouteLines, interfaceLines, RED, WIRE } from './segment.js';
 
 /** Container → bridge → router that masquerades → the wire → the host outside, which knows nothing of the container's subnet. */
 export async function kernelNat(context: Context): Promise<Site> {
   const { container, outside } = await build(context, 'nat');
-  return { peer: 'kernel', client: container, server: outside, switchPid: null, engine: null };
+  return { peer: 'kernel', client: container, server: ipv4Only(outside), switchPid: null, engine: null };
 }
 
 /** The host outside → the wire → port of the router → bridge → container. */

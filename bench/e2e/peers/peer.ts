@@ -40,6 +40,11 @@ export interface Site {
 /** Makes a peer's namespaces, devices and processes; the context's scope takes them down. */
 export type Peer = (context: Context) => Promise<Site>;
 
+/** Without IPv6: what is behind one address has that of IPv4 alone, unless told otherwise. */
+export function ipv4Only({ netns, address }: Host): Host {
+  return { netns, address };
+}
+
 /** The hosts' parts exchanged: the load comes from the server's end. */
 export function swapped(site: Site): Site {
   return { ...site, client: site.server, server: site.client };

@@ -6,14 +6,14 @@
 import type { Context } from '../context.js';
 import { addNamespaces, configure, enableIpv6, netnsName } from '../namespaces.js';
 import { endpointOf, startTapline } from './instance.js';
-import type { Host, Site } from './peer.js';
+import { type Host, ipv4Only, type Site } from './peer.js';
 import { PUBLISHED_PORTS } from './published.js';
 import { interfaceLines, RED, WIRE, withPrefixLength } from './segment.js';
 
 /** Container → network red → router that masquerades → the wire → the host outside, which knows nothing of the container's subnet. */
 export async function taplineNat(context: Context): Promise<Site> {
   const { container, outside, ...instance } = await build(context, 'nat', []);
-  return { peer: 'tapline', client: container, server: outside, ...instance };
+  return { peer: 'tapline', client: container, server: ipv4Only(outside), ...instance };
 }
 
 /** The host outside → the wire → published port → container. */
