@@ -18,7 +18,8 @@ interface CreateOptions {
   readonly mtu?: string;
   readonly internal?: boolean;
   readonly isolated?: boolean;
-  readonly masquerade: boolean;
+  readonly masquerade: boolean | readonly string[];
+  readonly policy?: string;
   readonly ageing?: string;
   readonly fdbLimit?: string;
   readonly fdbFull?: string;
@@ -71,6 +72,7 @@ function networkBody(name: string, options: CreateOptions): Record<string, unkno
     ...(options.internal === true ? { internal: true } : {}),
     ...(options.isolated === true ? { isolated: true } : {}),
     ...(options.masquerade ? {} : { masquerade: false }),
+    ...(options.policy === undefined ? {} : { policy: options.policy }),
     ...(options.ageing === undefined ? {} : { ageing: numeric(options.ageing) }),
     ...(options.fdbLimit === undefined ? {} : { fdb_limit: numeric(options.fdbLimit) }),
     ...(options.fdbFull === undefined ? {} : { fdb_full: options.fdbFull }),
@@ -101,6 +103,13 @@ function registerCreate(network: Command, context: Context): void {
     .option('--internal', 'no way out')
     .option('--isolated', 'endpoints reach the gateway and the uplink, not each other')
     .option('--no-masquerade', 'leave the source addresses of what goes out as they are')
+    .addOption(
+      new Option('--policy <action>', 'new connections to its endpoints that no rule fits (default: accept)').choices([
+        'accept',
+        'drop',
+        'reject',
+      ]),
+    )
     .option('--ageing <seconds>', 'how long an idle MAC is remembered (default: 300)')
     .option('--fdb-limit <entries>', 'MACs it may learn (default: 16384)')
     .addOption(
@@ -182,7 +191,8 @@ function formatNetwork(view: NetworkView): string {
     mtu: view.mtu,
     internal: yesNo(view.internal),
     isolated: yesNo(view.isolated),
-    masquerade: yesNo(view.masquerade),
+    masquerade: typeof view.masquerade === 'boolean' ? yesNo(view.masquerade) : list(view.masquerade),
+    policy: view.policy,
     host: yesNo(view.host),
     'source validation': yesNo(view.source_validation),
     proxy: list(view.proxy),

@@ -31,7 +31,7 @@ const NAME =
 const INTERFACE = 'expected an interface name of 1 to 15 characters without spaces or any of /:%#\'"\\';
 const PUBLISH = 'expected a published port such as "8080:80", "10.77.0.1:5201:5201/tcp" or "6000-6010:6000-6010/udp"';
 const NETWORK_KEYS =
-  'expected one of subnets, gateways, gateway_mac, range, vrf, mtu, internal, isolated, masquerade, host, source_validation, proxy, router_advertisements, ageing, fdb_limit, fdb_full, vlan_filtering, vlan_protocol, multicast, storm_control, loop_protection, vxlan';
+  'expected one of subnets, gateways, gateway_mac, range, vrf, mtu, internal, isolated, masquerade, nat66, nptv6, policy, host, source_validation, proxy, router_advertisements, ageing, fdb_limit, fdb_full, vlan_filtering, vlan_protocol, multicast, storm_control, loop_protection, vxlan';
 
 /** What is wrong, the input, and the exact line behind the file's name. */
 const BAD: readonly (readonly [string, string, string])[] = [
@@ -46,7 +46,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'unknown key',
     'version: 1\nfoo: 1',
-    'foo: unknown key; expected one of version, uplink, vrfs, networks, endpoints, mirrors, services, policy',
+    'foo: unknown key; expected one of version, uplink, vrfs, networks, endpoints, mirrors, services, policy, nat',
   ],
   [
     'not YAML',
@@ -755,12 +755,27 @@ endpoints: { a: { network: blue, netns: /a, trunk: { allowed: [4] } } }`,
   [
     'policy ports without proto',
     `${BLUE}policy: [{ ports: [22], action: drop }]`,
-    'policy[0].ports: ports need proto: tcp or proto: udp',
+    'policy[0].ports: ports need proto: tcp, proto: udp or proto: sctp',
   ],
   [
     'policy network',
     `${BLUE}policy: [{ from: { network: grey }, action: drop }]`,
     'policy[0].from.network: expected the name of a network, got "grey"',
+  ],
+  [
+    'policy families',
+    `${BLUE}policy: [{ from: { cidr: "fd00::/8" }, to: { cidr: 10.0.0.0/8 }, action: drop }]`,
+    'policy[0].to.cidr: expected an IPv6 prefix, as from has one, got 10.0.0.0/8',
+  ],
+  [
+    'policy protocol of the other family',
+    `${BLUE}policy: [{ from: { cidr: 10.0.0.0/8 }, proto: icmpv6, action: drop }]`,
+    'policy[0].proto: expected icmp, as the prefix is IPv4, got icmpv6',
+  ],
+  [
+    'policy of a network',
+    network('subnets: [172.30.0.0/24], policy: deny'),
+    'networks.blue.policy: expected one of accept, drop, reject, got "deny"',
   ],
   // Well formed, and not built yet.
   [
@@ -772,11 +787,6 @@ endpoints: { a: { network: blue, netns: /a, trunk: { allowed: [4] } } }`,
     'service',
     `${endpoint('interface: e0')}services: { web: { network: blue, listen: ["10.77.0.1:8080/tcp"], scheduler: rr, backends: [{ endpoint: a, port: 80, weight: 2 }] } }`,
     'services.web: not supported in this version',
-  ],
-  [
-    'policy',
-    `${BLUE}policy: [{ from: { network: blue }, to: { cidr: 10.0.0.0/8 }, proto: tcp, ports: [22, "80-90"], action: drop }]`,
-    'policy[0]: not supported in this version',
   ],
 ];
 
@@ -816,6 +826,8 @@ uplink: { device: up0, mode: bridged, network: red }
     internal: true,
     isolated: false,
     masquerade: false,
+    nat66: false,
+    policy: 'accept',
     host: false,
     source_validation: false,
     proxy: [],
