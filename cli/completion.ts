@@ -129,7 +129,11 @@ async function withPatience(names: Promise<string[]>): Promise<string[]> {
 
 async function candidates(position: Position, current: string, client: ApiClient): Promise<string[]> {
   const { command, option } = position;
-  if (option !== null) return option.argChoices ?? withPatience(objectNames(option.name(), client));
+  if (option !== null) {
+    // A port may be a place in the switch, which has a name, or a number of TCP and UDP.
+    if (option.flags.endsWith('<number>')) return [];
+    return option.argChoices ?? withPatience(objectNames(option.name(), client));
+  }
   if (current.startsWith('-')) {
     return [...command.options.filter(({ hidden }) => !hidden).map(({ long, short }) => long ?? short ?? ''), '--help'];
   }

@@ -22,7 +22,7 @@ export function withFlowOptions(command: Command): Command {
     .addOption(new Option('--state <state>', 'how far it has come').choices(STATE_NAMES))
     .option('--src <prefix>', 'that began here: an address or a prefix')
     .option('--dst <prefix>', 'to here, before or behind a translation')
-    .option('--port <port>', 'with this port at either end')
+    .option('--port <number>', 'with this port at either end')
     .option('--endpoint <endpoint>', 'of this endpoint')
     .option('--network <network>', 'of this network')
     .option('--nat', 'translated ones only');

@@ -308,7 +308,7 @@ test('completion walks the command tree and asks the daemon for names', async (t
   await run('connect', 'blue', '--netns', '/ns/a');
   const complete = async (...words: string[]): Promise<string[]> =>
     (await run('__complete', ...words)).out.split('\n').slice(0, -1);
-  t.deepEqual(await complete('c'), ['connect', 'capture', 'completion']);
+  t.deepEqual(await complete('c'), ['connect', 'conntrack', 'capture', 'completion']);
   t.deepEqual(await complete('network', ''), ['create', 'ls', 'inspect', 'rm']);
   t.deepEqual(await complete('network', 'rm', ''), ['blue', 'red']);
   t.deepEqual(await complete('network', 'rm', 'blue', ''), ['blue', 'red']);
@@ -318,6 +318,9 @@ test('completion walks the command tree and asks the daemon for names', async (t
   t.deepEqual(await complete('fdb', ''), ['add', 'rm', 'flush']);
   t.deepEqual(await complete('fdb', 'flush', '--port', ''), ['a', 'uplink']);
   t.deepEqual(await complete('fdb', 'flush', '--network', ''), ['blue', 'red']);
+  t.deepEqual(await complete('show', 'conntrack', '--endpoint', ''), ['a']);
+  t.deepEqual(await complete('show', 'conntrack', '--port', ''), []);
+  t.deepEqual(await complete('conntrack', 'flush', '--state', 'syn'), ['syn_sent', 'syn_received']);
   t.deepEqual(await complete('mirror', 'create', 'm', '--from', ''), ['a']);
   t.deepEqual(await complete('mirror', 'create', 'm', '--from-network', 'b'), ['blue']);
   await run('mirror', 'create', 'm', '--from-network', 'red', '--to', 'a');
