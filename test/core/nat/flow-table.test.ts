@@ -3,10 +3,13 @@ import fc from 'fast-check';
 import {
   bridgedKind,
   FLOW_EXPIRES,
+  FLOW_KIND,
   FLOW_LIVE,
   FLOW_OWNER,
   FLOW_PATH,
   FLOW_REPLIED,
+  FLOW_REPLY_DESTINATION,
+  FLOW_SOURCE,
   FLOW_STATE,
   FLOW_WORDS,
   kindOf,
@@ -481,11 +484,11 @@ class Walk {
 
 test('agrees with a Map after every step of any sequence', (t) => {
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 60 }), fc.integer({ min: 1, max: 12 }), (steps, capacity) => {
+    fc.property(fc.array(step, { maxLength: 80, size: 'max' }), fc.integer({ min: 1, max: 12 }), (steps, capacity) => {
       const walk = new Walk(capacity);
       for (const step of steps) walk.take(step);
     }),
-    { numRuns: 400 },
+    { numRuns: 150 },
   );
   t.pass();
 });
@@ -554,6 +557,7 @@ test('killed before any store of any operation: all other flows go on, and the o
 test('whatever stands in the memory, the table that is made of it is consistent and usable to its last entry', (t) => {
   const damage = fc.array(fc.tuple(fc.nat({ max: 8 * FLOW_WORDS }), fc.oneof(fc.integer(), fc.nat({ max: 20 }))), {
     maxLength: 40,
+    size: 'max',
   });
   const damage6 = fc.array(fc.tuple(fc.nat({ max: 127 }), fc.integer()), { maxLength: 4 });
   /** Entries that are copied over others: duplicates. */
@@ -602,6 +606,33 @@ test('the heir keeps age, state and owner, forgets paths, and leaves out what is
   t.is(table.words[at + FLOW_PATH], 0);
   t.is(table.words[at + FLOW_STATE] & STATE_MASK, STATE_ESTABLISHED);
   t.is(table.words[at + FLOW_EXPIRES], 1000 + 86_400);
+});
+
+test('an entry with nonsense in one word is not believed, and its neighbor is', (t) => {
+  const nonsense: [string, number, number][] = [
+    ['not live', FLOW_STATE, STATE_ESTABLISHED],
+    ['negative', FLOW_STATE, (1 << 31) | FLOW_LIVE | STATE_ESTABLISHED],
+    ['no state', FLOW_STATE, FLOW_LIVE],
+    ['unknown state', FLOW_STATE, FLOW_LIVE | 15],
+    ['over', FLOW_EXPIRES, 1001],
+    ['too far ahead', FLOW_EXPIRES, 1002 + LONGEST_TIMEOUT],
+    ['no owner', FLOW_OWNER, -1],
+    ['owner too high', FLOW_OWNER, 8192],
+    ['no kind', FLOW_KIND, 1 << 26],
+    ['address words that are not those of its addresses', FLOW_SOURCE, 77],
+    ['the same, of the reply', FLOW_REPLY_DESTINATION, 77],
+  ];
+  for (const [name, word, value] of nonsense) {
+    const memory = memoryFor(4);
+    const before = makeTable(4, memory);
+    add(before, plain6(1), STATE_ESTABLISHED);
+    const neighbor = add(before, plain6(2), STATE_ESTABLISHED);
+    memory.words[word] = value;
+    const table = makeTable(4, memory, 1001);
+    t.deepEqual([table.recovered, table.discarded], [1, 1], name);
+    t.is(find(table, TCP6, plain6(2).reply), neighbor * 2 + 1, name);
+    t.deepEqual(inconsistencies(table), [], name);
+  }
 });
 
 test('memory that no flow has used is not touched, neither while flows come and go nor by the heir', (t) => {
