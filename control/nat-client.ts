@@ -27,7 +27,7 @@ export const DEFAULT_NAT_SETTINGS: WorkerNatSettings = {
 };
 
 /** Entries of the table that a flush looks at while packets wait: about a millisecond. */
-const FLUSH_PAGE = 16_384;
+const FLUSH_PAGE = 4096;
 
 /** Every flow. */
 export const ANY_FLOW: FlowFilter = {

@@ -19,8 +19,8 @@ import {
   type WorkerNatStatus,
 } from './worker-protocol.js';
 
-/** Flows that a listing looks at while packets wait, whether they match or not: about a millisecond. */
-const LOOKED = 16_384;
+/** Flows that a listing looks at while packets wait, whether they match or not: less than a millisecond. */
+const LOOKED = 8192;
 
 export class WorkerNat {
   private readonly dataplane: Dataplane;
