@@ -3,6 +3,7 @@
 import { FDB_CAPACITY } from '../../control/capacities.js';
 import { COUNTER_BLOCK } from '../../core/counters.js';
 import { Dataplane, type Transmitter } from '../../core/dataplane.js';
+import type { FlowMemory } from '../../core/nat/flows.js';
 import { Arena, SLOT_STRIDE, VNET_HEADER_LENGTH } from '../../core/packet/arena.js';
 import { finishChecksum, sumBytes } from '../../core/packet/checksum.js';
 import { clearVnetHeader } from '../../core/packet/vnet.js';
@@ -35,7 +36,7 @@ export interface Bench {
 }
 
 /** Network 1 with ports 1..ports. */
-export function makeBench(ports: number, fdbCapacity = FDB_CAPACITY, slots = 64): Bench {
+export function makeBench(ports: number, fdbCapacity = FDB_CAPACITY, slots = 64, flows?: FlowMemory): Bench {
   const arena = new Arena(new ArrayBuffer(slots * SLOT_STRIDE));
   const sink = new Sink(arena);
   const dataplane = new Dataplane({
@@ -46,6 +47,7 @@ export function makeBench(ports: number, fdbCapacity = FDB_CAPACITY, slots = 64)
     fdbCapacity,
     generations: new Int32Array(GENERATION_WORDS),
     seed: 0x5eed,
+    ...(flows === undefined ? {} : { flows }),
   });
   if (ports > 0) dataplane.topology.addNetwork(1, 300, fdbCapacity);
   for (let port = 1; port <= ports; port++) dataplane.topology.addPort(port, 1);

@@ -11,6 +11,7 @@ import { forwardingCases } from './forwarding.js';
 import { HEAP_RUNS, type HeapResult, heapGrowth } from './heap.js';
 import { type Case, fastest, type Result, runCase } from './suite.js';
 import { GUARDED, switchCases, UNGUARDED } from './switch.js';
+import { translatedCases } from './translated.js';
 import { wireCases } from './wire.js';
 
 /** Rounds of guards off and on, in turn. */
@@ -21,7 +22,7 @@ const GROUPS: Record<string, () => Case[]> = {
   wire: wireCases,
   switch: switchCases,
   fib: () => [...fibCases(), ...forwardingCases()],
-  nat: () => [...flowTableCases()],
+  nat: () => [...translatedCases(), ...flowTableCases()],
 };
 
 function main(): void {

@@ -3,11 +3,14 @@
  * interfaces have the networks' numbers.
  */
 
+import { FDB_CAPACITY } from '../../control/capacities.js';
 import type { Dataplane } from '../../core/dataplane.js';
+import type { FlowMemory } from '../../core/nat/flows.js';
 import { finishChecksum, sumBytes } from '../../core/packet/checksum.js';
 import { MAPPED } from '../../core/router/address.js';
 import { INTERFACE_NETWORK } from '../../core/router/interface.js';
 import { LEARN_CREATE, LEARN_OVERRIDE, LEARN_SOLICITED, NEIGHBOR_REACHABLE } from '../../core/router/neighbors.js';
+import type { Router } from '../../core/router/router.js';
 import { ETHERNET_HEADER_LENGTH } from '../../core/wire/ethernet.js';
 import { IPV4_CHECKSUM, IPV4_DESTINATION, IPV4_HEADER_LENGTH, IPV4_SOURCE } from '../../core/wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_SOURCE, setIpv6Address } from '../../core/wire/ipv6.js';
@@ -61,9 +64,10 @@ export function hopAddress6(index: number): number[] {
 /**
  * @param returning frames leave with the MACs that they came with, and so can be handed in again as they are: the far gateway has the
  * sender's MAC, which is another network's, and all next hops are one router that has the near gateway's
+ * @param flows memory for connections, where they are tracked
  */
-export function makeRouted(returning = false): Bench {
-  const bench = makeBench(0);
+export function makeRouted(returning = false, flows?: FlowMemory): Bench {
+  const bench = makeBench(0, FDB_CAPACITY, 64, flows);
   const { topology, router } = bench.dataplane;
   for (const network of [NEAR, FAR]) topology.addNetwork(network, 300, 1000);
   topology.addPort(NEAR_PORT, NEAR);
@@ -90,17 +94,26 @@ export function makeRouted(returning = false): Bench {
 
 /** The next hops are known as if they had just answered: their IPv4 and IPv6 addresses are REACHABLE. */
 function resolveHops({ router }: Dataplane, returning: boolean): void {
-  const iface = router.interface(FAR);
   for (let hop = 0; hop < HOPS; hop++) {
     const mac = returning ? GATEWAY + NEAR : FIRST_HOP + hop;
-    for (const address of [hopAddress4(hop), hopAddress6(hop)]) {
-      const [a, b, c, d] = address;
-      for (const how of [LEARN_CREATE, LEARN_SOLICITED | LEARN_OVERRIDE])
-        router.neighbors.learn(iface, a, b, c, d, MAC_HIGH, mac, how, FIRST_FAR_PORT);
-      if (router.neighbors.find6(FAR, a, b, c, d)?.state !== NEIGHBOR_REACHABLE)
-        throw new Error(`next hop ${hop} is not reachable`);
-    }
+    for (const address of [hopAddress4(hop), hopAddress6(hop)]) resolve(router, FAR, address, mac, FIRST_FAR_PORT);
   }
+}
+
+/** Makes a neighbor known as if it had just answered. @param address four words, as hopAddress4 gives */
+export function resolve(
+  { neighbors, interfaces }: Router,
+  on: number,
+  address: readonly number[],
+  mac: number,
+  port: number,
+): void {
+  const [a, b, c, d] = address;
+  const iface = interfaces[on];
+  if (iface === null) throw new Error(`no interface ${on}`);
+  for (const how of [LEARN_CREATE, LEARN_SOLICITED | LEARN_OVERRIDE])
+    neighbors.learn(iface, a, b, c, d, MAC_HIGH, mac, how, port);
+  if (neighbors.find6(on, a, b, c, d)?.state !== NEIGHBOR_REACHABLE) throw new Error(`MAC ${mac} is not reachable`);
 }
 
 /** Writes the MACs of a frame from the sender to its gateway; as words, since this is part of what is measured. */
