@@ -11,6 +11,7 @@
 
 import { MAX_PORTS } from '../ports.js';
 import {
+  FLOW_ALG,
   FLOW_DESTINATION,
   FLOW_EXPIRES,
   FLOW_KIND,
@@ -445,9 +446,8 @@ export class FlowTable {
       this.discarded++;
       return false;
     }
-    // Stamped with the predecessor's generations.
-    words[at + FLOW_PATH] = 0;
-    words[at + FLOW_PATH_REPLY] = 0;
+    // Stamped with the predecessor's generations; but for flows that have something else there (core/alg).
+    if ((words[at + FLOW_STATE] & FLOW_ALG) === 0) words[at + FLOW_PATH] = words[at + FLOW_PATH_REPLY] = 0;
     this.join(flow);
     return true;
   }

@@ -24,7 +24,10 @@ export const FLOW_KIND = 6;
 export const FLOW_STATE = 7;
 /** Second (of the clock that counts from boot) in which it ends unless a packet refreshes it. */
 export const FLOW_EXPIRES = 8;
-/** What forwarding has found for packets of each direction, stamped (paths.ts); 0: nothing yet. */
+/**
+ * What forwarding has found for packets of each direction, stamped (paths.ts); 0: nothing yet. Of a flow with FLOW_ALG the shift of that
+ * direction's sequence numbers, in the upper half.
+ */
 export const FLOW_PATH = 9;
 export const FLOW_PATH_REPLY = 10;
 /** Rule of the policy that let it pass, and the policy's epoch: `(epoch & 0xffff) << 16 | (rule + 1)`, 0 in the lower half: none. */

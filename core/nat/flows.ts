@@ -12,6 +12,7 @@
  * IPv4 and IPv6 are written down twice where packets of both are on the fast path.
  */
 
+import { Algs } from '../alg/algs.js';
 import type { Dataplane } from '../dataplane.js';
 import { DROP_NO_FLOW, DROP_NONE, DROP_POLICY } from '../drop.js';
 import { PACKET_FRAGMENT, type Packet } from '../packet/packet.js';
@@ -36,6 +37,7 @@ import {
   FLOW_MAPPED,
   FLOW_PATH,
   FLOW_PORTS,
+  FLOW_RELATED,
   FLOW_REPLIED,
   FLOW_REPLY_DESTINATION,
   FLOW_REPLY_PORTS,
@@ -62,7 +64,7 @@ import { Mappings } from './mappings.js';
 import { FlowOpener } from './open.js';
 import { Paths } from './paths.js';
 import { Permissions } from './permissions.js';
-import { MAX_RULES, POLICY_ACCEPT, Policy } from './policy.js';
+import { MAX_RULES, NO_RULE, POLICY_ACCEPT, Policy } from './policy.js';
 import { PrefixTranslation } from './prefixes.js';
 import { PublishedPorts } from './published.js';
 import { Resets } from './reset.js';
@@ -111,6 +113,7 @@ export class Flows implements FlowEnd {
   readonly errors: ErrorTranslator;
   readonly resets: Resets;
   readonly unsolicited: Unsolicited;
+  readonly algs: Algs;
   settings: FlowSettings | null = null;
   filtering = FILTERING_ADDRESS_DEPENDENT;
   mapping = MAPPING_ENDPOINT_INDEPENDENT;
@@ -140,6 +143,7 @@ export class Flows implements FlowEnd {
     this.unsolicited = new Unsolicited(dataplane, router, this.table);
     this.errors = new ErrorTranslator(dataplane.arena.view, this.table);
     this.opener = new FlowOpener(dataplane, router, this);
+    this.algs = new Algs(dataplane.arena, this.table, this.mappings, this.opener, router.seed);
   }
 
   // --- the life of the whole
@@ -148,6 +152,7 @@ export class Flows implements FlowEnd {
     this.settings = settings;
     this.mapping = settings.mapping;
     this.filtering = settings.filtering;
+    this.algs.enabled = settings.algs;
     this.table.timeouts.set(settings.timeouts);
     this.mappings.configure(settings);
     this.changed();
@@ -163,9 +168,10 @@ export class Flows implements FlowEnd {
     const { words, table } = this;
     table.forEach((flow) => {
       const at = flow * FLOW_WORDS;
-      words[at + FLOW_PATH] = 0;
-      words[at + FLOW_PATH + 1] = 0;
-      if ((words[at + FLOW_STATE] & FLOW_MAPPED) !== 0) this.opener.adopt(flow);
+      const state = words[at + FLOW_STATE];
+      // A gateway has its own there, and that is true as long as the connection is.
+      if ((state & FLOW_ALG) === 0) words[at + FLOW_PATH] = words[at + FLOW_PATH + 1] = 0;
+      if ((state & FLOW_MAPPED) !== 0) this.opener.adopt(flow);
     });
   }
 
@@ -174,11 +180,14 @@ export class Flows implements FlowEnd {
     this.table.now = this.dataplane.now;
     this.table.tick(EXPIRE_BUDGET);
     this.unsolicited.tick();
+    this.algs.tick(this.table.now);
   }
 
   /** A flow gives back what it holds. */
   flowEnds(flow: number): void {
-    if ((this.words[flow * FLOW_WORDS + FLOW_STATE] & FLOW_MAPPED) !== 0) this.opener.release(flow);
+    const state = this.words[flow * FLOW_WORDS + FLOW_STATE];
+    if ((state & FLOW_MAPPED) !== 0) this.opener.release(flow);
+    if ((state & FLOW_ALG) !== 0) this.algs.flowEnds(flow);
   }
 
   // --- IPv4
@@ -361,10 +370,17 @@ export class Flows implements FlowEnd {
   translate(packet: Packet): void {
     const found = packet.flow & ~FLOW_ERROR;
     const at = (found >> 1) * FLOW_WORDS;
-    if ((this.words[at + FLOW_STATE] & (FLOW_SNAT | FLOW_DNAT)) === 0) return;
-    if ((packet.flow & FLOW_ERROR) !== 0) this.errors.translate(packet, found);
-    else if (packet.etherType === ETHERTYPE_IPV4) this.write4(packet, found, at);
-    else this.write6(packet, found, at);
+    const state = this.words[at + FLOW_STATE];
+    const isTranslated = (state & (FLOW_SNAT | FLOW_DNAT)) !== 0;
+    if ((packet.flow & FLOW_ERROR) !== 0) {
+      if (isTranslated) this.errors.translate(packet, found);
+      return;
+    }
+    if (isTranslated) {
+      if (packet.etherType === ETHERTYPE_IPV4) this.write4(packet, found, at);
+      else this.write6(packet, found, at);
+    }
+    if ((state & FLOW_ALG) !== 0) this.algs.inspect(packet, found);
   }
 
   /** For forward.ts: the packet has been sent on, and the next of its flow may go the same way unseen. */
@@ -380,11 +396,17 @@ export class Flows implements FlowEnd {
   private examine(packet: Packet, found: number): number {
     const at = (found >> 1) * FLOW_WORDS;
     if (this.words[at + FLOW_RULE] >>> 16 !== this.policy.epoch) {
-      // The rules have changed.
-      this.words[at + FLOW_RULE] = (this.policy.epoch << 16) | (this.opener.decide(found >> 1) + 1);
+      // The rules have changed; what a gateway let in was none's to decide.
+      const isRelated = (this.words[at + FLOW_STATE] & FLOW_RELATED) !== 0;
+      const rule = isRelated ? NO_RULE : this.opener.decide(found >> 1);
+      this.words[at + FLOW_RULE] = (this.policy.epoch << 16) | (rule + 1);
     }
     if (this.policy.action(this.ruleOf(at)) !== POLICY_ACCEPT) return DROP_POLICY;
-    return this.advance(packet, found, at);
+    if ((this.words[at + FLOW_STATE] & FLOW_ALG) === 0) return this.advance(packet, found, at);
+    this.algs.unshiftAcknowledgment(packet, found);
+    const reason = this.advance(packet, found, at);
+    this.algs.restoreAcknowledgment(packet);
+    return reason;
   }
 
   /** The rule that decides about a flow, or NO_RULE. */

@@ -10,6 +10,7 @@
  * Addresses are four words here, those of IPv4 mapped: one path for both families, as it is walked once a flow.
  */
 
+import { EXPECTED_SOURCE_AFTER, EXPECTED_TARGET, EXPECTED_TARGET_PORT } from '../alg/expectations.js';
 import type { Dataplane } from '../dataplane.js';
 import {
   DROP_FILTERED,
@@ -48,6 +49,7 @@ import {
   FLOW_MAPPED,
   FLOW_OWNER,
   FLOW_PORTS,
+  FLOW_RELATED,
   FLOW_REPLY_DESTINATION,
   FLOW_REPLY_PORTS,
   FLOW_REPLY_SOURCE,
@@ -77,6 +79,7 @@ const INSIDE_NONE = 0;
 const INSIDE_PUBLISHED = 1;
 const INSIDE_MAPPING = 2;
 const INSIDE_PREFIX = 3;
+const INSIDE_EXPECTED = 4;
 
 /** Percent of the table at which an operator is told; and, below that, is told again. */
 const ALARM = 80;
@@ -99,6 +102,8 @@ export class FlowOpener {
   private portsBefore = 0;
   private portsAfter = 0;
   private inside = INSIDE_NONE;
+  /** What a gateway expects the packet in hand as (core/alg); -1: none does. */
+  private expected = -1;
   /** External address of the mapping that `chooseSource` has taken; 0: none. */
   private external = 0;
   private alarmed = false;
@@ -156,7 +161,9 @@ export class FlowOpener {
     this.portsBefore = ports;
     this.portsAfter = ports;
     this.external = 0;
+    this.expected = -1;
     const { before } = this;
+    if (this.flows.algs.isExpecting && this.findExpected(packet, from)) return CONTINUE;
     if (!this.isOwn(from, before[4], before[5], before[6], before[7])) {
       if (packet.etherType !== ETHERTYPE_IPV4) this.findPrefix(from);
       return CONTINUE;
@@ -170,6 +177,32 @@ export class FlowOpener {
       if (verdict !== CONTINUE) return verdict;
     }
     return this.inside === INSIDE_NONE ? this.stray(packet, from) : CONTINUE;
+  }
+
+  /** Only the first packet of a connection is: an expectation is for one. */
+  private findExpected(packet: Packet, from: RouterInterface): boolean {
+    const { expectations } = this.flows.algs;
+    const { before, after } = this;
+    const { protocol } = packet;
+    if (packet.l4 === -1 || !beginsConnection(this.view, packet)) return false;
+    const kind = kindOf(from.vrf, protocol, packet.etherType !== ETHERTYPE_IPV4);
+    this.expected = expectations.find(kind, before, this.portsBefore & 0xffff);
+    if (this.expected < 0) return false;
+    const { words } = expectations;
+    const at = expectations.at(this.expected);
+    for (let i = 0; i < 4; i++) after[DESTINATION + i] = words[at + EXPECTED_TARGET + i];
+    this.portsAfter = (this.portsBefore & (0xffff0000 | 0)) | words[at + EXPECTED_TARGET_PORT];
+    if (this.portsAfter !== this.portsBefore || !isSame(before, after, DESTINATION)) this.inside = INSIDE_EXPECTED;
+    return true;
+  }
+
+  /** Where the source that is expected stands among the expectation's words; -1: nothing is expected, or the one that it has. */
+  private expectedSource(): number {
+    if (this.expected < 0) return -1;
+    const { expectations } = this.flows.algs;
+    const at = expectations.at(this.expected) + EXPECTED_SOURCE_AFTER;
+    for (let i = 0; i < 4; i++) if (expectations.words[at + i] !== this.before[SOURCE + i]) return at;
+    return -1;
   }
 
   private findPrefix(from: RouterInterface): void {
@@ -252,7 +285,12 @@ export class FlowOpener {
   }
 
   private isOwn(from: RouterInterface, a: number, b: number, c: number, d: number): boolean {
-    const vrf = this.router.vrfs[from.vrf] as Vrf;
+    return this.owns(from.vrf, a, b, c, d);
+  }
+
+  /** Whether an address is one of the router's own in a VRF. */
+  owns(zone: number, a: number, b: number, c: number, d: number): boolean {
+    const vrf = this.router.vrfs[zone] as Vrf;
     const isIpv4 = a === 0 && b === 0 && c === MAPPED;
     const route = vrf.routes[isIpv4 ? vrf.fib4.lookup(d) : vrf.fib6.lookup(a, b, c, d)];
     return route.kind === ROUTE_LOCAL;
@@ -287,6 +325,7 @@ export class FlowOpener {
     if (packet.etherType === ETHERTYPE_IPV4) this.read4(packet);
     else this.read6(packet);
     this.inside = INSIDE_NONE;
+    this.expected = -1;
     this.external = 0;
     this.portsBefore = isTrackable(this.view, packet) ? portsOf(this.view, packet) : 0;
     this.portsAfter = this.portsBefore;
@@ -300,14 +339,14 @@ export class FlowOpener {
   private judge(packet: Packet, from: RouterInterface, to: RouterInterface): number {
     const { policy } = this.flows;
     const { forwarder } = this.router;
-    this.rule = policy.isEmpty ? NO_RULE : this.decideFor(packet, from, to);
+    this.rule = policy.isEmpty || this.expected >= 0 ? NO_RULE : this.decideFor(packet, from, to);
     if (!policy.isEmpty && this.inside === INSIDE_NONE && packet.l4 !== -1 && !beginsConnection(this.view, packet)) {
       // Nobody knows who began it.
       this.rule = policy.earlier(this.rule, this.decideMirrored(packet, from, to));
     }
     if (policy.action(this.rule) !== POLICY_ACCEPT) return this.deny(packet, from, this.rule);
     policy.count(this.rule);
-    const isInvited = this.rule !== NO_RULE || this.inside !== INSIDE_NONE;
+    const isInvited = this.rule !== NO_RULE || this.inside !== INSIDE_NONE || this.expected >= 0;
     const reason = forwarder.admit(from, to);
     if (reason !== DROP_NONE && (reason !== DROP_PROHIBITED || !isInvited)) {
       return this.refuse(packet, from, reason);
@@ -384,6 +423,7 @@ export class FlowOpener {
   }
 
   private translatesSource(packet: Packet, from: RouterInterface, to: RouterInterface): boolean {
+    if (this.expectedSource() >= 0) return true;
     if (this.inside !== INSIDE_NONE)
       return from.kind === INTERFACE_HOST || from === to || sourcesOf(from, packet) !== null;
     return to.kind === INTERFACE_UPLINK && from.kind === INTERFACE_NETWORK && sourcesOf(from, packet) !== null;
@@ -391,7 +431,8 @@ export class FlowOpener {
 
   /** Sets the source that the packet leaves with. A drop reason, or DROP_NONE. */
   private chooseSource(packet: Packet, from: RouterInterface, to: RouterInterface): number {
-    if (to.kind === INTERFACE_UPLINK && this.flows.prefixes.outward(from, this.before, this.after, SOURCE)) return DROP_NONE;
+    if (to.kind === INTERFACE_UPLINK && this.flows.prefixes.outward(from, this.before, this.after, SOURCE))
+      return DROP_NONE;
     const isTranslated = this.translatesSource(packet, from, to);
     if (!isTranslated && this.inside === INSIDE_NONE) return DROP_NONE;
     if (!isTranslatable(this.view, packet)) return DROP_UNTRANSLATABLE;
@@ -423,6 +464,17 @@ export class FlowOpener {
     const { mappings } = this.flows;
     const { before } = this;
     const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
+    const expected = this.expectedSource();
+    if (expected >= 0) {
+      const { words } = this.flows.algs.expectations;
+      return mappings.external(
+        from.vrf,
+        words[expected],
+        words[expected + 1],
+        words[expected + 2],
+        words[expected + 3],
+      );
+    }
     if (from.kind === INTERFACE_HOST) return this.ownAddressOf(packet, to);
     const pool = sourcesOf(from, packet);
     if (pool !== null && pool.length > 0) return mappings.choose(from.vrf, pool, isIpv4, before);
@@ -473,10 +525,11 @@ export class FlowOpener {
       table.abort(flow);
       return -first;
     }
-    const state = first | this.flags();
+    const state = first | this.flags(packet.protocol);
     if (!table.commit(flow, state, packet.port)) return DROP_PORTS_EXHAUSTED;
     packet.flow = flow << 1;
     if (this.external !== 0) this.permit(packet);
+    if (this.expected >= 0) flows.algs.expectations.remove(this.expected);
     this.watchFilling();
     return DROP_NONE;
   }
@@ -519,14 +572,15 @@ export class FlowOpener {
     }
   }
 
-  private flags(): number {
+  private flags(protocol: number): number {
     const { before, after } = this;
     let flags = FLOW_LIVE;
     const isSourceKept = isSame(before, after, SOURCE) && this.portsBefore >>> 16 === this.portsAfter >>> 16;
     if (!isSourceKept) flags |= FLOW_SNAT;
     if (this.inside !== INSIDE_NONE) flags |= FLOW_DNAT;
     if (this.external !== 0) flags |= FLOW_MAPPED;
-    return flags;
+    if (this.expected >= 0) flags |= FLOW_RELATED;
+    return flags | this.flows.algs.flagsFor(protocol, this.portsBefore & 0xffff, this.portsAfter & 0xffff);
   }
 
   // --- what a flow holds

@@ -171,11 +171,11 @@ export function changeOf(before: number, after: number): number {
   return (after >>> 16) + (after & 0xffff) - (before >>> 16) - (before & 0xffff);
 }
 
-/** A multiple of 0xffff, which is 0 to a sum: more than the changes of ten words take away. */
+/** A multiple of 0xffff, which is 0 to a sum: more than 15 words can take away. */
 const BIAS = 0xffff << 5;
 
 /**
- * A sum after words under it changed: by less than 2^20 in all. As an own function, instead of `foldSum`, since both halves and the carry
+ * A sum after words under it changed: by less than BIAS in all. As an own function, instead of `foldSum`, since both halves and the carry
  * come out of one rotation: 1 ns less of 10. Never 0: that is for sums over nothing but zeros, and addresses are not.
  */
 export function updatedSum(sum: number, change: number): number {
