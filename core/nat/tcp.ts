@@ -32,8 +32,10 @@
  *   sequence             <= LIMIT                     it may be sent
  *   sequence + length    >= END - WINDOW'             the peer need not have it yet: END was sent, so END - WINDOW' was acknowledged
  *   acknowledgment       <= END'                      nobody acknowledges what was not sent
- *   acknowledgment       >= END' - max(WINDOW, 66000) (RFC 5961, 5.2)
- * both of the first with 1 to spare: keepalives repeat the byte before (RFC 9293, 3.8.4), zero window probes take the one behind (3.8.6.1).
+ *   acknowledgment       >= END' - 2 WINDOW - 2       the peer takes one WINDOW before what it knows to be acknowledged (RFC 5961, 5.2),
+ *                                                     which is END' - WINDOW or later; never less than 66000
+ * both of the first with 1 to spare: keepalives repeat the byte before (RFC 9293, 3.8.4), zero window probes take the one behind (3.8.6.1);
+ * and FIN takes another, whence the 2.
  * Sizes are those of whole packets, so that one of 64 KiB (GSO) counts as its segments would. All numbers wrap at 2^32 and are compared by
  * the sign of their difference.
  *
@@ -104,8 +106,10 @@ const SCALES = (SCALE_MASK << FLOW_SCALE_SHIFT) | (SCALE_MASK << FLOW_SCALE_REPL
 /** A SYN without the option, in SYN_SENT: none of both sides scales then. The largest scale there is, is 14 (RFC 7323, 2.3). */
 const SCALE_NONE = 15;
 
-/** Bytes that an acknowledgment may be behind at least; the rounding of the paper, a full window and a segment. */
+/** Bytes that an acknowledgment may be behind END at least: as in the paper, the largest window without scale and some more. */
 const STALE_ACK = 66000;
+/** And beside two windows: a probe and FIN. */
+const STALE_SPARE = 2;
 /** Bytes around END in which an RST counts on a flow whose windows are not known. */
 const LOOSE_WINDOW = 1 << 24;
 /** Data that a SYN can have carried (TCP fast open, RFC 7413), so that not all before END need be acknowledged by its answer. */
@@ -178,7 +182,7 @@ export function trackTcp(words: Int32Array, at: number, direction: number, view:
   const ahead = (end - words[at + END + direction]) | 0;
   const behind = (words[at + END + peer] - acknowledgment) | 0;
   if (((sequence - words[at + LIMIT + direction]) | 0) > 1 || ahead < -1 - peerWindow) return -DROP_TCP_WINDOW;
-  if (behind < 0 || (behind > STALE_ACK && behind > largest << scale)) return -DROP_TCP_WINDOW;
+  if (behind < 0 || (behind > STALE_ACK && isStale(behind, largest << scale))) return -DROP_TCP_WINDOW;
   if (ahead > 0) words[at + END + direction] = end;
   const window = control & WINDOW_MASK;
   const limit = (acknowledgment + (window << scale)) | 0;
@@ -494,7 +498,12 @@ function isInWindow(
   if ((state & (ACKNOWLEDGED << direction)) === 0) {
     return !isAfter(words[at + LIMIT + peer] - windowField(words, at, direction), acknowledgment);
   }
-  return behind <= STALE_ACK || behind <= windowBytes(words, at, direction, state);
+  return behind <= STALE_ACK || !isStale(behind, windowBytes(words, at, direction, state));
+}
+
+/** By more than two windows, each of up to 2^30. */
+function isStale(behind: number, window: number): boolean {
+  return behind - window > window + STALE_SPARE;
 }
 
 /** The sequence number is in the window: the first two lines of the check. */

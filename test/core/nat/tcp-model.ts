@@ -6,9 +6,6 @@
 import type { Random } from '../../support/corpus.js';
 import { ACK, FIN, type Segment, SYN, TcpFlow } from './segments.js';
 
-/** Besides windows: what every host takes of old acknowledgments (RFC 5961, 5.2, with the tracker's floor). */
-const STALE_ACK = 66_000;
-
 export interface HostOptions {
   readonly iss: number;
   readonly scale: number | undefined;
@@ -124,7 +121,7 @@ export class Host {
   receive(segment: Sent): boolean {
     if (endOf(segment) < this.due) return true; // not acceptable: not even its acknowledgment counts (RFC 9293, 3.10.7.4)
     if (segment.ack > this.next) return true;
-    if (segment.ack < this.unacknowledged - Math.max(STALE_ACK, this.largestWindow)) return true;
+    if (segment.ack < this.unacknowledged - this.largestWindow) return true; // RFC 5961, 5.2
     if (segment.ack >= this.unacknowledged) {
       this.unacknowledged = segment.ack;
       const window = segment.win << ((segment.flags & SYN) !== 0 ? 0 : this.peerShift);
@@ -270,7 +267,7 @@ export class Conversation {
   private isUseful(direction: 0 | 1, segment: Sent): boolean {
     const receiver = this.hosts[direction ^ 1];
     if ((segment.flags & SYN) !== 0) return !receiver.isOpen;
-    const isStale = segment.ack < receiver.unacknowledged - Math.max(STALE_ACK, receiver.largestWindow);
+    const isStale = segment.ack < receiver.unacknowledged - receiver.largestWindow;
     const end = endOf(segment);
     if (isStale || end < receiver.due) return false;
     return (end > receiver.due && end > segment.seq) || segment.ack > receiver.unacknowledged;

@@ -50,7 +50,7 @@ test('what arrives in the order in which it was sent passes, whatever is lost, r
     return conversation.refused.length === 0 && !(conversation.isDone && conversation.flow.stage !== 'closing');
   });
   t.notThrows(() => fc.assert(property, runs(100)));
-  t.true(finished > 30, `${finished} conversations came to their end`);
+  t.true(finished > 15, `${finished} conversations came to their end`);
   t.true(tracked > 100_000, `${tracked} segments`);
 });
 
