@@ -33,7 +33,7 @@ export class Internals {
     this.words = new Int32Array(capacity * INTERNAL_WORDS);
     this.capacity = capacity;
     this.seed = seed;
-    this.index = new NumberIndex(capacity);
+    this.index = new NumberIndex();
   }
 
   /** Number of the address; -1: it has no mappings there. */

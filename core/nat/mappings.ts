@@ -19,9 +19,9 @@
  * A port is kept where it is free. Else it is a random one (RFC 7857, section 9) out of the same class (0 to 1023, or above), which ports
  * from 1024 on never leave, and of the same parity where the protocol carries RTP and one is free.
  *
- * A mapping is 16 bytes, 16 of an index, and 4 in the list of its external address. Nothing here outlives the process: all follows from
- * the flows. All memory is made at the start, or with the first mapping of a protocol at an external address; what was never used of
- * it costs nothing.
+ * A mapping is 16 bytes, 16 to 32 of an index, and 4 in the list of its external address. Nothing here outlives the process: all follows
+ * from the flows. Memory is made at the start, with the first mapping of a protocol at an external address, and where there are more
+ * mappings than ever before; what was never used of it costs nothing.
  */
 
 import { isMapped, MAPPED } from '../router/address.js';
@@ -148,7 +148,7 @@ export class Mappings {
   private readonly internals: Internals;
   /** By number less one. */
   private readonly externals: (External | null)[] = [];
-  private readonly externalIndex = new NumberIndex(MAX_EXTERNALS);
+  private readonly externalIndex = new NumberIndex();
   /** Records of published.ts. */
   private reserved: Int32Array = new Int32Array(0);
   /** Places from here on have never been used; before, free ones are linked. */
@@ -179,7 +179,7 @@ export class Mappings {
     this.seed = seed | 0;
     this.random = new Random(seed);
     this.words = new Int32Array(places * MAPPING_WORDS);
-    this.index = new NumberIndex(places);
+    this.index = new NumberIndex();
     this.internals = new Internals(places, seed);
   }
 

@@ -1,26 +1,21 @@
 /**
  * hash → numbers of records that lie elsewhere: open addressing on flat memory, half full at most, the whole hash beside each number, so
- * that a record is looked at only where it is the right one, but for one case in billions. The owner of the records computes the hash
- * and compares the key:
+ * that a record is looked at only where it is the right one, but for one case in billions. It begins small and doubles where it must: a
+ * place for all that might ever come would be a miss of the cache each time. The owner of the records computes the hash and compares the
+ * key:
  *
  *   for (let place = index.search(hash); place >= 0; place = index.searchOn(place, hash)) if (isIt(index.numberAt(place))) …
  */
 
 /** Words a place: hash, number plus 1 (0: empty). */
 const PLACE_WORDS = 2;
+const FIRST_PLACES = 1024;
 
 export class NumberIndex {
-  private readonly words: Int32Array;
+  private words = new Int32Array(FIRST_PLACES * PLACE_WORDS);
   /** Of word offsets. */
-  private readonly mask: number;
-
-  /** @param maximum so many numbers at once */
-  constructor(maximum: number) {
-    let places = 16;
-    while (places < 2 * maximum) places *= 2;
-    this.words = new Int32Array(places * PLACE_WORDS);
-    this.mask = places * PLACE_WORDS - 1;
-  }
+  private mask = FIRST_PLACES * PLACE_WORDS - 1;
+  private count = 0;
 
   /** The first place with this hash; -1: none. Places are good until the next insert or remove. */
   search(hash: number): number {
@@ -36,8 +31,14 @@ export class NumberIndex {
     return this.words[place + 1] - 1;
   }
 
-  /** The number must not be there yet, and fewer than `maximum` must be. */
+  /** The number must not be there yet. */
   insert(hash: number, number: number): void {
+    this.count++;
+    if (this.count * 2 * PLACE_WORDS > this.words.length) this.grow();
+    this.put(hash, number);
+  }
+
+  private put(hash: number, number: number): void {
     const { words, mask } = this;
     let at = (hash << 1) & mask;
     while (words[at + 1] !== 0) at = (at + PLACE_WORDS) & mask;
@@ -60,6 +61,16 @@ export class NumberIndex {
     }
     words[hole] = 0;
     words[hole + 1] = 0;
+    this.count--;
+  }
+
+  /** Twice the places: 20 ns a number. Never fewer again. */
+  private grow(): void {
+    const { words } = this;
+    this.words = new Int32Array(words.length * 2);
+    this.mask = this.words.length - 1;
+    for (let at = 0; at < words.length; at += PLACE_WORDS)
+      if (words[at + 1] !== 0) this.put(words[at], words[at + 1] - 1);
   }
 
   private from(start: number, hash: number): number {

@@ -10,7 +10,7 @@ test('agrees with a Map, equal hashes and removals among followers included', (t
   const step = fc.record({ hash, number: fc.nat(CAPACITY - 1), isInsert: fc.boolean() });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
-      const index = new NumberIndex(CAPACITY);
+      const index = new NumberIndex();
       const model = new Map<number, number>();
       for (const { hash, number, isInsert } of steps) {
         const there = model.get(number);
@@ -34,4 +34,17 @@ test('agrees with a Map, equal hashes and removals among followers included', (t
     { numRuns: 300 },
   );
   t.pass();
+});
+
+test('grows as far as it must, and holds what it held', (t) => {
+  const index = new NumberIndex();
+  const numbers = 10_000;
+  const hashOf = (number: number): number => Math.imul(number, 0x9e3779b1);
+  for (let number = 0; number < numbers; number++) index.insert(hashOf(number), number);
+  for (let number = 0; number < numbers; number += 2) index.remove(hashOf(number), number);
+  for (let number = 0; number < numbers; number++) {
+    const place = index.search(hashOf(number));
+    if (number % 2 === 0) t.is(place, -1);
+    else t.is(index.numberAt(place), number);
+  }
 });
