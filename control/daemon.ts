@@ -55,8 +55,9 @@ import { BridgedUplink } from './uplink/bridged-uplink.js';
 import type { RoutedUplinkConfig } from './uplink/facts.js';
 import { HostPorts } from './uplink/host-ports.js';
 import { HostPublishing } from './uplink/host-publishing.js';
-import { removeLeftovers } from './uplink/leftovers.js';
+import { removeGuards } from './uplink/leftovers.js';
 import { type OwnedPorts, translationPorts } from './uplink/owned-ports.js';
+import { restoreReservedPorts } from './uplink/reserved-ports.js';
 import { RoutedUplink } from './uplink/routed-uplink.js';
 import { Vrfs } from './vrfs.js';
 
@@ -103,6 +104,8 @@ export class Daemon {
   #vrfConfigs: Configuration['vrfs'] = new Map();
   #nat: NatConfig = DEFAULT_NAT;
   #stopping = false;
+  /** What an earlier process left and nobody wants has been removed. */
+  #settled = false;
   /** Settles when `apply` is through, whichever way. What is asked for meanwhile waits: the file's objects have their names first. */
   #applying: Promise<void> = Promise.resolve();
 
@@ -298,7 +301,7 @@ export class Daemon {
     this.#vrfConfigs = config.vrfs;
     this.#nat = config.nat;
     await this.dataplane.nat.setSettings(natSettings(config.nat, config.uplink));
-    await this.#removeLeftovers();
+    await this.#restoreReservedPorts();
     try {
       await this.#within(['policy'], async () => this.policy.load(config.policy));
       for (const [name, network] of config.networks) {
@@ -314,6 +317,7 @@ export class Daemon {
       await this.#restoreEndpoints();
       for (const [name, mirror] of config.mirrors)
         await this.#within(['mirrors', name], () => this.mirrors.add(name, mirror));
+      await this.#restorePublished();
       await this.#restoreMirrors();
       await this.#settle();
     } catch (error) {
@@ -344,6 +348,14 @@ export class Daemon {
     });
   }
 
+  /** What endpoints have published by command, which comes before what the file says of them. */
+  async #restorePublished(): Promise<void> {
+    await restoreObjects(this.kept, 'publish', this.#logger, (name, object) => {
+      const { publish } = readKeptObject(endpointSchema.pick({ publish: true }), object);
+      return this.#changePublished(name, () => publish);
+    });
+  }
+
   async #restoreMirrors(): Promise<void> {
     await restoreObjects(this.kept, 'mirror', this.#logger, (name, object) =>
       this.#createMirror(name, readKeptObject(mirrorSchema, object)),
@@ -359,22 +371,32 @@ export class Daemon {
 
   /** What cannot be removed is said only: it may be in nobody's way. */
   async #removeLeft(): Promise<void> {
+    if (this.#settled) return;
+    this.#settled = true;
+    const guarded = this.#uplinkConfig?.mode === 'shared' ? this.#uplinkConfig.device : null;
     try {
-      const removed = [...(await this.#endpoints.removeLeft()), ...(await this.#hostPorts.removeLeft())];
-      if (removed.length > 0) this.#logger.info(`removed what an earlier process left: ${removed.join(', ')}`);
+      const removed = await Promise.all([
+        this.#endpoints.removeLeft(),
+        this.#hostPorts.removeLeft(),
+        removeGuards(this.#instance, guarded, this.#system),
+      ]);
+      this.#sayRemoved(removed.flat());
     } catch (error) {
       this.#logger.warn(`what an earlier process left cannot be removed: ${firstLine(error)}`);
     }
   }
 
-  /** What cannot be removed is said only: it may be in nobody's way. */
-  async #removeLeftovers(): Promise<void> {
-    const guarded = this.#uplinkConfig?.mode === 'shared' ? this.#uplinkConfig.device : null;
+  #sayRemoved(what: readonly string[]): void {
+    if (what.length > 0) this.#logger.info(`removed what an earlier process left: ${what.join(', ')}`);
+  }
+
+  /** Before the uplink sets aside those of today. */
+  async #restoreReservedPorts(): Promise<void> {
     try {
-      const removed = await removeLeftovers(this.#instance, guarded, this.#system);
-      if (removed.length > 0) this.#logger.info(`removed what an earlier process left: ${removed.join(', ')}`);
+      const ports = await restoreReservedPorts(this.#instance, this.#system);
+      this.#sayRemoved(ports === '' ? [] : [`reserved ports ${ports}`]);
     } catch (error) {
-      this.#logger.warn(`what an earlier process left cannot be removed: ${firstLine(error)}`);
+      this.#logger.warn(`ports that an earlier process reserved stay reserved: ${firstLine(error)}`);
     }
   }
 
@@ -586,11 +608,13 @@ export class Daemon {
    * @throws TaplineError `missing`, `invalid`, `conflict`; then it has published what it had
    */
   async publish(name: string, publish: readonly string[]): Promise<EndpointState> {
+    await this.#applying;
     return this.#changePublished(name, (before) => [...before, ...publish]);
   }
 
   /** @throws TaplineError `missing` for the endpoint, or for what it has not published */
   async unpublish(name: string, publish: readonly string[]): Promise<EndpointState> {
+    await this.#applying;
     return this.#changePublished(name, (before) => {
       const unknown = publish.find((one) => !before.includes(one));
       if (unknown === undefined) return before.filter((one) => !publish.includes(one));
@@ -599,8 +623,7 @@ export class Daemon {
     });
   }
 
-  async #changePublished(name: string, change: (before: readonly string[]) => string[]): Promise<EndpointState> {
-    await this.#applying;
+  #changePublished(name: string, change: (before: readonly string[]) => string[]): Promise<EndpointState> {
     return this.#lock.run(`endpoint ${name}`, async () => {
       this.#refuseWhileStopping();
       const endpoint = this.endpoint(name);

@@ -317,6 +317,7 @@ export class Endpoints {
     await endpoint.undo.unwind((what, error) => this.#undoFailed(`endpoint ${endpoint.name}: ${what}`, error));
     this.all.delete(endpoint.name);
     this.#parts.kept.removeObject('endpoint', endpoint.name);
+    this.#parts.kept.removeObject('publish', endpoint.name);
     this.#parts.kept.removeEndpoint(endpoint.name);
   }
 

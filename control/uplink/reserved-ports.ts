@@ -4,15 +4,19 @@
  * a process that is killed leaves a note to the next one.
  */
 
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import type { DataplaneLogger } from '../dataplane.js';
 import { firstLine } from '../errors.js';
 import { formatRanges, type PortRange, parseRanges, subtractRanges } from '../port-ranges.js';
 import type { System } from '../system.js';
 
-/** @param instance the control socket; empty: nothing is written down */
+/**
+ * Each network namespace has ports of its own, and a control socket of one name may be another daemon's in each.
+ *
+ * @param instance the control socket; empty: nothing is written down
+ */
 function noteOf(instance: string): string | null {
-  return instance === '' ? null : `${instance}.reserved-ports`;
+  return instance === '' ? null : `${instance}.${statSync('/proc/self/ns/net').ino}.reserved-ports`;
 }
 
 export class ReservedPorts {
