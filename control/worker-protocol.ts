@@ -15,6 +15,9 @@ export interface WorkerSetup {
   readonly engine: EngineName;
   readonly arenaAddress: number;
   readonly arenaLength: number;
+  /** For the index of the flows: what a predecessor left there means nothing. */
+  readonly indexAddress: number;
+  readonly indexLength: number;
   readonly counters: SharedArrayBuffer;
   /** FDB and flows. */
   readonly tables: TableLayout;

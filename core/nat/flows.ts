@@ -100,6 +100,8 @@ export interface FlowMemory {
   readonly words: Int32Array;
   readonly addresses6: Int32Array;
   readonly capacity: number;
+  /** For the index, zeroed: flowIndexBytes(capacity); of its own where it is not given. */
+  readonly places?: Int32Array;
 }
 
 export class Flows implements FlowEnd {
@@ -130,7 +132,14 @@ export class Flows implements FlowEnd {
     this.dataplane = dataplane;
     this.router = router;
     this.view = dataplane.arena.view;
-    this.table = new FlowTable(memory.words, memory.addresses6, memory.capacity, router.seed, dataplane.now);
+    this.table = new FlowTable(
+      memory.words,
+      memory.addresses6,
+      memory.capacity,
+      router.seed,
+      dataplane.now,
+      memory.places ?? null,
+    );
     this.table.onRemove = this;
     this.words = this.table.words;
     this.mappings = new Mappings(router.seed, memory.capacity);
