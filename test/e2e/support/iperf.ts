@@ -4,6 +4,7 @@ import type { Namespace } from './namespace.js';
 import { describe } from './process.js';
 
 export interface IperfResult {
+  readonly intervals: readonly { readonly sum: { readonly bytes: number } }[];
   readonly end: {
     readonly sum_sent?: { readonly bytes: number; readonly retransmits?: number };
     readonly sum_received?: { readonly bytes: number };
