@@ -36,7 +36,7 @@ export const FLOW_RULE = 11;
 export const FLOW_OWNER = 12;
 /** TCP: five words of tcp.ts. */
 export const FLOW_TCP = 13;
-/** Neighbors in the list of a second of the timer wheel: number of the flow plus 1, or 0. */
+/** Neighbors in the list of a second of the timer wheel: number of the flow plus 1; 0 or less: the end of the list of that number, negated. */
 export const FLOW_NEXT = 18;
 export const FLOW_PREVIOUS = 19;
 

@@ -30,6 +30,7 @@ import {
   DROP_UNREACHABLE,
 } from '../drop.js';
 import { NO_FLOW } from '../nat/flow.js';
+import type { Flows } from '../nat/flows.js';
 import { sumBytes } from '../packet/checksum.js';
 import {
   PACKET_IPV4_OPTIONS,
@@ -77,7 +78,7 @@ import {
   ICMPV6_UNREACHABLE,
 } from './icmpv6.js';
 import { isLinkLocal, type RouterInterface } from './interface.js';
-import { destinationReason4, destinationReason6, sourceReason4, sourceReason6 } from './martians.js';
+import { destinationReason4, destinationReason6, isLinkLocal4, sourceReason4, sourceReason6 } from './martians.js';
 import { clampMss, isTooBig, shrinkSegments } from './mtu.js';
 import { Multipath } from './multipath.js';
 import { NEIGHBOR_REACHABLE, type Neighbor, type NeighborTable } from './neighbors.js';
@@ -120,6 +121,8 @@ export class Forwarder {
   /** Of our own IPv6 packets; any start is as good (RFC 7739, 5.2: not to be guessed). */
   private identification: number;
   private readonly slots = new Int32Array(MAX_FRAGMENTS);
+  /** Set once both are made. */
+  flows!: Flows;
 
   constructor(dataplane: Dataplane, router: Router) {
     this.dataplane = dataplane;
@@ -151,10 +154,10 @@ export class Forwarder {
     const destination = view.getInt32(l3 + 16);
     if (!isSumRight(first, second, third, source, destination)) return refuse(packet, DROP_IP_CHECKSUM);
     const refusal = sourceReason4(source);
-    if (refusal !== DROP_NONE) return refuse(packet, refusal);
+    if (refusal !== DROP_NONE && !isHostsEnd(from, source)) return refuse(packet, refusal);
     if ((this.vrfs[from.vrf] as Vrf).tracking) {
       packet.flow = NO_FLOW;
-      return this.router.flows.receive4(packet, from, source, destination, third);
+      return this.flows.receive4(packet, from, source, destination, third);
     }
     const shortcut = this.shortcuts.find4(destination, from.number);
     if (shortcut === null || third >>> 24 <= 1 || isTooBig(view, packet, shortcut.mtu)) {
@@ -178,13 +181,13 @@ export class Forwarder {
     packet.flow = NO_FLOW;
     if (!(this.vrfs[from.vrf] as Vrf).tracking) return this.resolve4(packet, from, destination);
     const source = view.getInt32(l3 + IPV4_SOURCE);
-    return this.router.flows.receive4(packet, from, source, destination, view.getInt32(l3 + IPV4_TTL));
+    return this.flows.receive4(packet, from, source, destination, view.getInt32(l3 + IPV4_TTL));
   }
 
   /** The general path: a sound packet that no shortcut fits. @param destination where its flow says that it goes, or its own */
   resolve4(packet: Packet, from: RouterInterface, destination: number): number {
     const refusal = destinationReason4(destination);
-    if (refusal !== DROP_NONE) return refuse(packet, refusal);
+    if (refusal !== DROP_NONE && !isAnswerToHost(packet, destination)) return refuse(packet, refusal);
     if (destination >>> 28 === MULTICAST4) return refuse(packet, DROP_LINK_BROADCAST);
     const vrf = this.vrfs[from.vrf] as Vrf;
     if (from.validateSource && !this.isExpected4(vrf, from, this.view.getInt32(packet.l3 + IPV4_SOURCE))) {
@@ -195,7 +198,7 @@ export class Forwarder {
     const hop = route.hops.length === 1 ? route.hops[0] : this.multipath.choose(route, packet);
     const to = this.interfaces[hop.iface] as RouterInterface;
     if (vrf.tracking && packet.flow === NO_FLOW) {
-      const verdict = this.router.flows.opener.open(packet, from, to);
+      const verdict = this.flows.opener.open(packet, from, to);
       if (verdict !== CONTINUE) return verdict;
     }
     return this.transit4(packet, from, to, hop, destination);
@@ -247,7 +250,7 @@ export class Forwarder {
       const reason = this.options4(packet, from, to);
       if (reason !== DROP_NONE) return refuse(packet, reason);
     }
-    if (packet.flow !== NO_FLOW) this.router.flows.translate(packet);
+    if (packet.flow !== NO_FLOW) this.flows.translate(packet);
     clampMss(view, packet, from.mtu < to.mtu ? from.mtu : to.mtu);
     // Read again: options and translation change the checksum.
     view.setInt32(l3 + IPV4_TTL, oneHopLess(view.getInt32(l3 + IPV4_TTL)));
@@ -354,7 +357,7 @@ export class Forwarder {
 
   private receiveTracked6(packet: Packet, from: RouterInterface, hopLimit: number): number {
     if (isLinkLocal(this.view.getInt32(packet.l3 + IPV6_SOURCE))) return this.untracked6(packet, from);
-    return this.router.flows.receive6(packet, from, hopLimit);
+    return this.flows.receive6(packet, from, hopLimit);
   }
 
   /** From an address that means something on its link only: no connection reaches beyond it. */
@@ -377,7 +380,7 @@ export class Forwarder {
     const hop = route.hops.length === 1 ? route.hops[0] : this.multipath.choose(route, packet);
     const to = this.interfaces[hop.iface] as RouterInterface;
     if (vrf.tracking && packet.flow === NO_FLOW) {
-      const verdict = this.router.flows.opener.open(packet, from, to);
+      const verdict = this.flows.opener.open(packet, from, to);
       if (verdict !== CONTINUE) return verdict;
     }
     return this.transit6(packet, from, to, hop, a, b, c, d);
@@ -468,7 +471,7 @@ export class Forwarder {
         : this.settle(packet, to, neighbor, hop.a, hop.b, hop.c, hop.d);
       if (verdict !== TO_PORT) return verdict;
     }
-    if (packet.flow !== NO_FLOW) this.router.flows.translate(packet);
+    if (packet.flow !== NO_FLOW) this.flows.translate(packet);
     clampMss(view, packet, from.mtu < to.mtu ? from.mtu : to.mtu);
     view.setUint8(l3 + IPV6_HOP_LIMIT, hopLimit - 1);
     const usable = neighbor as Neighbor;
@@ -545,7 +548,7 @@ export class Forwarder {
 
   /** The next packet of the flow may go the same way unseen. */
   private noteFlow(packet: Packet, from: RouterInterface, to: RouterInterface, neighbor: Neighbor): void {
-    if (isLasting(from, to, neighbor)) this.router.flows.notePath(packet, from, to, neighbor);
+    if (isLasting(from, to, neighbor)) this.flows.notePath(packet, from, to, neighbor);
   }
 
   /** The new Ethernet header, the domain and the port. TO_PORT, FLOOD_ROUTED, or DROP. */
@@ -622,4 +625,14 @@ function isLasting(from: RouterInterface, to: RouterInterface, neighbor: Neighbo
 /** The router's own addresses, and broadcasts, lead nowhere: nobody behind an interface speaks from them. */
 function leadsTo(route: Route, iface: RouterInterface): boolean {
   return route.kind === ROUTE_UNICAST && route.hops.some((hop) => hop.iface === iface.number);
+}
+
+/** What the host sends from its end of the host port, to published ports: it goes on with the gateway's address. */
+function isHostsEnd(from: RouterInterface, source: number): boolean {
+  return from.kind === INTERFACE_HOST && isLinkLocal4(source);
+}
+
+/** Connections with link-local addresses begin at the host port only. */
+function isAnswerToHost(packet: Packet, destination: number): boolean {
+  return packet.flow !== NO_FLOW && isLinkLocal4(destination);
 }

@@ -26,7 +26,7 @@ const MULTICAST_6 = 0xff;
  * @returns DROP_NONE or DROP_MARTIAN_SOURCE
  */
 export function sourceReason4(address: number): number {
-  if (!isHostAddress4(address) || address >>> 16 === LINK_LOCAL) return DROP_MARTIAN_SOURCE;
+  if (!isHostAddress4(address) || isLinkLocal4(address)) return DROP_MARTIAN_SOURCE;
   return DROP_NONE;
 }
 
@@ -36,9 +36,14 @@ export function sourceReason4(address: number): number {
  */
 export function destinationReason4(address: number): number {
   const first = address >>> 24;
-  if (isOutside(first, RESERVED) || first === LOOPBACK || address >>> 16 === LINK_LOCAL)
+  if (isOutside(first, RESERVED) || first === LOOPBACK || isLinkLocal4(address))
     return DROP_MARTIAN_DESTINATION;
   return DROP_NONE;
+}
+
+/** Whether an IPv4 address is good on its own link only: 169.254/16. */
+export function isLinkLocal4(address: number): boolean {
+  return address >>> 16 === LINK_LOCAL;
 }
 
 /** Whether an address can be that of one host: not "this network", loopback, multicast, reserved or broadcast. */

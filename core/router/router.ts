@@ -129,6 +129,7 @@ export class Router implements RouterContext, ReassemblyContext {
     this.local = new LocalDelivery(dataplane, this);
     this.reassembly = new Reassembly(this);
     this.flows = new Flows(dataplane, this, memory);
+    this.forwarder.flows = this.flows;
   }
 
   // --- packets
