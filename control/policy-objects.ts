@@ -17,10 +17,16 @@ export interface PolicySources {
 /** Networks that the dataplane has, and endpoints that have their addresses: their rules are there before their first packet. */
 export function policyObjects(sources: PolicySources): PolicyObjects {
   const networks = [...sources.networks.values()].filter(({ id }) => id >= 0);
-  const endpoints = [...sources.endpoints.values()].filter(({ addresses }) => addresses.length > 0);
+  let endpoints: readonly PolicyEndpoint[] | null = null;
   return {
     networks: networks.map((network) => policyNetwork(network, sources)),
-    endpoints: endpoints.map((endpoint) => policyEndpoint(endpoint, sources)),
+    /** Found out when a rule asks for it: where there are none, an endpoint that comes need not wait for all others to be gone through. */
+    get endpoints(): readonly PolicyEndpoint[] {
+      endpoints ??= [...sources.endpoints.values()]
+        .filter(({ addresses }) => addresses.length > 0)
+        .map((endpoint) => policyEndpoint(endpoint, sources));
+      return endpoints;
+    },
   };
 }
 
