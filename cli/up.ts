@@ -73,13 +73,15 @@ function stopSignal(): { received: Promise<void>; ignoreFrom: () => void } {
 }
 
 async function up(options: UpOptions, socket: string, context: Context): Promise<void> {
-  // Loaded here, so that commands that only talk to a daemon start without it.
+  // Loaded here, so that commands that only talk to a daemon start without it. The thread boots while the rest is loaded.
+  const { bootWorker } = await import('../control/worker-boot.js');
+  const worker = bootWorker();
   const { startTapline } = await import('../control/up.js');
   const { file = null, engine, logLevel, logFormat } = options;
   const logger = makeLogger(logLevel, logFormat, (text) => context.stderr.write(text));
   const signal = stopSignal();
   try {
-    const running = await startTapline({ file, engine, socket, logger });
+    const running = await startTapline({ file, engine, socket, logger, worker });
     await untilStopped(running, signal.received, options.keep === true, context);
   } finally {
     signal.ignoreFrom();

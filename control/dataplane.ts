@@ -1,7 +1,7 @@
 /** The main thread's handle on the dataplane: starts the worker, sends it commands, reads counters out of shared memory, restarts it. */
 
 import { randomBytes } from 'node:crypto';
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
 import { COUNTER_BLOCK, Counters } from '../core/counters.js';
 import { flowIndexBytes } from '../core/nat/flow-index.js';
 import { SLOT_STRIDE } from '../core/packet/arena.js';
@@ -47,7 +47,7 @@ import type {
   Totals,
   VrfSpec,
 } from './types.js';
-import { applyV8Flags } from './v8-flags.js';
+import { bootWorker } from './worker-boot.js';
 import type {
   Answer,
   Command,
@@ -74,8 +74,6 @@ const RESTART_LIMIT = 5;
 
 const NOTHING = new Int32Array(0);
 
-/** The bundled worker (scripts/bundle.mjs). */
-const WORKER = new URL('../bundle/worker.js', import.meta.url);
 /** Milliseconds. */
 const RESTART_PAUSE = 20;
 
@@ -93,18 +91,20 @@ export interface StartOptions {
   readonly maxFlows?: number;
   /** File of the tables that outlive the process; null: they end with it. */
   readonly tables?: string | null;
+  /** Of `bootWorker`; one is booted unless given. */
+  readonly worker?: Worker | undefined;
   /** What names had these in an earlier process; fresh ones unless given. */
   readonly numbers?: Numbers;
 }
 
 /** @throws Error, one line, where the engine asked for is not to be had */
 export async function startDataplane(options: StartOptions): Promise<Dataplane> {
-  applyV8Flags();
   const { engine, reason } = chooseEngine(options.engine);
   const tables = mapTables(options.maxFlows ?? MAX_FLOWS, options.tables ?? null);
   sayWhatWasFound(tables, options.logger);
   const numbers = options.numbers ?? new Numbers();
-  const dataplane = new WorkerDataplane(engine, reason, options.logger, tables, numbers);
+  const booted = options.worker ?? null;
+  const dataplane = new WorkerDataplane(engine, reason, options.logger, tables, numbers, booted);
   try {
     await dataplane.start();
   } catch (error) {
@@ -194,6 +194,8 @@ class WorkerDataplane implements Dataplane {
   private readonly seed = randomBytes(4).readInt32LE();
   private readonly wakeup = new Wakeup();
 
+  /** Waits for its setup. */
+  private booted: Worker | null;
   private worker: Worker | null = null;
   private engineResources: EngineResources | null = null;
   private commands: MessagePort | null = null;
@@ -230,7 +232,9 @@ class WorkerDataplane implements Dataplane {
     logger: DataplaneLogger,
     tables: TableMemory,
     numbers: Numbers,
+    booted: Worker | null,
   ) {
+    this.booted = booted;
     this.tables = tables;
     this.flowIndex = mapRegion(flowIndexBytes(tables.flowCapacity), true);
     this.numbers = numbers;
@@ -272,11 +276,10 @@ class WorkerDataplane implements Dataplane {
       ...this.router.setup(),
       ...this.nat.setup(),
     };
-    const worker = new Worker(WORKER, {
-      workerData: setup,
-      transferList: [channel.port2],
-      name: 'dataplane',
-    });
+    const worker = this.booted ?? bootWorker();
+    this.booted = null;
+    worker.ref();
+    worker.postMessage(setup, [channel.port2]);
     this.worker = worker;
     this.commands = channel.port1;
     this.startedAt = Date.now();

@@ -4,13 +4,13 @@ import { readFileSync, statfsSync, statSync } from 'node:fs';
 import { type HostFacts, hostFacts } from '../io/host-facts.js';
 import { openRelay, type Relay, type RelayRequest } from '../io/host-relay.js';
 import { addHostsLine, removeHostsLine } from '../io/hosts-file.js';
-import { type LinkFacts, linkFacts, readIp, readIpInside, runIpBatch } from '../io/interface.js';
+import { type LinkFacts, linkFacts, readIpInside, runIpBatch } from '../io/interface.js';
 import { type ChangeSocket, watchLinks, watchRules } from '../io/netlink.js';
 import { listNftTable, listNftTables, runNft } from '../io/nft.js';
 import { closeFd, openPidfd } from '../io/pidfd.js';
 import { type PortHolder, socketHolder, type UsedPort, usedPorts } from '../io/port-holders.js';
 import { readReservedPorts, writeReservedPorts } from '../io/reserved-ports.js';
-import { type DeviceState, deviceState } from '../io/rtnetlink.js';
+import { type DeviceState, deviceAliases, deviceState } from '../io/rtnetlink.js';
 import { attachTap, removeTap, type Tap, type TapOptions } from '../io/tap.js';
 import { openUplink, type Uplink, type UplinkOptions } from '../io/uplink.js';
 import { type ContainerInfo, containerEngines, findContainer } from './containers.js';
@@ -30,7 +30,7 @@ export interface System {
   watchLinks(addresses: boolean): ChangeSocket;
   watchRules(): ChangeSocket;
   /** Devices of our own namespace with their aliases, '' where they have none. */
-  deviceAliases(): Promise<{ name: string; alias: string }[]>;
+  deviceAliases(): { name: string; alias: string }[];
   /** Lines for `ip -batch` in our own namespace. */
   runIp(lines: readonly string[]): Promise<void>;
   /** The same in another namespace; rules need the family said. */
@@ -96,11 +96,6 @@ function isNamespace(path: string): boolean {
 
 /** Path of the namespace that this process is in. */
 export const OWN_NAMESPACE = '/proc/self/ns/net';
-
-async function deviceAliases(): Promise<{ name: string; alias: string }[]> {
-  const links = await readIp<{ ifname: string; ifalias?: string }>('link', 'show');
-  return links.map(({ ifname, ifalias = '' }) => ({ name: ifname, alias: ifalias }));
-}
 
 export const realSystem: System = {
   attachTap,

@@ -1,8 +1,8 @@
 /** The whole process put together: socket, dataplane, daemon, API, configuration; and taken apart again. */
 
+import type { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
-import { type Api, startApi } from './api.js';
-import { loadConfiguration } from './config/load.js';
+import type { Api } from './api.js';
 import { type Configuration, DEFAULT_NAT } from './config/schema.js';
 import { Daemon } from './daemon.js';
 import { type StartOptions, startDataplane } from './dataplane.js';
@@ -21,6 +21,8 @@ export interface UpOptions {
   readonly engine: EngineChoice;
   readonly socket: string;
   readonly logger: Logger;
+  /** Of `bootWorker`; one is booted unless given. */
+  readonly worker?: Worker;
   /** Stand-ins for tests. */
   readonly system?: System;
   readonly startDataplane?: (options: StartOptions) => Promise<Dataplane>;
@@ -55,19 +57,25 @@ const EMPTY: Configuration = {
  */
 export async function startTapline(options: UpOptions): Promise<RunningTapline> {
   const { file, engine, socket, logger } = options;
-  const config = file === null ? EMPTY : await loadConfiguration(file);
+  const config = file === null ? EMPTY : await (await import('./config/load.js')).loadConfiguration(file);
   await claimSocket(socket);
   const maxFlows = config.nat.max_flows;
   const survival = await openSurvival(socket, maxFlows, logger);
   const { numbers, tables, kept } = survival;
   const start = options.startDataplane ?? startDataplane;
-  const dataplane = await start({ engine, logger, maxFlows, numbers, tables }).catch((error: unknown) => {
-    survival.leave();
-    throw error;
-  });
+  const dataplane = await start({ engine, logger, maxFlows, numbers, tables, worker: options.worker }).catch(
+    (error: unknown) => {
+      survival.leave();
+      throw error;
+    },
+  );
   const daemon = new Daemon({ dataplane, logger, system: options.system ?? realSystem, instance: socket, kept });
+  // First of all, since packets may wait for it; meanwhile the API's modules are loaded.
+  const applied = daemon.apply(config);
+  applied.catch(() => undefined);
   let api: Api;
   try {
+    const { startApi } = await import('./api.js');
     api = await startApi(daemon, logger, socket);
   } catch (error) {
     await daemon.stop();
@@ -96,7 +104,7 @@ export async function startTapline(options: UpOptions): Promise<RunningTapline> 
     stopped ??= stopAll();
     return stopped;
   };
-  const ready = daemon.apply(config).catch(async (error: unknown) => {
+  const ready = applied.catch(async (error: unknown) => {
     await stop();
     throw inFile(error, file);
   });

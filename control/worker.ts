@@ -3,7 +3,7 @@
  * reaches it by commands alone (worker-protocol.ts).
  */
 
-import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { type MessagePort, parentPort, receiveMessageOnPort } from 'node:worker_threads';
 import { COUNTER_BLOCK } from '../core/counters.js';
 import { Dataplane } from '../core/dataplane.js';
 import {
@@ -449,4 +449,4 @@ function failureReason(error: number): number {
   return error === EINVAL ? DROP_TX_REJECTED : DROP_TX_ERROR;
 }
 
-new Worker(workerData as WorkerSetup).run();
+parentPort?.once('message', (setup: WorkerSetup) => new Worker(setup).run());

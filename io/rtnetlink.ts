@@ -194,6 +194,16 @@ export function deviceLink(name: string): DeviceLink | null {
   }
 }
 
+/** Names and aliases of all devices of the current namespace. @throws SystemError */
+export function deviceAliases(): { name: string; alias: string }[] {
+  // struct ifinfomsg
+  return ask(RTM_GETLINK, new Uint8Array(16), NLM_F_DUMP, 'reading interfaces').flatMap(({ type, view }) => {
+    if (type !== RTM_NEWLINK) return [];
+    const attributes = attributesOf(view, 16);
+    return [{ name: text(attributes.get(IFLA_IFNAME)), alias: text(attributes.get(IFLA_IFALIAS)) }];
+  });
+}
+
 function linkOf(view: DataView): DeviceLink {
   const attributes = attributesOf(view, 16);
   const mac = octets(attributes.get(IFLA_ADDRESS)).map((octet) => octet.toString(16).padStart(2, '0'));

@@ -124,7 +124,7 @@ export class HostPort {
 
   async #open(mtu: number): Promise<void> {
     const { system, dataplane, interfaces } = this.#parts;
-    const device = await this.#chooseDevice();
+    const device = this.#chooseDevice();
     this.#networkId = await dataplane.addNetwork(hiddenNetwork(this.name));
     this.#mtu = mtu;
     this.#tap = await system.attachTap({
@@ -148,8 +148,8 @@ export class HostPort {
   }
 
   /** That of a killed process, else a name that is free. */
-  async #chooseDevice(): Promise<string> {
-    const devices = await this.#parts.system.deviceAliases();
+  #chooseDevice(): string {
+    const devices = this.#parts.system.deviceAliases();
     const left = devices.find(({ name, alias }) => alias === this.#alias && numberOf(name) !== null);
     if (left !== undefined) {
       this.#tapNumber = numberOf(left.name) ?? 0;

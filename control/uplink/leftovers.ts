@@ -6,7 +6,6 @@
 import { createHash } from 'node:crypto';
 import type { System } from '../system.js';
 import { guardTable, isGuardTable, removeGuardTable } from './guard.js';
-import { restoreReservedPorts } from './reserved-ports.js';
 
 /** Of everything on the host that is one Tapline's. @param instance what tells it from others: its control socket */
 export function hostMark(instance: string): string {
@@ -14,30 +13,27 @@ export function hostMark(instance: string): string {
 }
 
 /**
- * @param guarded device whose guard will be replaced in one step; null: none
+ * @param used names of those that are host ports today
  * @returns what was removed, for the log
  * @throws Error, one line
  */
-export async function removeLeftovers(instance: string, guarded: string | null, system: System): Promise<string[]> {
-  const mark = hostMark(instance);
-  const ports = await restoreReservedPorts(instance, system);
-  return [...(await removeGuards(mark, guarded, system)), ...(ports === '' ? [] : [`reserved ports ${ports}`])];
-}
-
-/**
- * @param used names of those that are host ports today
- * @returns what was removed, for the log
- */
 export async function removeHostPorts(mark: string, used: ReadonlySet<string>, system: System): Promise<string[]> {
-  const devices = await system.deviceAliases();
+  const devices = system.deviceAliases();
   const isOurs = (alias: string): boolean => alias === mark || alias.startsWith(`${mark}:`);
   const ours = devices.filter(({ name, alias }) => isOurs(alias) && !used.has(name)).map(({ name }) => name);
   for (const name of ours) await system.runIp([`link del dev ${name}`]);
   return ours.map((name) => `interface ${name}`);
 }
 
-/** Where nft is missing or may do nothing, nothing was left. */
-async function removeGuards(mark: string, guarded: string | null, system: System): Promise<string[]> {
+/**
+ * Where nft is missing or may do nothing, nothing was left.
+ *
+ * @param guarded device that has a guard today; null: none
+ * @returns what was removed, for the log
+ * @throws Error, one line
+ */
+export async function removeGuards(instance: string, guarded: string | null, system: System): Promise<string[]> {
+  const mark = hostMark(instance);
   const tables = await system.listNftTables('netdev').catch(() => []);
   const removed: string[] = [];
   for (const table of tables) {

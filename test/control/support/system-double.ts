@@ -190,7 +190,7 @@ export class SystemDouble implements System {
     return { fd, drain, close };
   }
 
-  async deviceAliases(): Promise<{ name: string; alias: string }[]> {
+  deviceAliases(): { name: string; alias: string }[] {
     const own = [...this.taps.values()].filter(({ netns }) => netns === OWN_NAMESPACE);
     return [...this.aliases, ...own.map((tap) => ({ name: tap.interface, alias: tap.alias }))];
   }
