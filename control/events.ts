@@ -25,10 +25,12 @@ export interface EventView {
   /** Null in a network without VLANs. */
   readonly vlan: number | null;
   readonly mac: string | null;
-  /** Seconds of quarantine; moves of a flapping MAC; neighbors there are; events that were lost. */
+  /** Seconds of quarantine; moves of a flapping MAC; neighbors or connections that there are or may be; events that were lost. */
   readonly count: number;
-  /** address-conflict: the address of ours that another uses; null else. */
+  /** address-conflict: the address of ours that another uses. Of ports: the external address that they are of. Null else. */
   readonly address: string | null;
+  /** First and last port of a block; null else. */
+  readonly ports: string | null;
   /** One sentence for a person. */
   readonly text: string;
 }
@@ -63,12 +65,24 @@ const SENTENCES: Readonly<Record<DataplaneEvent['kind'], (event: Unsaid) => stri
     `MAC ${event.mac ?? '-'} on port ${event.port ?? '-'} uses ${event.address}, an address of the router${place(event)}; give it another`,
   'neighbors-full': (event) =>
     `all ${event.count} neighbors are taken, and port ${event.port ?? '-'} needs another: the least used are put out; look for a scan behind it`,
+  'connections-alarm': (event) =>
+    `the table of connections is ${event.count} % full: tapline show nat says whose they are; raise nat.max_flows`,
+  'connections-full': (event) =>
+    `the table of connections is full at ${event.count}: half-open ones make room for others; raise nat.max_flows`,
+  'connection-limit': (event) =>
+    `endpoint ${event.port ?? '-'} has ${event.count} connections${place(event)}, as many as nat.flows_per_endpoint allows: more are refused`,
+  'ports-exhausted': (event) =>
+    `no port is left at ${event.address} for endpoint ${event.port ?? '-'}: raise nat.ports, or give masquerade more addresses`,
+  'port-block-taken': (event) => `endpoint ${event.port ?? '-'} has ports ${event.ports} of ${event.address}`,
+  'port-block-freed': (event) => `endpoint ${event.port ?? '-'} gave back ports ${event.ports} of ${event.address}`,
   'events-lost': (event) => `${event.count} events were lost: more happened than could be told`,
 };
 
-/** Everything but a move is worth a warning. */
+/** What happens all the time where all is well; everything else is worth a warning. */
+const USUAL: readonly DataplaneEvent['kind'][] = ['mac-moved', 'port-block-taken', 'port-block-freed'];
+
 function level(kind: DataplaneEvent['kind']): 'info' | 'warn' {
-  return kind === 'mac-moved' ? 'info' : 'warn';
+  return USUAL.includes(kind) ? 'info' : 'warn';
 }
 
 function lostEvents(id: number, time: string, count: number): EventView {
@@ -83,6 +97,7 @@ function lostEvents(id: number, time: string, count: number): EventView {
     mac: null,
     count,
     address: null,
+    ports: null,
   };
   return { ...unsaid, text: SENTENCES['events-lost'](unsaid) };
 }
@@ -125,6 +140,7 @@ export class EventLog {
       mac: event.mac === '' ? null : event.mac,
       count: event.count,
       address: event.address === '' ? null : event.address,
+      ports: event.ports ?? null,
     };
     return { ...unsaid, text: SENTENCES[event.kind](unsaid) };
   }

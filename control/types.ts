@@ -150,6 +150,12 @@ export interface DataplaneEvent {
     | 'fdb-full'
     | 'address-conflict'
     | 'neighbors-full'
+    | 'connections-alarm'
+    | 'connections-full'
+    | 'connection-limit'
+    | 'ports-exhausted'
+    | 'port-block-taken'
+    | 'port-block-freed'
     | 'events-lost';
   readonly network: number;
   readonly vlan: number;
@@ -159,10 +165,12 @@ export interface DataplaneEvent {
   readonly fromPort: number;
   /** Empty where there is none. */
   readonly mac: string;
-  /** Seconds of quarantine; moves of a flapping MAC; events that were lost. */
+  /** Seconds of quarantine; moves of a flapping MAC; percent of all connections, or how many there may be; events that were lost. */
   readonly count: number;
-  /** address-conflict: the address of the router that another uses. Empty else. */
+  /** address-conflict: the address of the router that another uses. Of ports: the external address that they are of. Empty else. */
   readonly address: string;
+  /** port-block-taken, port-block-freed: first and last port, as in 1024-2047. */
+  readonly ports?: string;
 }
 
 /** Networks that share a VRF share its routes. */

@@ -4,9 +4,15 @@ import {
   EVENT_ADDRESS,
   EVENT_ADDRESS_CONFLICT,
   EVENT_FDB_FULL,
+  EVENT_FLOW_LIMIT,
+  EVENT_FLOWS_ALARM,
+  EVENT_FLOWS_FULL,
   EVENT_MAC_FLAPPING,
   EVENT_MAC_MOVED,
   EVENT_NEIGHBORS_FULL,
+  EVENT_PORT_BLOCK,
+  EVENT_PORT_BLOCK_FREED,
+  EVENT_PORTS_EXHAUSTED,
   EVENT_QUARANTINED,
   EVENT_RECORD,
   EVENT_RELEASED,
@@ -137,6 +143,12 @@ const EVENT_KINDS: Readonly<Record<number, DataplaneEvent['kind']>> = {
   [EVENT_FDB_FULL]: 'fdb-full',
   [EVENT_ADDRESS_CONFLICT]: 'address-conflict',
   [EVENT_NEIGHBORS_FULL]: 'neighbors-full',
+  [EVENT_FLOWS_ALARM]: 'connections-alarm',
+  [EVENT_FLOWS_FULL]: 'connections-full',
+  [EVENT_FLOW_LIMIT]: 'connection-limit',
+  [EVENT_PORTS_EXHAUSTED]: 'ports-exhausted',
+  [EVENT_PORT_BLOCK]: 'port-block-taken',
+  [EVENT_PORT_BLOCK_FREED]: 'port-block-freed',
 };
 
 /** @param networks to find out which network and VLAN a domain is */
@@ -146,11 +158,14 @@ export function readEvents({ words: list, lost }: WorkerEvents, networks: Iterab
   const events: DataplaneEvent[] = [];
   for (let at = 0; at < list.length; at += EVENT_RECORD) {
     const [kind, domain, port, fromPort, high, low, count] = list.subarray(at, at + EVENT_RECORD);
-    const mac = high === 0 && low === 0 ? '' : formatMac(high, low);
+    const isBlock = kind === EVENT_PORT_BLOCK || kind === EVENT_PORT_BLOCK_FREED;
+    const mac = isBlock || (high === 0 && low === 0) ? '' : formatMac(high, low);
+    // First port and number of ports stand where others have a MAC.
+    const ports = isBlock ? { ports: `${high}-${high + low - 1}` } : {};
     const words = [...list.subarray(at + EVENT_ADDRESS, at + EVENT_RECORD)];
     const address = words.every((word) => word === 0) ? '' : addressOf(words);
     const place = places.get(domain) ?? NOWHERE;
-    events.push({ time, kind: EVENT_KINDS[kind], ...place, port, fromPort, mac, count, address });
+    events.push({ time, kind: EVENT_KINDS[kind], ...place, port, fromPort, mac, count, address, ...ports });
   }
   if (lost > 0) events.push(plainEvent('events-lost', { count: lost }));
   return events;

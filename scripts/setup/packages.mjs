@@ -19,6 +19,7 @@ const RUN = [
 const TEST = [
   ...RUN,
   ['busybox-static', 'busybox'],
+  ['coturn', 'turnserver'],
   ['dnsmasq-base', 'dnsmasq'],
   ['docker.io', 'dockerd'],
   ['ethtool', 'ethtool'],
@@ -29,6 +30,7 @@ const TEST = [
   ['isc-dhcp-client', 'dhclient'],
   ['libc6-dev', '/usr/include/stdio.h'],
   ['libcap2-bin', 'capsh'],
+  ['mtr-tiny', 'mtr'],
   ['ndisc6', 'rdisc6'],
   ['netsniff-ng', 'mausezahn'],
   ['nftables', 'nft'],
@@ -36,6 +38,7 @@ const TEST = [
   ['python3-scapy', '/usr/lib/python3/dist-packages/scapy'],
   ['runc', 'runc'],
   ['socat', 'socat'],
+  ['stun-client', '/usr/bin/stun'],
   ['tcpdump', 'tcpdump'],
   ['traceroute', 'traceroute'],
   ['tshark', 'tshark'],

@@ -45,6 +45,13 @@ test('every kind of event is one line with names', (t) => {
   add({ kind: 'fdb-full', fromPort: 0 });
   add({ kind: 'address-conflict', fromPort: 0, address: '172.30.0.1' });
   add({ kind: 'neighbors-full', network: 0, fromPort: 0, mac: '', count: 4096 });
+  const connections = { network: 0, fromPort: 0, mac: '' };
+  add({ ...connections, kind: 'connections-alarm', port: 0, count: 80 });
+  add({ ...connections, kind: 'connections-full', port: 0, count: 1024 });
+  add({ ...connections, kind: 'connection-limit', network: 1, count: 16 });
+  add({ ...connections, kind: 'ports-exhausted', address: '10.77.0.1' });
+  add({ ...connections, kind: 'port-block-taken', address: '10.77.0.1', ports: '1024-2047' });
+  add({ ...connections, kind: 'port-block-freed', address: '10.77.0.1', ports: '1024-2047' });
   add({ kind: 'events-lost', network: 0, port: 0, fromPort: 0, mac: '', count: 9 });
   add({ fromPort: 99, mac: 'N' });
   t.deepEqual(lines, [
@@ -56,6 +63,12 @@ test('every kind of event is one line with names', (t) => {
     'warn no room to learn MAC M of port b in network blue',
     'warn MAC M on port b uses 172.30.0.1, an address of the router in network blue; give it another',
     'warn all 4096 neighbors are taken, and port b needs another: the least used are put out; look for a scan behind it',
+    'warn the table of connections is 80 % full: tapline show nat says whose they are; raise nat.max_flows',
+    'warn the table of connections is full at 1024: half-open ones make room for others; raise nat.max_flows',
+    'warn endpoint b has 16 connections in network blue, as many as nat.flows_per_endpoint allows: more are refused',
+    'warn no port is left at 10.77.0.1 for endpoint b: raise nat.ports, or give masquerade more addresses',
+    'info endpoint b has ports 1024-2047 of 10.77.0.1',
+    'info endpoint b gave back ports 1024-2047 of 10.77.0.1',
     'warn 9 events were lost: more happened than could be told',
     'info MAC N moved from port 99 to port b in network blue',
   ]);
@@ -116,6 +129,7 @@ test('an event says all there is, and null where there is nothing', (t) => {
       mac: 'M',
       count: 0,
       address: null,
+      ports: null,
       text: 'MAC M moved from port a to port b in network blue, VLAN 7',
     },
     {
@@ -129,6 +143,7 @@ test('an event says all there is, and null where there is nothing', (t) => {
       mac: null,
       count: 2,
       address: null,
+      ports: null,
       text: '2 events were lost: more happened than could be told',
     },
   ]);
