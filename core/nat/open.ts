@@ -16,6 +16,7 @@ import {
   DROP_FILTERED,
   DROP_FLOW_LIMIT,
   DROP_FLOWS_FULL,
+  DROP_HOST_ACCESS,
   DROP_NO_FLOW,
   DROP_NONE,
   DROP_NOT_PUBLISHED,
@@ -348,7 +349,7 @@ export class FlowOpener {
     policy.count(this.rule);
     const isInvited = this.rule !== NO_RULE || this.inside !== INSIDE_NONE || this.expected >= 0;
     const reason = forwarder.admit(from, to);
-    if (reason !== DROP_NONE && (reason !== DROP_PROHIBITED || !isInvited)) {
+    if (reason !== DROP_NONE && (reason !== DROP_PROHIBITED || !isInvited) && !this.isHostsOwn(reason, from)) {
       return this.refuse(packet, from, reason);
     }
     // The wire has no route to what is behind address translation, whoever on it thinks so.
@@ -356,6 +357,11 @@ export class FlowOpener {
       return refuse(packet, DROP_NOT_PUBLISHED);
     }
     return CONTINUE;
+  }
+
+  /** The host reaches what is published, also of networks that are not reached from it otherwise. */
+  private isHostsOwn(reason: number, from: RouterInterface): boolean {
+    return reason === DROP_HOST_ACCESS && from.kind === INTERFACE_HOST && this.inside === INSIDE_PUBLISHED;
   }
 
   private decideFor(packet: Packet, from: RouterInterface, to: RouterInterface): number {

@@ -77,7 +77,7 @@ import {
   ICMPV6_TIME_EXCEEDED,
   ICMPV6_UNREACHABLE,
 } from './icmpv6.js';
-import { isLinkLocal, type RouterInterface } from './interface.js';
+import { INTERFACE_HOST, isLinkLocal, type RouterInterface } from './interface.js';
 import { destinationReason4, destinationReason6, isLinkLocal4, sourceReason4, sourceReason6 } from './martians.js';
 import { clampMss, isTooBig, shrinkSegments } from './mtu.js';
 import { Multipath } from './multipath.js';
@@ -154,7 +154,7 @@ export class Forwarder {
     const destination = view.getInt32(l3 + 16);
     if (!isSumRight(first, second, third, source, destination)) return refuse(packet, DROP_IP_CHECKSUM);
     const refusal = sourceReason4(source);
-    if (refusal !== DROP_NONE && !isHostsEnd(from, source)) return refuse(packet, refusal);
+    if (refusal !== DROP_NONE && !isOfHostLink(from, source, destination)) return refuse(packet, refusal);
     if ((this.vrfs[from.vrf] as Vrf).tracking) {
       packet.flow = NO_FLOW;
       return this.flows.receive4(packet, from, source, destination, third);
@@ -627,9 +627,9 @@ function leadsTo(route: Route, iface: RouterInterface): boolean {
   return route.kind === ROUTE_UNICAST && route.hops.some((hop) => hop.iface === iface.number);
 }
 
-/** What the host sends from its end of the host port, to published ports: it goes on with the gateway's address. */
-function isHostsEnd(from: RouterInterface, source: number): boolean {
-  return from.kind === INTERFACE_HOST && isLinkLocal4(source);
+/** What the host sends from its end of the host port to the router's, where published ports are: it goes on with other addresses. */
+function isOfHostLink(from: RouterInterface, source: number, destination: number): boolean {
+  return from.kind === INTERFACE_HOST && isLinkLocal4(source) && isLinkLocal4(destination);
 }
 
 /** Connections with link-local addresses begin at the host port only. */

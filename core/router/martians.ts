@@ -36,8 +36,7 @@ export function sourceReason4(address: number): number {
  */
 export function destinationReason4(address: number): number {
   const first = address >>> 24;
-  if (isOutside(first, RESERVED) || first === LOOPBACK || isLinkLocal4(address))
-    return DROP_MARTIAN_DESTINATION;
+  if (isOutside(first, RESERVED) || first === LOOPBACK || isLinkLocal4(address)) return DROP_MARTIAN_DESTINATION;
   return DROP_NONE;
 }
 

@@ -19,12 +19,12 @@ async function createPublished(t: ExecutionContext, publish: readonly string[] =
 
 test.serial('own: the outside reaches the endpoint, which sees its address and port, in both families', async (t) => {
   const { a, outside } = await createPublished(t);
-  for (const [address, client] of [
-    [UPLINK.ip, OUTSIDE.ip],
-    [UPLINK.ip6, OUTSIDE.ip6],
+  for (const [address, client, own] of [
+    [UPLINK.ip, OUTSIDE.ip, 43_204],
+    [UPLINK.ip6, OUTSIDE.ip6, 43_206],
   ] as const) {
-    const answer = await fetchFrom(outside, address, 8080, '--local-port', '43210');
-    t.deepEqual(answer, { name: 'a', port: 80, peer: client, peerPort: 43_210 });
+    const answer = await fetchFrom(outside, address, 8080, '--local-port', String(own));
+    t.deepEqual(answer, { name: 'a', port: 80, peer: client, peerPort: own });
     const datagram = await ask(t, outside, address, 8080, 43_211);
     t.deepEqual(datagram, { name: 'a', port: 80, peer: client, peerPort: 43_211 });
   }
