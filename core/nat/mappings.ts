@@ -73,7 +73,7 @@ const PROBES = 8;
 const ATTEMPTS = 4096;
 
 /** Int32 an external address and protocol in `status`. */
-export const MAPPING_STATUS = 10;
+export const MAPPING_STATUS = 11;
 export const MAPPING_STATUS_ZONE = 0;
 /** Four words. */
 export const MAPPING_STATUS_ADDRESS = 1;
@@ -86,6 +86,8 @@ export const MAPPING_STATUS_FREE = 7;
 export const MAPPING_STATUS_RESERVED = 8;
 /** Blocks taken, of all protocols together. */
 export const MAPPING_STATUS_BLOCKS = 9;
+/** Ports that may be given to another where none is left. */
+export const MAPPING_STATUS_IDLE = 10;
 
 /** Int32 a mapping in `list`. */
 export const MAPPING_LISTING = 16;
@@ -301,7 +303,10 @@ export class Mappings {
     }
     const internal = known >= 0 ? known : this.makeInternal(external, inside, owner);
     const found = internal >= 0 ? this.choosePort(outer, ports, internal, port) : -1;
-    if (found >= 0 && this.hold(outer, ports, found, internal, port, owner)) return found;
+    const isHeld = found >= 0 && this.hold(outer, ports, found, internal, port, owner);
+    // A shared port may be of a mapping that another began.
+    this.endUnused(outer, internal);
+    if (isHeld) return found;
     this.refuse(outer, internal, owner);
     return -1;
   }
@@ -355,8 +360,7 @@ export class Mappings {
     if (internal < 0) return false;
     const isDone = this.adoptPort(outer, ports, port, internal, internalPort, owner, isClosing);
     // Its port may be another's already, in whose name the reference is.
-    if (this.internals.words[internal * INTERNAL_WORDS + INTERNAL_MAPPINGS] === 0) this.endInternal(outer, internal);
-    else this.adoptBlock(outer, internal, port);
+    if (!this.endUnused(outer, internal)) this.adoptBlock(outer, internal, port);
     return isDone;
   }
 
@@ -394,7 +398,8 @@ export class Mappings {
         if (ports === null) continue;
         const reserved = ports.reserved.count(firstPort, lastPort);
         const free = hasPorts(protocol) ? countFree(ports.taken, ports.reserved, firstPort, lastPort) : 1 - ports.used;
-        words.push(outer.zone, outer.a, outer.b, outer.c, outer.d, protocol, ports.used, free, reserved, outer.blocks);
+        const { zone, a, b, c, d, blocks } = outer;
+        words.push(zone, a, b, c, d, protocol, ports.used, free, reserved, blocks, ports.idle);
       }
     }
     return Int32Array.from(words);
@@ -410,6 +415,11 @@ export class Mappings {
       at += MAPPING_LISTING;
     }
     return at === listing.length ? listing : listing.slice(0, at);
+  }
+
+  /** Internal addresses with mappings, once for each external address. */
+  get internalCount(): number {
+    return this.internals.count;
   }
 
   /** The first mapping from this place on; -1: there is none. */
@@ -590,7 +600,6 @@ export class Mappings {
     this.exhausted++;
     const { words } = this.internals;
     const at = internal * INTERNAL_WORDS;
-    if (internal >= 0 && words[at + INTERNAL_MAPPINGS] === 0) this.endInternal(outer, internal);
     if (internal >= 0 && words[at + INTERNAL_BLOCK] !== 0) {
       if (words[at + INTERNAL_ALARM] !== 0) return;
       words[at + INTERNAL_ALARM] = words[at + INTERNAL_MAPPINGS];
@@ -761,6 +770,13 @@ export class Mappings {
     const left = --words[at + INTERNAL_MAPPINGS];
     if (left * 8 < words[at + INTERNAL_ALARM] * 7) words[at + INTERNAL_ALARM] = 0;
     if (left === 0) this.endInternal(outer, internal);
+  }
+
+  /** Ends an internal address without mappings. @param internal may be -1. @returns whether it was one */
+  private endUnused(outer: External, internal: number): boolean {
+    if (internal < 0 || this.internals.words[internal * INTERNAL_WORDS + INTERNAL_MAPPINGS] !== 0) return false;
+    this.endInternal(outer, internal);
+    return true;
   }
 
   private endInternal(outer: External, internal: number): void {

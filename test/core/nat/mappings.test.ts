@@ -160,6 +160,17 @@ test('RFC 7857 section 9: a thousand ports that are not kept are spread over the
   t.not(other.open(TCP, 2, 5000), ports[0], 'another seed, other ports');
 });
 
+test('RFC 7857 section 9: what is free behind a long run of taken ports is not taken first', (t) => {
+  const lab = new Lab({ firstPort: 40_000, lastPort: 40_999 });
+  for (let port = 40_000; port < 40_800; port++) t.is(lab.open(TCP, 2, port), port);
+  let next = 0;
+  for (let i = 0; i < 100; i++) {
+    if (lab.open(TCP, 3, 40_000) === 40_800) next++;
+    lab.end(lab.flows[800]);
+  }
+  t.true(next < 50, `${next} of 100`);
+});
+
 test('the last port of the range is found, and the next flow is refused; what is given back can be taken again', (t) => {
   const lab = new Lab({ firstPort: 40_000, lastPort: 40_999 });
   const ports = new Set<number>();
@@ -375,6 +386,20 @@ test('blocks: one that is published as a whole is passed over; other blocks come
   t.is(lab.mappings.status()[MAPPING_STATUS_BLOCKS], 0);
 });
 
+test('blocks: that one is used up is told again once an eighth has gone', (t) => {
+  const lab = new Lab({ firstPort: 40_000, lastPort: 40_063, portBlock: 16 });
+  const fill = () => {
+    while (lab.open(TCP, 4, 5000 + lab.flows.length) >= 0);
+  };
+  fill();
+  lab.end(lab.flows[15]);
+  fill();
+  t.deepEqual(lab.told, ['block 40000+16 of 4', 'exhausted 4 at 0']);
+  for (let i = 0; i < 3; i++) lab.end(lab.flows[lab.flows.length - 1]);
+  fill();
+  t.is(lab.told.length, 3);
+});
+
 test('blocks by address and port', (t) => {
   const lab = new Lab({ ...DEPENDENT, firstPort: 40_000, lastPort: 40_031, portBlock: 16 });
   for (let to = 1; to < 50; to++) for (let i = 0; i < 16; i++) t.true(lab.open(UDP, 2, 40_000 + i, to) < 40_016);
@@ -461,6 +486,19 @@ test('adoption after a port was given to another: whoever has flows that go on h
     t.is(lab.findInside(TCP, 40_001), '2:5000', `${order}`);
     t.is(lab.open(TCP, 2, 5000), 40_001);
     t.is(lab.open(TCP, 3, 5000), 40_000);
+  }
+});
+
+test("adoption: of two mappings, only that is an internal address's own whose flows go on", (t) => {
+  for (const order of [
+    [40_000, 40_001],
+    [40_001, 40_000],
+  ]) {
+    const lab = new Lab();
+    const inside = Int32Array.from(mapped(INSIDE + 2));
+    for (const port of order) lab.mappings.adopt(lab.external, TCP, port, inside, 5000, 2, port === 40_000);
+    t.is(lab.findInside(TCP, 40_000), null);
+    t.is(lab.findInside(TCP, 40_001), '2:5000');
   }
 });
 
