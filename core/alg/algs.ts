@@ -88,6 +88,7 @@ export class Algs implements ExpectationEnd {
   private readonly other = new Int32Array(8);
   private readonly ends = new Int32Array(8);
   private acknowledgment = 0;
+  private tickedAt = -1;
 
   /** @param seed any int32, from a random source */
   constructor(arena: Arena, table: FlowTable, mappings: Mappings, owner: AddressOwner, seed: number) {
@@ -103,9 +104,11 @@ export class Algs implements ExpectationEnd {
     return this.expectations.count > 0;
   }
 
-  /** Once a second. */
+  /** Once a turn; something to do once a second. */
   tick(now: number): void {
-    if (this.expectations.count > 0) this.expectations.expire(now);
+    if (now === this.tickedAt || this.expectations.count === 0) return;
+    this.tickedAt = now;
+    this.expectations.expire(now);
   }
 
   /** FLOW_ALG for a new flow that a gateway looks at, else 0. @param before destination port; `after`: the one behind a published port */
@@ -238,11 +241,8 @@ export class Algs implements ExpectationEnd {
     sequence: number,
   ): void {
     const isFirst = side.linePort === NOT_GIVEN || isAfter(sequence, side.lineSequence);
-    if (!isFirst && sequence !== side.lineSequence) {
-      // Sent once more, though the other side has it, as what came later shows. What it was replaced by is not known any more.
-      replaceText(this.arena, packet, payloadOf(this.view, packet), packet.l3End, '');
-      return;
-    }
+    // An older one, sent once more: what came later shows that the other side has it.
+    if (!isFirst && sequence !== side.lineSequence) return;
     this.readEnds(found);
     if (announcement.address !== null && !isSame(announcement.address, 0, this.own, 0)) return;
     const port = isFirst ? this.announce(packet, found, announcement.port) : side.linePort;

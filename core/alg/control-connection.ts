@@ -24,7 +24,8 @@ export class Side {
 
   /** Whether a segment begins with a new line. The first that is seen does, as far as anybody can tell. */
   beginsLine(sequence: number): boolean {
-    return !this.isKnown || sequence === this.lineStart || sequence === this.previousStart;
+    if (!this.isKnown || sequence === this.lineStart || sequence === this.previousStart) return true;
+    return this.linePort !== NOT_GIVEN && sequence === this.lineSequence;
   }
 
   /** A segment ends with the end of a line. @param next number behind it */
