@@ -78,6 +78,51 @@ test.serial('it drops what is ours and nothing else, follows the networks, and l
   nft('delete', 'table', 'inet', 'others');
 });
 
+/** Whether the far end gets any answer from a port: else nothing comes within a second. */
+function isAnswered(address: string, port: number): boolean {
+  const script = `import socket, sys
+s = socket.socket(socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET, socket.SOCK_STREAM)
+s.settimeout(1)
+try:
+    s.connect((sys.argv[1], int(sys.argv[2])))
+except ConnectionRefusedError:
+    sys.exit(0)
+except OSError:
+    sys.exit(1)`;
+  return spawnSync('ip', ['netns', 'exec', far, 'python3', '-c', script, address, String(port)]).status === 0;
+}
+
+test.serial('it drops ports of one address, however their ranges overlap, and leaves its others', async (t) => {
+  const guard = new Guard('up-0.1', 'tapline:host:1', system, logger());
+  const range = (address: string, protocol: number, first: number, last: number) => ({
+    address,
+    protocol,
+    first,
+    last,
+  });
+  await guard.install(
+    [],
+    [
+      range('10.77.0.1', 6, 8080, 8080),
+      range('10.77.0.1', 6, 8000, 8100),
+      range('10.77.0.1', 6, 8101, 8110),
+      range('10.77.0.1', 17, 1, 65_535),
+      range('fd00:77::1', 6, 443, 443),
+    ],
+  );
+  for (const port of [8000, 8080, 8110]) t.false(isAnswered('10.77.0.1', port), String(port));
+  for (const port of [7999, 8111, 443]) t.true(isAnswered('10.77.0.1', port), String(port));
+  t.false(isAnswered('fd00:77::1', 443));
+  t.true(isAnswered('fd00:77::1', 8080));
+  t.true(ping('10.77.0.1') && ping('fd00:77::1'));
+  await guard.update([], [range('10.77.0.1', 6, 443, 443)]);
+  t.true(isAnswered('10.77.0.1', 8080));
+  t.false(isAnswered('10.77.0.1', 443));
+  await guard.check();
+  await guard.remove();
+  t.true(isAnswered('10.77.0.1', 443));
+});
+
 test.serial('it comes back when it is flushed or changed, and says so; untouched it is left alone', async (t) => {
   const log = logger();
   const guard = new Guard('up-0.1', 'tapline:host:1', system, log);

@@ -5,7 +5,13 @@ import test from 'ava';
 import { fcntl, recv, write } from '../../io/libc.js';
 import { mapRegion, unmapRegion } from '../../io/memory.js';
 import { withNamespace } from '../../io/netns.js';
-import { type FilterPrefix, type FilterProgram, sharedFilter, stationFilter } from '../../io/packet-filter.js';
+import {
+  type FilterPorts,
+  type FilterPrefix,
+  type FilterProgram,
+  sharedFilter,
+  stationFilter,
+} from '../../io/packet-filter.js';
 import { openUplink, type Uplink } from '../../io/uplink.js';
 
 const name = `tl-filter-${process.pid}`;
@@ -49,6 +55,23 @@ const prefixes: FilterPrefix[] = [
   { family: 6, words: [0xfd000040, 0, 0, 0x80000000], length: 97 },
 ];
 
+const ports: FilterPorts[] = [
+  { family: 4, protocol: 17, first: 6000, last: 6010 },
+  { family: 4, protocol: 6, first: 8080, last: 8080 },
+  { family: 4, protocol: 17, first: 49_152, last: 65_535 },
+  { family: 4, protocol: 1, first: 49_152, last: 65_535 },
+  { family: 6, protocol: 6, first: 443, last: 443 },
+  { family: 6, protocol: 58, first: 49_152, last: 65_535 },
+];
+const hex16 = (port: number): string => port.toString(16).padStart(4, '0');
+/** @param start version and header length: 45, or 47 with eight octets of options */
+const portTo4 = (protocol: string, port: number, start = '45'): Uint8Array =>
+  frame(
+    `${TO_US} 0800 ${start}00 002e 0000 4000 40${protocol} 0000 0a4d0001 0a4d0002 ${start === '47' ? '0101010101010101' : ''} 0400 ${hex16(port)}`,
+  );
+const portTo6 = (next: string, port: number): Uint8Array =>
+  ipv6('fd000099000000000000000000000001', next, `0400${hex16(port)}`);
+
 const cases: [string, FilterProgram, Uint8Array, boolean][] = [
   ['station: own MAC', stationFilter(0x0200, 0x99), frame(`${TO_US} 0800`), true],
   ['station: broadcast', stationFilter(0x0200, 0x99), frame('ffffffffffff 020000000001 0806'), true],
@@ -74,6 +97,23 @@ const cases: [string, FilterProgram, Uint8Array, boolean][] = [
   ['shared: redirect', sharedFilter(prefixes), ipv6('fd000099000000000000000000000001', '3a', '89'), true],
   ['shared: echo', sharedFilter(prefixes), ipv6('fd000099000000000000000000000001', '3a', '80'), false],
   ['shared: MLD report', sharedFilter(prefixes), ipv6('fd000099000000000000000000000001', '3a', '8f'), false],
+  ['ports: first of a range', sharedFilter([], ports), portTo4('11', 6000), true],
+  ['ports: last of a range', sharedFilter([], ports), portTo4('11', 6010), true],
+  ['ports: before the range', sharedFilter([], ports), portTo4('11', 5999), false],
+  ['ports: behind the range', sharedFilter([], ports), portTo4('11', 6011), false],
+  ['ports: the second range of a protocol', sharedFilter([], ports), portTo4('11', 65_535), true],
+  ['ports: another protocol', sharedFilter([], ports), portTo4('06', 6000), false],
+  ['ports: behind IPv4 options', sharedFilter([], ports), portTo4('06', 8080, '47'), true],
+  ['ports: a later fragment', sharedFilter([], ports), ipv4('0a4d0001', '11', '2005'), true],
+  ['ports: echo reply', sharedFilter([], ports), ipv4('0a4d0001', '01', '0000', '00'), true],
+  ['ports: echo request', sharedFilter([], ports), ipv4('0a4d0001', '01', '0000', '08'), false],
+  ['ports: prefixes all the same', sharedFilter(prefixes, ports), ipv4('0a09ffff'), true],
+  ['ports: IPv6', sharedFilter([], ports), portTo6('06', 443), true],
+  ['ports: IPv6, another port', sharedFilter([], ports), portTo6('06', 444), false],
+  ['ports: IPv6, another protocol', sharedFilter([], ports), portTo6('11', 443), false],
+  ['ports: IPv6 fragment', sharedFilter([], ports), portTo6('2c', 0), true],
+  ['ports: IPv6 echo reply', sharedFilter([], ports), ipv6('fd000099000000000000000000000001', '3a', '81'), true],
+  ['ports: IPv6 echo', sharedFilter([], ports), ipv6('fd000099000000000000000000000001', '3a', '80'), false],
   ['shared: nothing owned', sharedFilter([]), ipv4('ac1e0007'), false],
   ['shared: everything owned', sharedFilter([{ family: 4, words: [0], length: 0 }]), ipv4('01020304'), true],
 ];
@@ -129,6 +169,13 @@ test.serial('thousands of prefixes are more than a program holds: everything of 
     t.true(await shows(receiver, sender, sharedFilter(many.slice(0, 900)), ipv4('0b000301')));
     t.false(await shows(receiver, sender, sharedFilter(many.slice(0, 900)), ipv4('ac1e0007')));
     t.true(await shows(receiver, sender, sharedFilter(many), ipv4('ac1e0007')));
+    // More ranges than a conditional jump reaches over, and more than a program holds.
+    const scattered = (count: number): FilterPorts[] =>
+      Array.from({ length: count }, (_, i) => ({ family: 4, protocol: 6, first: 2 * i + 1, last: 2 * i + 1 }));
+    t.true(await shows(receiver, sender, sharedFilter([], scattered(1000)), portTo4('06', 1999)));
+    t.false(await shows(receiver, sender, sharedFilter([], scattered(1000)), portTo4('06', 1998)));
+    t.false(await shows(receiver, sender, sharedFilter([], scattered(1000)), portTo4('11', 1999)));
+    t.true(await shows(receiver, sender, sharedFilter([], scattered(2000)), portTo4('06', 1998)));
   } finally {
     receiver.close();
     sender.close();
