@@ -630,8 +630,12 @@ export class Daemon {
       const before = endpoint.config;
       const config = { ...before, publish: change(before.publish) };
       const desired = this.#desired();
-      const problems = checkConfiguration({ ...desired, endpoints: new Map([...desired.endpoints, [name, config]]) });
-      throwFirst(problems, ['endpoints', name]);
+      // Last in the list: of two that want one port, the one that asks now is at fault.
+      const others = [...desired.endpoints].filter(([other]) => other !== name);
+      throwFirst(checkConfiguration({ ...desired, endpoints: new Map([...others, [name, config]]) }), [
+        'endpoints',
+        name,
+      ]);
       // At once: nobody else takes the same ports meanwhile, and tracking follows.
       endpoint.config = config;
       try {
@@ -722,6 +726,8 @@ export class Daemon {
     });
     await uplink.open();
     this.#uplink = uplink;
+    // Which ports the host keeps to itself is known now.
+    await this.publications.update();
   }
 
   /** The static entries of its port end with the port, whether or not it comes back. */
