@@ -204,7 +204,8 @@ export class Flows implements FlowEnd {
   /** A sound IPv4 packet. @param third word of its header: TTL, protocol, checksum */
   receive4(packet: Packet, from: RouterInterface, source: number, destination: number, third: number): number {
     const { protocol } = packet;
-    if (packet.l4 === -1 || (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP)) {
+    // A first fragment has its ports, and is a fragment all the same.
+    if (packet.l4 === -1 || (packet.flags & PACKET_FRAGMENT) !== 0 || !hasPorts(protocol)) {
       return this.odd4(packet, from, source, destination);
     }
     const ports = (packet.srcPort << 16) | packet.dstPort;
@@ -292,7 +293,8 @@ export class Flows implements FlowEnd {
   /** A sound IPv6 packet. */
   receive6(packet: Packet, from: RouterInterface, hopLimit: number): number {
     const { protocol, l3 } = packet;
-    if (packet.l4 === -1 || (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP)) return this.odd6(packet, from);
+    if (packet.l4 === -1 || (packet.flags & PACKET_FRAGMENT) !== 0 || !hasPorts(protocol))
+      return this.odd6(packet, from);
     const ports = (packet.srcPort << 16) | packet.dstPort;
     const found = this.table.find6(kindOf(from.vrf, protocol, true), this.view, l3 + IPV6_SOURCE, ports);
     if (found < 0) return this.opener.arrive6(packet, from, ports);
@@ -476,4 +478,9 @@ function replied(state: number): number {
           ? STATE_OTHER_REPLIED
           : now;
   return (state & ~STATE_MASK) | next | FLOW_REPLIED;
+}
+
+/** The protocols whose ports the parse has read. */
+function hasPorts(protocol: number): boolean {
+  return protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP;
 }

@@ -448,7 +448,9 @@ export class FlowOpener {
     const external = this.chooseExternal(packet, from, to);
     const port = external === 0 ? -1 : this.takePort(packet, from, external);
     if (port < 0) return DROP_PORTS_EXHAUSTED;
-    this.portsAfter = (port << 16) | (this.portsAfter & 0xffff);
+    // An identifier stands in both halves.
+    const isIdentifier = packet.protocol === PROTOCOL_ICMP || packet.protocol === PROTOCOL_ICMPV6;
+    this.portsAfter = (port << 16) | (isIdentifier ? port : this.portsAfter & 0xffff);
     this.external = external;
     return DROP_NONE;
   }
