@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
 import { COUNTER_BLOCK, Counters } from '../core/counters.js';
 import { flowIndexBytes } from '../core/nat/flow-index.js';
+import { permissionBytes } from '../core/nat/permissions.js';
 import { SLOT_STRIDE } from '../core/packet/arena.js';
 import { MAX_NETWORKS, MAX_PORTS, ROUTER_PORT } from '../core/ports.js';
 import { endPortLife, LEARNED_RECORD, learnedEntries } from '../core/switch/fdb.js';
@@ -186,7 +187,7 @@ class WorkerDataplane implements Dataplane {
   private readonly logger: DataplaneLogger;
   private readonly arena: Region = mapRegion(SLOTS * SLOT_STRIDE, true);
   /** Looked at in random places: with huge pages, one of a million flows is found in 9 ns instead of 87. */
-  private readonly flowIndex: Region;
+  private readonly scratch: Region;
   private readonly counterMemory = new SharedArrayBuffer(MAX_PORTS * COUNTER_BLOCK * 8);
   private readonly counters = new Float64Array(this.counterMemory);
   private readonly tables: TableMemory;
@@ -236,7 +237,8 @@ class WorkerDataplane implements Dataplane {
   ) {
     this.booted = booted;
     this.tables = tables;
-    this.flowIndex = mapRegion(flowIndexBytes(tables.flowCapacity), true);
+    const { flowCapacity } = tables;
+    this.scratch = mapRegion(flowIndexBytes(flowCapacity) + permissionBytes(flowCapacity), true);
     this.numbers = numbers;
     this.lastPort = numbers.ports.highest;
     this.router = new RouterClient({
@@ -258,8 +260,7 @@ class WorkerDataplane implements Dataplane {
       engine: this.engine,
       arenaAddress: this.arena.address,
       arenaLength: this.arena.length,
-      indexAddress: this.flowIndex.address,
-      indexLength: this.flowIndex.length,
+      scratch: { address: this.scratch.address, length: this.scratch.length },
       counters: this.counterMemory,
       tables: this.tableLayout(),
       fdbCapacity: FDB_CAPACITY,
@@ -349,7 +350,7 @@ class WorkerDataplane implements Dataplane {
     this.commands?.close();
     this.wakeup.close(true);
     unmapRegion(this.arena);
-    unmapRegion(this.flowIndex);
+    unmapRegion(this.scratch);
     this.tables.unmap();
   }
 

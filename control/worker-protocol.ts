@@ -15,9 +15,8 @@ export interface WorkerSetup {
   readonly engine: EngineName;
   readonly arenaAddress: number;
   readonly arenaLength: number;
-  /** For the index of the flows: what a predecessor left there means nothing. */
-  readonly indexAddress: number;
-  readonly indexLength: number;
+  /** For index and permissions of the flows: what a predecessor left there means nothing. */
+  readonly scratch: { readonly address: number; readonly length: number };
   readonly counters: SharedArrayBuffer;
   /** FDB and flows. */
   readonly tables: TableLayout;

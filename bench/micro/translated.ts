@@ -6,7 +6,9 @@
 
 import { COUNTER_BLOCK, COUNTER_RX_DROPS } from '../../core/counters.js';
 import { FLOW_WORDS } from '../../core/nat/flow.js';
+import { flowIndexBytes } from '../../core/nat/flow-index.js';
 import { DEFAULT_TIMEOUTS, flowAddressBytes, flowTableBytes } from '../../core/nat/flow-table.js';
+import { permissionBytes } from '../../core/nat/permissions.js';
 import { FILTERING_ADDRESS_DEPENDENT, MAPPING_ENDPOINT_INDEPENDENT } from '../../core/nat/settings.js';
 import { MAPPED } from '../../core/router/address.js';
 import { INTERFACE_NETWORK, INTERFACE_UPLINK } from '../../core/router/interface.js';
@@ -21,6 +23,7 @@ import {
   PROTOCOL_UDP,
 } from '../../core/wire/ipv4.js';
 import { TCP_ACK, TCP_ACKNOWLEDGMENT, TCP_FLAGS, TCP_SEQUENCE, TCP_SYN, TCP_WINDOW } from '../../core/wire/tcp.js';
+import { mapRegion } from '../../io/memory.js';
 import { type Bench, load, MAC_HIGH, tcpFrame } from './frames.js';
 import { Random } from './random.js';
 import { address4, FAR, GATEWAY, hopAddress4, makeRouted, NEAR, NEAR_PORT, resolve, SENDER, VRF } from './routed.js';
@@ -52,7 +55,10 @@ const OUTSIDE = address4(FAR, GATEWAY);
 function makeTranslated(): Bench {
   const words = new Int32Array(flowTableBytes(CAPACITY) / 4);
   const addresses6 = new Int32Array(flowAddressBytes(CAPACITY) / 4);
-  const bench = makeRouted(false, { words, addresses6, capacity: CAPACITY });
+  // As the daemon has it: in huge pages.
+  const places = new Int32Array(mapRegion(flowIndexBytes(CAPACITY), true).buffer);
+  const permissions = new Int32Array(mapRegion(permissionBytes(CAPACITY), true).buffer);
+  const bench = makeRouted(false, { words, addresses6, capacity: CAPACITY, places, permissions });
   const { router } = bench.dataplane;
   router.flows.configure({
     mapping: MAPPING_ENDPOINT_INDEPENDENT,
@@ -60,7 +66,7 @@ function makeTranslated(): Bench {
     firstPort: 1024,
     lastPort: 65_535,
     portBlock: 0,
-    flowsPerEndpoint: CAPACITY,
+    flowsPerEndpoint: 2 * CAPACITY,
     timeouts: DEFAULT_TIMEOUTS,
     algs: 0,
   });

@@ -63,7 +63,7 @@ import { MappingReports } from './mapping-reports.js';
 import { Mappings } from './mappings.js';
 import { FlowOpener } from './open.js';
 import { Paths } from './paths.js';
-import { Permissions } from './permissions.js';
+import { Permissions, permissionBytes } from './permissions.js';
 import { MAX_RULES, NO_RULE, POLICY_ACCEPT, Policy } from './policy.js';
 import { PrefixTranslation } from './prefixes.js';
 import { PublishedPorts } from './published.js';
@@ -102,6 +102,8 @@ export interface FlowMemory {
   readonly capacity: number;
   /** For the index, zeroed: flowIndexBytes(capacity); of its own where it is not given. */
   readonly places?: Int32Array;
+  /** For permissions, likewise: permissionBytes(capacity). */
+  readonly permissions?: Int32Array;
 }
 
 export class Flows implements FlowEnd {
@@ -144,7 +146,8 @@ export class Flows implements FlowEnd {
     this.words = this.table.words;
     this.mappings = new Mappings(router.seed, memory.capacity);
     this.mappings.events = new MappingReports(dataplane);
-    this.permissions = new Permissions(memory.capacity, router.seed);
+    const permissions = memory.permissions ?? new Int32Array(permissionBytes(memory.capacity) / 4);
+    this.permissions = new Permissions(permissions, memory.capacity, router.seed);
     this.policy = new Policy(new Float64Array(MAX_RULES), router.seed);
     this.forwarder = router.forwarder;
     this.paths = new Paths(router.forwarder.shortcuts);

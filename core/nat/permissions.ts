@@ -2,66 +2,108 @@
  * Whom mappings have sent to: with address-dependent filtering (RFC 4787, section 5), those may answer from any port. Counted, as several
  * flows of a mapping can lead to one address.
  *
- * Keyed by a hash of 64 bits of mapping and address. Two that fall together would let a stranger in who has to find out a seed for that,
- * 1 in 2^64 by chance.
+ * A table of two words a place: of a hash of 48 bits the lower 32, then the other 16 and the count. A stranger gets in where his address
+ * has the same hash as one that was sent to: among a million of these, with a chance of 1 in 2^28, and without knowing the seed he cannot
+ * better it. One mapping has at most 65,536 flows to one address, one for each port there.
  */
 
-import { HashTable, hashTableWords, VALUE } from '../tables/hash.js';
+const PLACE_WORDS = 2;
+const COUNT_MASK = 0xffff;
+const HIGH_MASK = 0xffff0000 | 0;
 
-/** Keys are seeded on their own; the table's seed only spreads them. */
-const SPREAD = 0x3ad8025f;
+/** Bytes for so many flows: at most half of the places are taken, as each flow makes one permission at most. */
+export function permissionBytes(capacity: number): number {
+  return placesFor(capacity) * PLACE_WORDS * 4;
+}
+
+function placesFor(capacity: number): number {
+  let places = 16;
+  while (places < capacity * 2) places *= 2;
+  return places;
+}
 
 export class Permissions {
-  private readonly table: HashTable;
+  /** Pairs of mapping and address. */
+  count = 0;
+  private readonly words: Int32Array;
+  private readonly mask: number;
   private readonly seed: number;
   private low = 0;
   private high = 0;
 
   /**
-   * @param capacity of the flow table: each flow makes one at most
+   * @param words permissionBytes(capacity), zeroed
+   * @param capacity of the flow table
    * @param seed any int32, from a random source
    */
-  constructor(capacity: number, seed: number) {
-    this.table = new HashTable(new Int32Array(hashTableWords(capacity)), capacity, SPREAD);
+  constructor(words: Int32Array, capacity: number, seed: number) {
+    this.words = words;
+    this.mask = placesFor(capacity) * PLACE_WORDS - 1;
     this.seed = seed;
   }
 
-  /** @param words the remote address: four words at `at` */
-  has(external: number, protocol: number, port: number, words: Int32Array, at: number): boolean {
-    this.hash(external, protocol, port, words, at);
-    return this.table.find(this.low, this.high) >= 0;
+  /** @param address four words at `at` */
+  has(external: number, protocol: number, port: number, address: Int32Array, at: number): boolean {
+    this.hash(external, protocol, port, address, at);
+    return this.words[this.search() + 1] !== 0;
   }
 
-  add(external: number, protocol: number, port: number, words: Int32Array, at: number): void {
-    this.hash(external, protocol, port, words, at);
-    const { table } = this;
-    const found = table.find(this.low, this.high);
-    const place = found >= 0 ? found : table.insert(this.low, this.high);
-    if (place >= 0) table.words[place + VALUE]++;
-  }
-
-  remove(external: number, protocol: number, port: number, words: Int32Array, at: number): void {
-    this.hash(external, protocol, port, words, at);
-    const { table } = this;
-    const place = table.find(this.low, this.high);
-    if (place >= 0 && --table.words[place + VALUE] <= 0) table.remove(place);
-  }
-
-  get count(): number {
-    return this.table.count;
-  }
-
-  private hash(external: number, protocol: number, port: number, words: Int32Array, at: number): void {
-    const first = (external << 8) | protocol;
-    let low = mix(this.seed, first);
-    let high = mix(~this.seed, port);
-    for (let i = 0; i < 4; i++) {
-      low = mix(low, words[at + i]);
-      high = mix(high ^ low, words[at + i]);
+  add(external: number, protocol: number, port: number, address: Int32Array, at: number): void {
+    this.hash(external, protocol, port, address, at);
+    const { words } = this;
+    const place = this.search();
+    if (words[place + 1] === 0) {
+      words[place] = this.low;
+      words[place + 1] = this.high;
+      this.count++;
     }
-    this.low = mix(low, port);
-    // 0 marks an empty place.
-    this.high = mix(high, first) | 1;
+    if ((words[place + 1] & COUNT_MASK) !== COUNT_MASK) words[place + 1]++;
+  }
+
+  remove(external: number, protocol: number, port: number, address: Int32Array, at: number): void {
+    this.hash(external, protocol, port, address, at);
+    const { words } = this;
+    const place = this.search();
+    if (words[place + 1] === 0) return;
+    words[place + 1]--;
+    if ((words[place + 1] & COUNT_MASK) !== 0) return;
+    this.count--;
+    this.vacate(place);
+  }
+
+  /** The place of what was hashed last, or a free one. */
+  private search(): number {
+    const { words, mask, low, high } = this;
+    let place = (low << 1) & mask;
+    while (words[place + 1] !== 0 && (words[place] !== low || ((words[place + 1] ^ high) & HIGH_MASK) !== 0)) {
+      place = (place + PLACE_WORDS) & mask;
+    }
+    return place;
+  }
+
+  /** Moves back what would not be found any more. */
+  private vacate(place: number): void {
+    const { words, mask } = this;
+    let hole = place;
+    for (let at = (hole + PLACE_WORDS) & mask; words[at + 1] !== 0; at = (at + PLACE_WORDS) & mask) {
+      const home = (words[at] << 1) & mask;
+      // It may fill the hole only if its home does not lie behind it, going round.
+      if (((at - home) & mask) < ((at - hole) & mask)) continue;
+      words[hole] = words[at];
+      words[hole + 1] = words[at + 1];
+      hole = at;
+    }
+    words[hole] = 0;
+    words[hole + 1] = 0;
+  }
+
+  private hash(external: number, protocol: number, port: number, address: Int32Array, at: number): void {
+    let low = mix(this.seed, (external << 8) | protocol);
+    low = mix(low, port);
+    for (let i = 0; i < 4; i++) low = mix(low, address[at + i]);
+    this.low = low ^ (low >>> 15);
+    // Depends on the words in another way, and is never 0 with a count of 0.
+    this.high = Math.imul(mix(low ^ this.seed, address[at + 3] ^ port), 0x85ebca6b | 0) & HIGH_MASK;
   }
 }
 
