@@ -39,6 +39,8 @@ export interface SiteOptions extends StartOptions {
   readonly vrf?: object;
   readonly uplink?: object;
   readonly endpoints?: object;
+  /** More keys of the file. */
+  readonly file?: object;
   /** Bytes; of both ends of the wire. */
   readonly mtu?: number;
   /** Keys of endpoints by name. */
@@ -75,6 +77,7 @@ export async function createSite(t: ExecutionContext, options: SiteOptions = {})
       green: { subnets: ['172.31.0.0/24', 'fd00:31::/64'], ...options.green },
     },
     endpoints: { a: endpoint('a', a, 'blue'), b: endpoint('b', b, 'blue'), c: endpoint('c', c, 'green') },
+    ...options.file,
   };
   const tapline = await startTapline(t, config, { ...options, netns: host });
   return { tapline, a, b, c, host, outside };
