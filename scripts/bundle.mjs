@@ -5,23 +5,23 @@
  * checks its type and does a checked addition. In a bundle they become literals: parse takes 14.5 ns instead of 21, learn + forward
  * 31 instead of 39 (TCP/IPv4, one core, medians).
  *
- * The command, with its libraries: finding, reading and linking some 500 files takes longer than all else that a start does, and while a
- * daemon starts after a crash, packets wait. The daemon is a chunk of its own that other commands do not load.
+ * The command, with its libraries: finding, reading, linking and compiling some 500 files takes longer than all else that a start does,
+ * and while a daemon starts after a crash, packets wait. So it is one file, and what V8 compiles of it is kept beside it (bin/load.js).
  */
 
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
-import { basename, join, relative } from 'node:path';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, relative, resolve } from 'node:path';
 import { build } from 'esbuild';
+import { cachePath, loadBundle } from '../bin/load.js';
 
 const OUT = 'dist/bundle';
-const CHUNK = 'tapline-part-';
+const COMMAND = resolve(OUT, 'tapline.cjs');
 
 const common = {
   outdir: OUT,
   bundle: true,
   minifySyntax: true,
   platform: 'node',
-  format: 'esm',
   target: 'node20',
   sourcemap: true,
   logLevel: 'warning',
@@ -35,7 +35,7 @@ const ownPlaces = {
       const text = readFileSync(path, 'utf8');
       if (!text.includes('import.meta.url')) return null;
       const place = relative(OUT, join('dist', relative('.', path.replace(/\.ts$/, '.js'))));
-      const contents = text.replaceAll('import.meta.url', `new URL('${place}', import.meta.url).href`);
+      const contents = text.replaceAll('import.meta.url', `new URL('${place}', bundleUrl).href`);
       return { contents, loader: 'ts' };
     });
   },
@@ -55,27 +55,28 @@ async function bundlePacketPath() {
   await build({
     ...common,
     entryPoints: { worker: 'control/worker.ts', 'bench-micro': 'bench/micro/main.ts' },
+    format: 'esm',
     packages: 'external',
   });
 }
 
+/** Nobody may find the new file with what was compiled of the old one: V8 compares no more than their lengths. */
 async function bundleCommand() {
-  const { metafile } = await build({
+  rmSync(cachePath(COMMAND), { force: true });
+  await build({
     ...common,
     entryPoints: { tapline: 'cli/main.ts' },
-    splitting: true,
-    chunkNames: `${CHUNK}[hash]`,
+    format: 'cjs',
+    outExtension: { '.js': '.cjs' },
+    charset: 'ascii',
     // Native code is found by its package.
     external: ['koffi'],
     plugins: [ownPlaces, oneLanguage],
-    // For libraries in CommonJS, which ask for Node's own modules.
-    banner: {
-      js: "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);",
-    },
-    metafile: true,
+    banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
   });
-  const made = new Set(Object.keys(metafile.outputs).map((path) => basename(path)));
-  for (const file of readdirSync(OUT)) if (file.startsWith(CHUNK) && !made.has(file)) rmSync(join(OUT, file));
+  const { exports, script } = loadBundle(COMMAND);
+  await exports.warmUp();
+  writeFileSync(cachePath(COMMAND), script.createCachedData());
 }
 
 await bundlePacketPath();
