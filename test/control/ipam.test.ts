@@ -150,3 +150,16 @@ test("the gateway's MAC is nobody else's, whatever is released", (t) => {
     message: 'mac: 02:42:0a:00:00:02 is the MAC of the gateway of network blue',
   });
 });
+
+test('addresses of an earlier process are kept for whom they were given, unless another asks for one by name', (t) => {
+  const ipam = make('172.30.0.0/24');
+  ipam.hold('a', ['172.30.0.2/24']);
+  ipam.hold('b', ['172.30.0.3/24']);
+  ipam.hold('c', ['172.30.0.4/24', '10.0.0.9/24', 'nonsense']);
+  t.deepEqual(ipam.complete('new', []).addresses, ['172.30.0.5/24']);
+  t.deepEqual(ipam.complete('b', []).addresses, ['172.30.0.3/24']);
+  ipam.reserve('named', { addresses: ['172.30.0.2'] });
+  t.deepEqual(ipam.complete('a', []).addresses, ['172.30.0.6/24']);
+  ipam.letGo();
+  t.deepEqual(ipam.complete('later', []).addresses, ['172.30.0.4/24'], 'nobody came back for it');
+});

@@ -10,6 +10,8 @@ import {
   LEARN_KNOWN,
   LEARN_MOVED,
   LEARN_NEW,
+  LEARNED_RECORD,
+  learnedEntries,
 } from '../../../core/switch/fdb.js';
 import { HashTable } from '../../../core/tables/hash.js';
 
@@ -23,8 +25,9 @@ function make(capacity = 64, limit = capacity, ageing = 300) {
   ];
   const ports = Array.from({ length: PORTS + 1 }, (_, id) => new Port(id));
   const table = new HashTable(new Int32Array(fdbWords(capacity)), capacity, 99);
-  const fdb = new Fdb(table, new Int32Array(GENERATION_WORDS), ports, networks);
-  return { fdb, networks, ports, table, blue: networks[1] as Domain, green: networks[2] as Domain };
+  const generations = new Int32Array(GENERATION_WORDS);
+  const fdb = new Fdb(table, generations, ports, networks);
+  return { fdb, generations, networks, ports, table, blue: networks[1] as Domain, green: networks[2] as Domain };
 }
 
 /** Ports that ask a table again and again: what they remember must never differ from what is there. */
@@ -162,6 +165,50 @@ test('agrees with a plain Map of (network, MAC) → port over any history', (t) 
       );
     }),
     { numRuns: 300 },
+  );
+  t.pass();
+});
+
+test('what was learned is learned anew, port by port, in another table', (t) => {
+  const before = make();
+  before.fdb.learn(before.blue, 0x0200, 1, before.ports[1], 100);
+  before.fdb.learn(before.blue, 0x0200, 2, before.ports[2], 101);
+  before.fdb.learn(before.green, 0x0200, 3, before.ports[2], 102);
+  before.fdb.learn(before.blue, 0x0200, 4, before.ports[3], 103);
+  before.fdb.flushPort(before.ports[3]);
+  before.fdb.setStatic(before.blue, 0x0200, 9, before.ports[1]);
+  const left = learnedEntries(before.table, before.generations, 110);
+  t.is(left.length, 3 * LEARNED_RECORD, 'neither what was flushed nor what is static');
+
+  const after = make();
+  after.ports[1].network = 1;
+  after.ports[2].network = 1;
+  after.fdb.inherit(after.ports[1], left);
+  t.is(look(after.fdb, 1, 1), 1);
+  t.is(look(after.fdb, 1, 2), 0, 'its port has yet to come');
+  after.fdb.inherit(after.ports[2], left);
+  t.is(look(after.fdb, 1, 2), 2);
+  t.is(look(after.fdb, 2, 3), 0, 'the port is in that network no more');
+  t.is(after.blue.network.fdbCount, 2);
+  after.fdb.sweep(after.table.places, 100 + 300);
+  t.is(look(after.fdb, 1, 1), 0, 'it is as old as it was');
+  t.is(look(after.fdb, 1, 2), 2);
+});
+
+test('a table that was left at any instant, or is nonsense, gives entries that can be, or none', (t) => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.nat({ max: 515 }), fc.integer()), { maxLength: 60 }), (torn) => {
+      const { fdb, table, generations, ports, blue } = make();
+      for (let mac = 1; mac < 20; mac++) fdb.learn(blue, 0x0200, mac, ports[1 + (mac % PORTS)], 100);
+      for (const [at, word] of torn) if (at >= 4 && at < table.words.length) table.words[at] = word;
+      const left = learnedEntries(table, generations, 200);
+      const after = make();
+      for (const port of after.ports.slice(1)) {
+        port.network = 1;
+        after.fdb.inherit(port, left);
+      }
+      return after.blue.network.fdbCount === after.table.count && after.table.count <= 64;
+    }),
   );
   t.pass();
 });
