@@ -136,11 +136,15 @@ export class FlowIndex {
     }
   }
 
-  /** Enters both tuples of a flow. False, and nothing is changed: one is there already, or they are the same. */
+  /**
+   * Enters both tuples of a flow; one, where they are the same: of who talks to its own mapping.
+   *
+   * @returns false, and nothing is changed: one is another flow's
+   */
   add(flow: number): boolean {
     const place = this.addTuple(flow * 2);
     if (place < 0) return false;
-    if (this.addTuple(flow * 2 + 1) >= 0) return true;
+    if (this.addTuple(flow * 2 + 1) >= 0 || this.isSameTuple(flow * 2, flow * 2 + 1)) return true;
     // It was the last in its run: nothing has come behind it.
     this.places[place] = 0;
     return false;
@@ -149,7 +153,7 @@ export class FlowIndex {
   /** Takes out both tuples of a flow, which are as they were when it was added. */
   remove(flow: number): void {
     this.removeTuple(flow * 2);
-    this.removeTuple(flow * 2 + 1);
+    if (!this.isSameTuple(flow * 2, flow * 2 + 1)) this.removeTuple(flow * 2 + 1);
   }
 
   /** @returns the place, or -1: the tuple is there already */

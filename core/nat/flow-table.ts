@@ -242,7 +242,7 @@ export class FlowTable {
    * Makes the entry a flow.
    * @param state the whole FLOW_STATE word, FLOW_LIVE included
    * @param owner number of a port, below MAX_PORTS
-   * @returns false: one of the tuples belongs to another flow already, or both are the same; the entry is free again
+   * @returns false: one of the tuples belongs to another flow already; the entry is free again
    */
   commit(flow: number, state: number, owner: number): boolean {
     const { words } = this;

@@ -40,8 +40,11 @@ const TEST = [
   ['socat', 'socat'],
   ['stun-client', '/usr/bin/stun'],
   ['tcpdump', 'tcpdump'],
+  ['tftp-hpa', 'tftp'],
+  ['tftpd-hpa', 'in.tftpd'],
   ['traceroute', 'traceroute'],
   ['tshark', 'tshark'],
+  ['vsftpd', 'vsftpd'],
   ['wrk', 'wrk'],
 ];
 const BENCH = [...RUN, ['gcc', 'gcc'], ['iperf3', 'iperf3'], ['libc6-dev', '/usr/include/stdio.h'], ['wrk', 'wrk']];
