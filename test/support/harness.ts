@@ -14,6 +14,7 @@ import {
 import { Dataplane, type Transmitter } from '../../core/dataplane.js';
 import { DROP_REASONS } from '../../core/drop.js';
 import { EVENT_RECORD } from '../../core/events.js';
+import type { FlowMemory } from '../../core/nat/flows.js';
 import { Arena, SLOT_STRIDE, VNET_HEADER_LENGTH } from '../../core/packet/arena.js';
 import { clearVnetHeader, writeVnetHeader } from '../../core/packet/vnet.js';
 import { MAX_PORTS } from '../../core/ports.js';
@@ -83,6 +84,9 @@ export interface HarnessOptions {
   readonly deferred?: boolean;
   /** What outlives a worker: those of another harness, as its successor finds them. */
   readonly survivors?: Survivors;
+  /** Memory for connections, which outlives a worker likewise; and the second in which its clock begins. */
+  readonly flows?: FlowMemory;
+  readonly now?: number;
 }
 
 export interface Survivors {
@@ -137,6 +141,8 @@ export class Harness {
       fdbReserve: options.fdbReserve ?? 0,
       generations: this.survivors.generations,
       seed: 12345,
+      ...(options.flows === undefined ? {} : { flows: options.flows }),
+      now: options.now ?? 0,
     });
     if (ports === 0) return;
     this.topology.addNetwork(1, options.ageing ?? 300, options.fdbLimit ?? capacity, options.network);
@@ -198,6 +204,7 @@ export class Harness {
       this.dataplane.milliseconds = (this.dataplane.milliseconds + 1000) | 0;
       this.dataplane.fdb.sweep(this.dataplane.fdb.table.places, this.dataplane.now);
       this.topology.tick();
+      this.dataplane.router.flows.tick();
       this.dataplane.router.tick();
       this.recorder.flush();
     }
@@ -280,10 +287,10 @@ export class Harness {
     return seen;
   }
 
-  /** Packets, a slot each, that wait in the router: for a neighbor's MAC, for the rest of a datagram. */
+  /** Packets, a slot each, that wait in the router: for a neighbor's MAC, the rest of a datagram, or the other end of a connection. */
   get held(): number {
-    const { neighbors, reassembly } = this.dataplane.router;
-    return neighbors.held + reassembly.held;
+    const { neighbors, reassembly, flows } = this.dataplane.router;
+    return neighbors.held + reassembly.held + flows.unsolicited.held;
   }
 
   /** Nothing is lost: every frame is accounted for, and every slot is back or holds one that waits. */
