@@ -6,7 +6,7 @@
  * A frame to a group's MAC whose packet is for one address is judged as well, as that one would take it; no connection begins with it.
  */
 
-import { DROP_NO_FLOW, DROP_NONE, DROP_POLICY, DROP_UNVERIFIABLE } from '../drop.js';
+import { DROP_FLOWS_FULL, DROP_NO_FLOW, DROP_NONE, DROP_POLICY, DROP_UNVERIFIABLE } from '../drop.js';
 import { PACKET_FRAGMENT, PACKET_L3_MALFORMED, PACKET_LATER_FRAGMENT, type Packet } from '../packet/packet.js';
 import type { Domain } from '../ports.js';
 import { isGroupDestination } from '../switch/admit.js';
@@ -208,8 +208,8 @@ export class BridgeFilter {
     const { table } = flows;
     const limit = flows.settings?.flowsPerEndpoint ?? table.capacity;
     if (table.ownerCount(packet.port) >= limit) return flows.opener.limited(packet, limit);
-    const flow = table.begin();
-    if (flow < 0) return flows.opener.full();
+    const flow = flows.opener.beginEntry();
+    if (flow < 0) return DROP_FLOWS_FULL;
     const at = flow * FLOW_WORDS;
     const { words } = table;
     words[at + FLOW_KIND] = kind;
@@ -222,7 +222,7 @@ export class BridgeFilter {
     }
     const loose = (packet.flags & PACKET_FRAGMENT) === 0 ? 0 : FLOW_LOOSE;
     // False for a packet to its own sender, of which the answers cannot be told apart.
-    table.commit(flow, state | loose | FLOW_LIVE | FLOW_BRIDGED, packet.port);
+    if (table.commit(flow, state | loose | FLOW_LIVE | FLOW_BRIDGED, packet.port)) flows.opener.watchFilling();
     return DROP_NONE;
   }
 

@@ -14,8 +14,8 @@
 
 import { Algs } from '../alg/algs.js';
 import type { Dataplane } from '../dataplane.js';
-import { DROP_NO_FLOW, DROP_NONE, DROP_POLICY } from '../drop.js';
-import { PACKET_FRAGMENT, type Packet } from '../packet/packet.js';
+import { DROP_HOST_ACCESS, DROP_NO_FLOW, DROP_NONE, DROP_POLICY, DROP_PORT_GONE, DROP_PROHIBITED } from '../drop.js';
+import { PACKET_FRAGMENT, PACKET_IPV4_OPTIONS, type Packet } from '../packet/packet.js';
 import type { Forwarder } from '../router/forward.js';
 import type { RouterInterface } from '../router/interface.js';
 import { clampMss, isTooBig } from '../router/mtu.js';
@@ -33,6 +33,7 @@ import {
   FLOW_ALG,
   FLOW_DESTINATION,
   FLOW_DNAT,
+  FLOW_ENTERED,
   FLOW_ERROR,
   FLOW_MAPPED,
   FLOW_PATH,
@@ -76,6 +77,11 @@ import { Unsolicited } from './unsolicited.js';
 
 /** No drop reason: the packet begins another connection in the place of one that is over. */
 export const REOPEN = -1;
+
+/** Of a packet: not for the fast path, whatever its transport. */
+const ODD = PACKET_FRAGMENT | PACKET_IPV4_OPTIONS;
+/** Of a flow: it holds a reference on a mapping, or two. */
+const FLOW_HOLDS = FLOW_MAPPED | FLOW_ENTERED;
 
 /** Flows that are ended in one turn at most, however many are due. */
 const EXPIRE_BUDGET = 4096;
@@ -183,7 +189,7 @@ export class Flows implements FlowEnd {
       const state = words[at + FLOW_STATE];
       // A gateway has its own there, and that is true as long as the connection is.
       if ((state & FLOW_ALG) === 0) words[at + FLOW_PATH] = words[at + FLOW_PATH + 1] = 0;
-      if ((state & FLOW_MAPPED) !== 0) this.opener.adopt(flow);
+      if ((state & FLOW_HOLDS) !== 0) this.opener.adopt(flow);
     });
   }
 
@@ -198,7 +204,7 @@ export class Flows implements FlowEnd {
   /** A flow gives back what it holds. */
   flowEnds(flow: number): void {
     const state = this.words[flow * FLOW_WORDS + FLOW_STATE];
-    if ((state & FLOW_MAPPED) !== 0) this.opener.release(flow);
+    if ((state & FLOW_HOLDS) !== 0) this.opener.release(flow);
     if ((state & FLOW_ALG) !== 0) this.algs.flowEnds(flow);
   }
 
@@ -208,7 +214,7 @@ export class Flows implements FlowEnd {
   receive4(packet: Packet, from: RouterInterface, source: number, destination: number, third: number): number {
     const { protocol } = packet;
     // A first fragment has its ports, and is a fragment all the same.
-    if (packet.l4 === -1 || (packet.flags & PACKET_FRAGMENT) !== 0 || !hasPorts(protocol)) {
+    if (packet.l4 === -1 || (packet.flags & ODD) !== 0 || !hasPorts(protocol)) {
       return this.odd4(packet, from, source, destination);
     }
     const ports = (packet.srcPort << 16) | packet.dstPort;
@@ -217,7 +223,7 @@ export class Flows implements FlowEnd {
     return this.follow4(packet, from, found, third >>> 24);
   }
 
-  /** Other protocols, fragments, and what is cut short. */
+  /** Other protocols, fragments, options, and what is cut short. */
   private odd4(packet: Packet, from: RouterInterface, source: number, destination: number): number {
     const { view } = this;
     if ((packet.flags & PACKET_FRAGMENT) !== 0) return this.router.local.assemble(packet, from);
@@ -228,6 +234,7 @@ export class Flows implements FlowEnd {
     const ports = portsOf(view, packet);
     const found = this.table.find4(kindOf(from.vrf, packet.protocol, false), source, destination, ports);
     if (found < 0) return this.opener.arrive4(packet, from, ports);
+    if ((packet.flags & PACKET_IPV4_OPTIONS) !== 0) return this.slow4(packet, from, found);
     return this.follow4(packet, from, found, view.getUint8(packet.l3 + IPV4_TTL));
   }
 
@@ -367,15 +374,20 @@ export class Flows implements FlowEnd {
 
   private error6(packet: Packet, from: RouterInterface): number {
     const found = this.errors.find6(packet, from);
-    const { view } = this;
-    const at = packet.l3 + IPV6_DESTINATION;
-    if (found < 0) {
-      const [a, b, c, d] = [view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12)];
-      if (this.opener.isLocal6(from, a, b, c, d)) return this.forwarder.resolve6(packet, from, a, b, c, d);
-      return refuse(packet, DROP_NO_FLOW);
-    }
+    if (found < 0) return this.stray6(packet, from);
     packet.flow = found | FLOW_ERROR;
     return this.resolve6(packet, from, found);
+  }
+
+  private stray6(packet: Packet, from: RouterInterface): number {
+    const { view } = this;
+    const at = packet.l3 + IPV6_DESTINATION;
+    const a = view.getInt32(at);
+    const b = view.getInt32(at + 4);
+    const c = view.getInt32(at + 8);
+    const d = view.getInt32(at + 12);
+    if (this.opener.isLocal6(from, a, b, c, d)) return this.forwarder.resolve6(packet, from, a, b, c, d);
+    return refuse(packet, DROP_NO_FLOW);
   }
 
   // --- both
@@ -406,9 +418,11 @@ export class Flows implements FlowEnd {
     this.words[at + FLOW_PATH + (flow & 1)] = this.paths.note(from, to, neighbor, packet.outPort);
   }
 
-  /** What is looked at once a flow and once again whenever something has changed. A drop reason, or DROP_NONE. */
+  /** What is looked at once a flow and once again whenever something has changed. A drop reason, REOPEN, or DROP_NONE. */
   private examine(packet: Packet, found: number): number {
     const at = (found >> 1) * FLOW_WORDS;
+    // An address that the router has no longer is no source: answers would go to whoever has it now.
+    if ((this.words[at + FLOW_STATE] & FLOW_MAPPED) !== 0 && !this.opener.ownsSource(found >> 1)) return REOPEN;
     if (this.words[at + FLOW_RULE] >>> 16 !== this.policy.epoch) {
       // The rules have changed; what a gateway let in was none's to decide.
       const isRelated = (this.words[at + FLOW_STATE] & FLOW_RELATED) !== 0;
@@ -440,9 +454,10 @@ export class Flows implements FlowEnd {
   }
 
   private step(flow: number, state: number, next: number): void {
-    const isClosed = classOf(next) === CLASS_CLOSING && classOf(state) !== CLASS_CLOSING;
+    const isClosed = classOf(next) === CLASS_CLOSING;
+    const wasClosed = classOf(state) === CLASS_CLOSING;
     this.table.setState(flow, next);
-    if (isClosed && (next & FLOW_MAPPED) !== 0) this.opener.close(flow);
+    if (isClosed !== wasClosed && (next & FLOW_HOLDS) !== 0) this.opener.close(flow, isClosed);
   }
 
   private stateAfter(packet: Packet, found: number, at: number, state: number): number {
@@ -463,8 +478,19 @@ export class Flows implements FlowEnd {
     return this.router.receive(packet, from);
   }
 
+  /** Whether a flow may be in spite of what the networks say: by a rule, a published port, or a gateway. @param reason what they say */
+  isInvited(flow: number, reason: number): boolean {
+    const at = ((flow & ~FLOW_ERROR) >> 1) * FLOW_WORDS;
+    const state = this.words[at + FLOW_STATE];
+    // Of the host's connections only those to published ports have begun in spite of that.
+    if (reason === DROP_HOST_ACCESS) return (state & FLOW_DNAT) !== 0;
+    if (reason !== DROP_PROHIBITED) return false;
+    return (state & (FLOW_DNAT | FLOW_RELATED)) !== 0 || this.ruleOf(at) !== NO_RULE;
+  }
+
   /** A port goes: its flows end with it. */
   portEnds(port: number): void {
+    this.unsolicited.giveUpFrom(port, DROP_PORT_GONE);
     this.table.removeOwner(port);
   }
 }

@@ -318,10 +318,17 @@ export class Mappings {
     if (mapping >= 0) this.change(ports as ExternalPorts, mapping, 0, 1);
   }
 
+  /** It goes on after all: an RST that its other end did not take. */
+  reopen(external: number, protocol: number, port: number): void {
+    const ports = this.at(external).ports(protocol);
+    const mapping = mappingAt(ports, port);
+    if (mapping >= 0) this.change(ports as ExternalPorts, mapping, 0, -1);
+  }
+
   /**
    * A flow that holds a reference has ended.
    *
-   * @param isClosing whether `close` was called for it
+   * @param isClosing whether `close` was called for it, and `reopen` not since
    * @returns false: there is no such mapping
    */
   release(external: number, protocol: number, port: number, isClosing = false): boolean {

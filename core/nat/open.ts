@@ -29,7 +29,7 @@ import { EVENT_FLOW_LIMIT, EVENT_FLOWS_ALARM, EVENT_FLOWS_FULL } from '../events
 import type { Packet } from '../packet/packet.js';
 import { MAPPED } from '../router/address.js';
 import { ICMP_ADMIN_PROHIBITED } from '../router/icmp.js';
-import { ICMPV6_ADMIN_PROHIBITED, ICMPV6_UNREACHABLE } from '../router/icmpv6.js';
+import { ICMPV6_ADMIN_PROHIBITED, ICMPV6_NO_ROUTE, ICMPV6_UNREACHABLE } from '../router/icmpv6.js';
 import { INTERFACE_HOST, INTERFACE_NETWORK, INTERFACE_UPLINK, type RouterInterface } from '../router/interface.js';
 import type { Router } from '../router/router.js';
 import { ROUTE_LOCAL, type Vrf } from '../router/vrf.js';
@@ -44,6 +44,7 @@ import { TCP_ACK, TCP_FLAGS, TCP_RST, TCP_SYN } from '../wire/tcp.js';
 import {
   FLOW_DESTINATION,
   FLOW_DNAT,
+  FLOW_ENTERED,
   FLOW_KIND,
   FLOW_LIVE,
   FLOW_LOOSE,
@@ -166,8 +167,7 @@ export class FlowOpener {
     const { before } = this;
     if (this.flows.algs.isExpecting && this.findExpected(packet, from)) return CONTINUE;
     if (!this.isOwn(from, before[4], before[5], before[6], before[7])) {
-      if (packet.etherType !== ETHERTYPE_IPV4) this.findPrefix(from);
-      return CONTINUE;
+      return packet.etherType === ETHERTYPE_IPV4 ? CONTINUE : this.findPrefix(packet, from);
     }
     if (!isTrackable(this.view, packet)) return CONTINUE;
     if (this.findPublished(packet, from)) return CONTINUE;
@@ -206,11 +206,19 @@ export class FlowOpener {
     return -1;
   }
 
-  private findPrefix(from: RouterInterface): void {
+  private findPrefix(packet: Packet, from: RouterInterface): number {
     const { before, after } = this;
-    if (from.kind === INTERFACE_UPLINK && this.flows.prefixes.inward(from.vrf, before, after, DESTINATION)) {
-      this.inside = INSIDE_PREFIX;
-    }
+    const { prefixes } = this.flows;
+    if (from.kind !== INTERFACE_UPLINK || !prefixes.isOutside(from.vrf, before, DESTINATION)) return CONTINUE;
+    if (!prefixes.inward(from.vrf, before, after, DESTINATION)) return refuse(packet, this.explainPrefix(packet, from));
+    this.inside = INSIDE_PREFIX;
+    return CONTINUE;
+  }
+
+  /** An address of a translated prefix without counterpart (RFC 6296, 3.4 and 3.5). A drop reason. */
+  private explainPrefix(packet: Packet, from: RouterInterface): number {
+    this.router.errors.send6(packet, from, ICMPV6_UNREACHABLE, ICMPV6_NO_ROUTE, 0);
+    return DROP_UNTRANSLATABLE;
   }
 
   private findPublished(packet: Packet, from: RouterInterface): boolean {
@@ -432,13 +440,18 @@ export class FlowOpener {
     if (this.expectedSource() >= 0) return true;
     if (this.inside !== INSIDE_NONE)
       return from.kind === INTERFACE_HOST || from === to || sourcesOf(from, packet) !== null;
-    return to.kind === INTERFACE_UPLINK && from.kind === INTERFACE_NETWORK && sourcesOf(from, packet) !== null;
+    if (to.kind !== INTERFACE_UPLINK || from.kind !== INTERFACE_NETWORK) return false;
+    return sourcesOf(from, packet) !== null || this.hasPrefix(packet, from);
+  }
+
+  /** Whether the source's prefix is another outside. */
+  private hasPrefix(packet: Packet, from: RouterInterface): boolean {
+    return packet.etherType !== ETHERTYPE_IPV4 && this.flows.prefixes.isInside(from, this.before, SOURCE);
   }
 
   /** Sets the source that the packet leaves with. A drop reason, or DROP_NONE. */
   private chooseSource(packet: Packet, from: RouterInterface, to: RouterInterface): number {
-    if (to.kind === INTERFACE_UPLINK && this.flows.prefixes.outward(from, this.before, this.after, SOURCE))
-      return DROP_NONE;
+    if (to.kind === INTERFACE_UPLINK && this.hasPrefix(packet, from)) return this.choosePrefix(packet, from);
     const isTranslated = this.translatesSource(packet, from, to);
     if (!isTranslated && this.inside === INSIDE_NONE) return DROP_NONE;
     if (!isTranslatable(this.view, packet)) return DROP_UNTRANSLATABLE;
@@ -453,6 +466,13 @@ export class FlowOpener {
     this.portsAfter = (port << 16) | (isIdentifier ? port : this.portsAfter & 0xffff);
     this.external = external;
     return DROP_NONE;
+  }
+
+  /** The source under its prefix outside. A drop reason, or DROP_NONE. */
+  private choosePrefix(packet: Packet, from: RouterInterface): number {
+    if (!isTranslatable(this.view, packet)) return DROP_UNTRANSLATABLE;
+    const { prefixes } = this.flows;
+    return prefixes.outward(from, this.before, this.after, SOURCE) ? DROP_NONE : this.explainPrefix(packet, from);
   }
 
   /** Takes a port at an external address, and sets the source. -1: none is left. */
@@ -520,8 +540,8 @@ export class FlowOpener {
     const { table } = flows;
     const limit = flows.settings?.flowsPerEndpoint ?? table.capacity;
     if (from.kind === INTERFACE_NETWORK && table.ownerCount(packet.port) >= limit) return this.limited(packet, limit);
-    const flow = table.begin();
-    if (flow < 0) return this.full();
+    const flow = this.beginEntry();
+    if (flow < 0) return DROP_FLOWS_FULL;
     const at = flow * FLOW_WORDS;
     const isIpv6 = packet.etherType !== ETHERTYPE_IPV4;
     this.writeTuples(flow, at, isIpv6);
@@ -537,6 +557,7 @@ export class FlowOpener {
     if (!table.commit(flow, state, packet.port)) return DROP_PORTS_EXHAUSTED;
     packet.flow = flow << 1;
     if (this.external !== 0) this.permit(packet);
+    if ((state & FLOW_ENTERED) !== 0) this.enter(flow);
     if (this.expected >= 0) flows.algs.expectations.remove(this.expected);
     this.watchFilling();
     return DROP_NONE;
@@ -587,6 +608,7 @@ export class FlowOpener {
     if (!isSourceKept) flags |= FLOW_SNAT;
     if (this.inside !== INSIDE_NONE) flags |= FLOW_DNAT;
     if (this.external !== 0) flags |= FLOW_MAPPED;
+    if (this.inside === INSIDE_MAPPING) flags |= FLOW_ENTERED;
     if (this.expected >= 0) flags |= FLOW_RELATED;
     return flags | this.flows.algs.flagsFor(protocol, this.portsBefore & 0xffff, this.portsAfter & 0xffff);
   }
@@ -599,21 +621,33 @@ export class FlowOpener {
     permissions.add(this.external, packet.protocol, this.portsAfter >>> 16, this.after, DESTINATION);
   }
 
-  /** A flow that has a mapping ends. */
+  /** A flow that holds something ends. */
   release(flow: number): void {
-    const { flows } = this;
-    const external = this.externalOf(flow);
-    if (external === 0) return;
-    const { words } = flows.table;
+    const { mappings, permissions, table } = this.flows;
+    const { words } = table;
     const at = flow * FLOW_WORDS;
+    const state = words[at + FLOW_STATE];
+    const isEnding = isClosing(state);
     const protocol = protocolOfKind(words[at + FLOW_KIND]);
-    const port = words[at + FLOW_REPLY_PORTS] & 0xffff;
-    flows.permissions.remove(external, protocol, port, this.tuple, SOURCE);
-    flows.mappings.release(external, protocol, port, isClosing(words[at + FLOW_STATE]));
+    const external = (state & FLOW_MAPPED) === 0 ? 0 : this.externalOf(flow);
+    if (external !== 0) {
+      const port = words[at + FLOW_REPLY_PORTS] & 0xffff;
+      permissions.remove(external, protocol, port, this.tuple, SOURCE);
+      mappings.release(external, protocol, port, isEnding);
+    }
+    const entered = (state & FLOW_ENTERED) === 0 ? 0 : this.enteredOf(flow);
+    if (entered !== 0) mappings.release(entered, protocol, words[at + FLOW_PORTS] & 0xffff, isEnding);
   }
 
-  /** A predecessor's flow has one. */
+  /** A predecessor's flow holds something. */
   adopt(flow: number): void {
+    const { words } = this.flows.table;
+    const state = words[flow * FLOW_WORDS + FLOW_STATE];
+    if ((state & FLOW_MAPPED) !== 0) this.adoptSource(flow);
+    if ((state & FLOW_ENTERED) !== 0) this.enter(flow);
+  }
+
+  private adoptSource(flow: number): void {
     const { flows } = this;
     const { words } = flows.table;
     const at = flow * FLOW_WORDS;
@@ -632,6 +666,27 @@ export class FlowOpener {
     flows.permissions.add(external, protocol, port, tuple, SOURCE);
   }
 
+  /**
+   * A flow came in by a mapping, which is not to end before it: what its inside end sends by it goes out from that mapping, and refreshes
+   * it (RFC 4787, REQ-1 and REQ-6).
+   */
+  private enter(flow: number): void {
+    const { mappings, table } = this.flows;
+    const { words } = table;
+    const at = flow * FLOW_WORDS;
+    const kind = words[at + FLOW_KIND];
+    this.readOriginal(flow);
+    const { tuple } = this;
+    const external = mappings.external(zoneOfKind(kind), tuple[4], tuple[5], tuple[6], tuple[7]);
+    if (external === 0) return;
+    // Its inside end is whom answers come from.
+    this.readReply(flow);
+    const port = words[at + FLOW_PORTS] & 0xffff;
+    const internal = words[at + FLOW_REPLY_PORTS] >>> 16;
+    const closing = isClosing(words[at + FLOW_STATE]);
+    mappings.adopt(external, protocolOfKind(kind), port, tuple, internal, words[at + FLOW_OWNER], closing);
+  }
+
   /** Sets `before` to who has begun a flow. */
   private readInside(flow: number): void {
     const { words, addresses6 } = this.flows.table;
@@ -648,37 +703,78 @@ export class FlowOpener {
   private readonly tuple = new Int32Array(8);
 
   private readReply(flow: number): void {
+    this.readTuple(flow, FLOW_REPLY_SOURCE, FLOW_REPLY_DESTINATION, 8);
+  }
+
+  /** The same of the packet that began it. */
+  private readOriginal(flow: number): void {
+    this.readTuple(flow, FLOW_SOURCE, FLOW_DESTINATION, 0);
+  }
+
+  private readTuple(flow: number, source: number, destination: number, at6: number): void {
     const { words, addresses6 } = this.flows.table;
     const { tuple } = this;
     const at = flow * FLOW_WORDS;
     if (isIpv6Kind(words[at + FLOW_KIND])) {
-      for (let i = 0; i < 8; i++) tuple[i] = addresses6[flow * 16 + 8 + i];
+      for (let i = 0; i < 8; i++) tuple[i] = addresses6[flow * 16 + at6 + i];
       return;
     }
     tuple[0] = 0;
     tuple[1] = 0;
     tuple[2] = MAPPED;
-    tuple[3] = words[at + FLOW_REPLY_SOURCE];
+    tuple[3] = words[at + source];
     tuple[4] = 0;
     tuple[5] = 0;
     tuple[6] = MAPPED;
-    tuple[7] = words[at + FLOW_REPLY_DESTINATION];
+    tuple[7] = words[at + destination];
   }
 
-  /** A flow that has a mapping has been closed by its ends: its port is the first to be given away where none is left. */
-  close(flow: number): void {
-    const { mappings, table } = this.flows;
-    const external = this.externalOf(flow);
+  /**
+   * A flow that holds something has been closed by its ends: its port is the first to be given away where none is left. Or it has not, after
+   * all.
+   */
+  close(flow: number, isClosed: boolean): void {
+    const { words } = this.flows.table;
     const at = flow * FLOW_WORDS;
-    if (external === 0) return;
-    mappings.close(external, protocolOfKind(table.words[at + FLOW_KIND]), table.words[at + FLOW_REPLY_PORTS] & 0xffff);
+    const state = words[at + FLOW_STATE];
+    const protocol = protocolOfKind(words[at + FLOW_KIND]);
+    const external = (state & FLOW_MAPPED) === 0 ? 0 : this.externalOf(flow);
+    if (external !== 0) this.closeMapping(external, protocol, words[at + FLOW_REPLY_PORTS] & 0xffff, isClosed);
+    const entered = (state & FLOW_ENTERED) === 0 ? 0 : this.enteredOf(flow);
+    if (entered !== 0) this.closeMapping(entered, protocol, words[at + FLOW_PORTS] & 0xffff, isClosed);
   }
 
+  private closeMapping(external: number, protocol: number, port: number, isClosed: boolean): void {
+    const { mappings } = this.flows;
+    if (isClosed) mappings.close(external, protocol, port);
+    else mappings.reopen(external, protocol, port);
+  }
+
+  /** The external address of a flow with FLOW_MAPPED, its reply tuple in `tuple`; 0: there is none. */
   private externalOf(flow: number): number {
     this.readReply(flow);
+    return this.findExternal(flow);
+  }
+
+  /** The same with FLOW_ENTERED, and the original tuple. */
+  private enteredOf(flow: number): number {
+    this.readOriginal(flow);
+    return this.findExternal(flow);
+  }
+
+  /** Of the destination in `tuple`. */
+  private findExternal(flow: number): number {
     const { tuple } = this;
     const zone = zoneOfKind(this.flows.table.words[flow * FLOW_WORDS + FLOW_KIND]);
     return this.flows.mappings.findExternal(zone, tuple[4], tuple[5], tuple[6], tuple[7]);
+  }
+
+  /** Whether a flow with FLOW_MAPPED leaves from an address that is the router's still. */
+  ownsSource(flow: number): boolean {
+    this.readReply(flow);
+    const { tuple } = this;
+    const zone = zoneOfKind(this.flows.table.words[flow * FLOW_WORDS + FLOW_KIND]);
+    return this.owns(zone, tuple[4], tuple[5], tuple[6], tuple[7]);
   }
 
   /** What the policy says now of a flow that there is. A rule, or NO_RULE. */
@@ -781,16 +877,24 @@ export class FlowOpener {
     return DROP_FLOW_LIMIT;
   }
 
-  full(): number {
-    const { now, events } = this.dataplane;
-    if (now - this.fullAt >= REPORT) {
-      this.fullAt = now;
-      events.add(EVENT_FLOWS_FULL, 0, 0, 0, 0, 0, this.flows.table.count);
-    }
-    return DROP_FLOWS_FULL;
+  /** An entry for a flow; -1: there is none, not even one that a half-open connection could give up. */
+  beginEntry(): number {
+    const { table } = this.flows;
+    const { capacityReached } = table;
+    const flow = table.begin();
+    if (table.capacityReached !== capacityReached) this.tellFull();
+    return flow;
   }
 
-  private watchFilling(): void {
+  private tellFull(): void {
+    const { now, events } = this.dataplane;
+    if (now - this.fullAt < REPORT) return;
+    this.fullAt = now;
+    events.add(EVENT_FLOWS_FULL, 0, 0, 0, 0, 0, this.flows.table.capacity);
+  }
+
+  /** A flow has begun: the first to find the table nearly full says so. */
+  watchFilling(): void {
     const { count, capacity } = this.flows.table;
     if (this.alarmed) {
       if (count * 100 < capacity * ALARM_OVER) this.alarmed = false;

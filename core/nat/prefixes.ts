@@ -30,12 +30,26 @@ export class PrefixTranslation {
   /**
    * The address that a source has outside.
    * @param from address: four words at `at`
-   * @returns false: it is in no such prefix, and `to` is as it was
+   * @returns false: it is in no such prefix, or has no counterpart; `to` is as it was
    */
   outward(iface: RouterInterface, from: Int32Array, to: Int32Array, at: number): boolean {
     for (const { iface: number, rule } of this.rules) {
       if (number === iface.number && isInside(rule, from[at], from[at + 1])) return this.move(rule, from, to, at, true);
     }
+    return false;
+  }
+
+  /** Whether a source has an address outside, or would have one if it had a counterpart. */
+  isInside({ number: iface }: RouterInterface, from: Int32Array, at: number): boolean {
+    for (const { iface: own, rule } of this.rules)
+      if (own === iface && isInside(rule, from[at], from[at + 1])) return true;
+    return false;
+  }
+
+  /** The same for a destination. */
+  isOutside(zone: number, from: Int32Array, at: number): boolean {
+    for (const { zone: own, rule } of this.rules)
+      if (own === zone && isOutside(rule, from[at], from[at + 1])) return true;
     return false;
   }
 

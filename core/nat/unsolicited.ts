@@ -63,6 +63,25 @@ export class Unsolicited {
     }
   }
 
+  /** A port goes, and what came in by it. */
+  giveUpFrom(port: number, reason: number): void {
+    const { packets } = this.dataplane.arena;
+    const count = this.held;
+    this.held = 0;
+    for (let i = 0; i < count; i++) {
+      const from = (this.first + i) & (MAX_HELD - 1);
+      const packet = packets[this.slots[from]];
+      if (packet.port === port) {
+        packet.reason = reason;
+        this.dataplane.abandon(packet);
+        continue;
+      }
+      const to = (this.first + this.held++) & (MAX_HELD - 1);
+      this.slots[to] = this.slots[from];
+      this.since[to] = this.since[from];
+    }
+  }
+
   private isDue(at: number): boolean {
     return ((this.dataplane.milliseconds - this.since[at]) | 0) >= PATIENCE * 1000;
   }

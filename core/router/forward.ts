@@ -234,7 +234,7 @@ export class Forwarder {
   transit4(packet: Packet, from: RouterInterface, to: RouterInterface, hop: Hop, destination: number): number {
     const { view } = this;
     const { l3 } = packet;
-    const refusal = packet.flow === NO_FLOW ? this.admit(from, to) : admitFlow(from, to);
+    const refusal = packet.flow === NO_FLOW ? this.admit(from, to) : this.admitFlow(packet, from, to);
     if (refusal !== DROP_NONE) return this.refuse4(packet, from, refusal);
     const word = view.getInt32(l3 + IPV4_TTL);
     if (word >>> 24 <= 1) return this.expired4(packet, from);
@@ -457,7 +457,7 @@ export class Forwarder {
   ): number {
     const { view } = this;
     const { l3 } = packet;
-    const refusal = packet.flow === NO_FLOW ? this.admit(from, to) : admitFlow(from, to);
+    const refusal = packet.flow === NO_FLOW ? this.admit(from, to) : this.admitFlow(packet, from, to);
     if (refusal !== DROP_NONE) return this.refuse6(packet, from, refusal);
     const hopLimit = ipv6HopLimit(view, l3);
     if (hopLimit <= 1) return this.expired6(packet, from);
@@ -520,6 +520,12 @@ export class Forwarder {
     // What came to the host's MAC and is to leave there again is for the host to forward, or not.
     if (from === to) return from.shared ? DROP_HOST_OWNED : DROP_NONE;
     return reachReason(this.vrfs[from.vrf] as Vrf, from, to);
+  }
+
+  /** A packet of a flow: who was let through in spite of what the networks say still is. */
+  private admitFlow(packet: Packet, from: RouterInterface, to: RouterInterface): number {
+    const reason = this.admit(from, to);
+    return reason !== DROP_NONE && this.flows.isInvited(packet.flow, reason) ? DROP_NONE : reason;
   }
 
   /**
@@ -603,14 +609,10 @@ function isSumRight(a: number, b: number, c: number, d: number, e: number): bool
 
 /** Whether a packet that is too big may go on in pieces: as fragments, or, if TCP that is not segmented yet, in smaller segments. */
 function mayBeCut(view: DataView, packet: Packet): boolean {
+  // The pieces fit: that is all that is asked for where the packet came in pieces.
+  if ((packet.flags & PACKET_REASSEMBLED) !== 0) return true;
   if ((view.getUint16(packet.l3 + IPV4_FRAGMENT) & IPV4_DONT_FRAGMENT) !== 0) return false;
   return packet.gsoType === VNET_GSO_NONE || (packet.gsoType & ~VNET_GSO_ECN) === VNET_GSO_TCPV4;
-}
-
-/** A packet of a flow that was let through before: what may have changed since is the link alone. */
-function admitFlow(from: RouterInterface, to: RouterInterface): number {
-  if (!to.up) return DROP_INTERFACE_DOWN;
-  return from === to && from.shared ? DROP_HOST_OWNED : DROP_NONE;
 }
 
 function sizeOfFragments6(packet: Packet, to: RouterInterface): number {
