@@ -119,6 +119,12 @@ export class Child {
     throw new TaplineError('failure', `${this.what} did not end within ${PATIENCE_MS / 1000} s and was killed`);
   }
 
+  /** What `kill -9` does, and waits until it has ended. */
+  async kill(): Promise<void> {
+    this.#killSession();
+    await this.ended;
+  }
+
   #killSession(): void {
     const { pid } = this.#process;
     if (pid === undefined) return;

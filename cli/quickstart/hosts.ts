@@ -1,7 +1,8 @@
 /** The containers of the quickstart: commands that need nothing but Node and ping, run by `tapline run`. */
 
 import type { EndpointView } from '../../control/views.js';
-import { OUTSIDE } from './outside.js';
+import { HTTP_PORT } from './inside/ports.js';
+import { OUTSIDE, ROUTER } from './outside.js';
 import { insideProgram } from './paths.js';
 
 export interface HostSpec {
@@ -12,6 +13,8 @@ export interface HostSpec {
   readonly what: string;
   /** The command that runs in it. @param earlier endpoints of the hosts that come before it in the list */
   readonly command: (earlier: readonly EndpointView[]) => readonly string[];
+  /** Published ports. */
+  readonly publish?: readonly string[];
   /** Whether the command says `ready` on stdout. */
   readonly saysReady: boolean;
 }
@@ -36,6 +39,12 @@ export const PINGER = 'pinger';
 export const TRAVELLER = 'traveller';
 /** In the internal one. */
 export const VAULT = 'vault';
+/** In the one behind address translation: who is published, and who is not. */
+export const SHOP = 'shop';
+export const HIDDEN = 'hidden';
+
+/** Port of the router's addresses on the wire that leads to SHOP's HTTP server. */
+export const SHOP_PORT = 8080;
 
 /** The network of the first three. */
 export const HOME = 'blue';
@@ -64,11 +73,26 @@ export const HOSTS: readonly HostSpec[] = [
     saysReady: false,
   },
   {
+    name: SHOP,
+    network: 'red',
+    what: `an HTTP server, published on port ${SHOP_PORT} of the uplink`,
+    command: () => [process.execPath, insideProgram('server')],
+    publish: [`${SHOP_PORT}:${HTTP_PORT}`],
+    saysReady: true,
+  },
+  {
+    name: HIDDEN,
+    network: 'red',
+    what: "fetches from outside, with the uplink's address",
+    command: () => [process.execPath, insideProgram('client'), OUTSIDE.ipv4],
+    saysReady: true,
+  },
+  {
     name: TRAVELLER,
     network: 'green',
-    what: `fetches from ${SERVER}, through the router, and from outside`,
+    what: `fetches from ${SERVER}, from outside and from ${SHOP}`,
     command: (earlier) => {
-      const addresses = [addressOf(named(earlier, SERVER), 4), OUTSIDE.ipv4];
+      const addresses = [addressOf(named(earlier, SERVER), 4), OUTSIDE.ipv4, `${ROUTER.ipv4}:${SHOP_PORT}`];
       return [process.execPath, insideProgram('client'), ...addresses];
     },
     saysReady: true,

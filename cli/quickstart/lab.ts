@@ -1,6 +1,6 @@
 /** The quickstart's machinery: a daemon of its own on a private socket, containers in its networks, and a host outside. */
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -64,15 +64,38 @@ export class Lab {
   async start(): Promise<void> {
     this.#outside = new Child('the host outside', OUTSIDE_COMMAND, this.socket);
     await this.#outside.says('ready', this.signal);
-    const up = taplineCommand('up', '-f', CONFIGURATION, '--engine', this.#engine, '--log-level', 'warn');
-    this.#daemon = new Child('the switch', wiredTo(this.#outside.pid, up), this.socket);
-    await this.#daemon.says('ready', this.signal);
+    await this.#startDaemon(wiredTo(this.#outside.pid, this.#upCommand()));
     for (const spec of HOSTS) await this.#startHost(spec);
+  }
+
+  #upCommand(): readonly string[] {
+    return taplineCommand('up', '-f', CONFIGURATION, '--engine', this.#engine, '--log-level', 'warn');
+  }
+
+  async #startDaemon(command: readonly string[]): Promise<void> {
+    this.#daemon = new Child('the switch', command, this.socket);
+    await this.#daemon.says('ready', this.signal);
+  }
+
+  /** Kills the daemon as `kill -9` does, and starts another in its place. @returns milliseconds until that is ready */
+  async replaceDaemon(): Promise<number> {
+    // Nobody else is in its namespace, which would end with it, and so would the wire.
+    const namespace = openSync(`/proc/${this.daemon.pid}/ns/net`, 'r');
+    try {
+      const began = performance.now();
+      await this.daemon.kill();
+      await this.#startDaemon(['nsenter', `--net=/proc/${process.pid}/fd/${namespace}`, '--', ...this.#upCommand()]);
+      return performance.now() - began;
+    } finally {
+      closeSync(namespace);
+    }
   }
 
   async #startHost(spec: HostSpec): Promise<void> {
     const command = spec.command(this.endpoints);
-    const run = taplineCommand('run', '--network', spec.network, '--name', spec.name, '--', ...command);
+    const publish = (spec.publish ?? []).flatMap((published) => ['--publish', published]);
+    const options = ['--network', spec.network, '--name', spec.name, ...publish];
+    const run = taplineCommand('run', ...options, '--', ...command);
     const child = new Child(`the container ${spec.name}`, run, this.socket);
     this.hosts.push({ spec, child });
     if (spec.saysReady) await child.says('ready', this.signal);

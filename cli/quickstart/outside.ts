@@ -8,13 +8,16 @@ import { insideProgram } from './paths.js';
 
 /** As examples/lab.yaml has them: the wire's addresses of the host outside and of the router, and the device of the uplink. */
 export const OUTSIDE = { ipv4: '203.0.113.1', ipv6: '2001:db8:113::1' } as const;
-const ROUTER = { ipv4: '203.0.113.2', ipv6: '2001:db8:113::2' } as const;
+export const ROUTER = { ipv4: '203.0.113.2', ipv6: '2001:db8:113::2' } as const;
 const UPLINK = 'up0';
 export const OUTSIDE_INTERFACE = 'eth0';
 
-/** The subnets of the networks that reach it: there is no NAT, so it needs a way back. That to the internal one must not help. */
-const SUBNETS4 = ['172.29.0.0/24', '172.30.0.0/24', '172.31.0.0/24'];
-const SUBNETS6 = ['fd00:29::/64', 'fd00:30::/64', 'fd00:31::/64'];
+/**
+ * Two networks reach it with addresses of their own, so it needs a way back to them. Those to the one behind address translation and to the
+ * internal one must not help.
+ */
+const SUBNETS4 = ['172.28.0.0/24', '172.29.0.0/24', '172.30.0.0/24', '172.31.0.0/24'];
+const SUBNETS6 = ['fd00:28::/64', 'fd00:29::/64', 'fd00:30::/64', 'fd00:31::/64'];
 
 /** The command of the host outside. Says `ready` on stdout. */
 export const OUTSIDE_COMMAND: readonly string[] = ['unshare', '--net', '--', process.execPath, insideProgram('server')];

@@ -26,13 +26,22 @@ import { ENGINES, PROGRAM, startTapline, type Tapline } from './support/tapline.
 import { eventually, sleep } from './support/wait.js';
 
 const QUICKSTART = [process.execPath, PROGRAM, 'quickstart'];
-/** Daemon, host outside, five times `tapline run` and its command. */
-const CHILDREN = 12;
-/** The daemon's, the outside's, five containers'. */
-const NAMESPACES = 7;
+/** Daemon, host outside, seven times `tapline run` and its command. */
+const CHILDREN = 16;
+/** The daemon's, the outside's, seven containers'. */
+const NAMESPACES = 9;
 const UP_TIMEOUT = 30_000;
 /** Checks that fail where ping does. */
-const BY_PING = ['ping IPv4', 'ping IPv6', 'ARP', 'routing IPv4', 'routing IPv6', 'hop by hop', 'internal network'];
+const BY_PING = [
+  'ping IPv4',
+  'ping IPv6',
+  'ARP',
+  'routing IPv4',
+  'routing IPv6',
+  'hop by hop',
+  'internal network',
+  'masquerade',
+];
 
 /** A folder for what the quickstart keeps in temporary files, so that leftovers show. */
 function temporary(t: ExecutionContext): string {

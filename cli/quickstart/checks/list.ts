@@ -10,9 +10,13 @@ import { counters } from './counters.js';
 import { hop } from './hop.js';
 import { http } from './http.js';
 import { internal } from './internal.js';
+import { killed } from './killed.js';
 import { learning } from './learning.js';
+import { masquerade } from './masquerade.js';
 import { outside } from './outside.js';
 import { pingIpv4, pingIpv6, routingIpv4, routingIpv6 } from './ping.js';
+import { policy } from './policy.js';
+import { published } from './published.js';
 import { devicesRemoved, filesRemoved, namespacesRemoved } from './removal.js';
 import { transfer } from './transfer.js';
 
@@ -29,10 +33,15 @@ export const CHECKS: readonly Check[] = [
   { name: 'hop by hop', run: hop },
   { name: 'internal network', run: internal },
   { name: 'outside host', run: outside },
+  { name: 'masquerade', run: masquerade },
+  { name: 'published port', run: published },
+  { name: 'policy', run: policy },
   { name: 'capture', run: capture },
   { name: 'attack stopped', run: attack },
   { name: 'TCP transfer', run: transfer, information: true },
   { name: 'counters', run: counters },
+  // Counts from zero again afterwards.
+  { name: 'switch killed', run: killed },
   // From here on things are taken down: what needs traffic comes before.
   { name: 'devices removed', run: devicesRemoved },
   { name: 'namespaces removed', run: namespacesRemoved },

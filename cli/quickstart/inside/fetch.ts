@@ -1,13 +1,14 @@
-/** Fetches from ADDRESS once, compares every byte and prints the milliseconds that it took. */
+/** Fetches from ADDRESS (at PORT; 80 unless given) once, compares every byte and prints the milliseconds that it took. */
 
 import { get } from 'node:http';
 import { PAYLOAD } from './payload.js';
+import { HTTP_PORT } from './ports.js';
 
-const [, , host = ''] = process.argv;
+const [, , host = '', port = String(HTTP_PORT)] = process.argv;
 const start = process.hrtime.bigint();
 
 const body = await new Promise<Buffer>((resolve, reject) => {
-  const request = get({ host, agent: false, timeout: 5000 }, (response) => {
+  const request = get({ host, port, agent: false, timeout: 5000 }, (response) => {
     const chunks: Buffer[] = [];
     response.on('data', (chunk: Buffer) => chunks.push(chunk));
     response.on('end', () => resolve(Buffer.concat(chunks)));

@@ -1,15 +1,24 @@
-/** The containers `web` and `vault`, and the host outside: HTTP on port 80, a sink for TCP on port 5001 that answers how much came, UDP echo on port 7. */
+/**
+ * The containers `web`, `shop` and `vault`, and the host outside: HTTP on port 80, a sink for TCP on port 5001 that answers how much came,
+ * UDP echo on port 7. Whoever asks HTTP for /who is told the address that he has here.
+ */
 
 import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer as createTcpServer } from 'node:net';
 import { startEcho } from './echo.js';
 import { PAYLOAD } from './payload.js';
-import { HTTP_PORT, SINK_PORT } from './ports.js';
+import { HTTP_PORT, SINK_PORT, WHO } from './ports.js';
 
-const http = createHttpServer((_request, response) => {
+/** An IPv4 client of a socket for both families has an address such as ::ffff:203.0.113.1. */
+function clientAddress(address = ''): string {
+  return address.replace(/^::ffff:(?=\d+\.)/, '');
+}
+
+const http = createHttpServer((request, response) => {
+  if (request.url === WHO) return response.end(clientAddress(request.socket.remoteAddress));
   response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': PAYLOAD.length });
-  response.end(PAYLOAD);
+  return response.end(PAYLOAD);
 });
 
 const sink = createTcpServer({ allowHalfOpen: true }, (connection) => {
