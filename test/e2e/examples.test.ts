@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { createNamespace, type Namespace } from './support/namespace.js';
 import { must } from './support/process.js';
+import { type Answer, ask, fetchFrom, serve } from './support/published.js';
 import { startTapline, type Tapline } from './support/tapline.js';
 import { eventually } from './support/wait.js';
 
@@ -112,4 +113,59 @@ test.serial('proxy-uplink: nobody outside needs a route', async (t) => {
   for (const address of ['10.77.0.254', 'fd00:77::fe']) await ping(example.inside.a, address);
   const routes = (await example.outside.exec('ip', 'route')) + (await example.outside.exec('ip', '-6', 'route'));
   t.false(routes.includes(' via '), routes);
+});
+
+/** Whom an answer takes its client for, and who gave it. */
+function seen(answer: Answer | null): string | null {
+  return answer === null ? null : `${answer.name} saw ${answer.peer}`;
+}
+
+test.serial('nat: addresses outside, published ports and rules, each as the file says it', async (t) => {
+  const example = await bringUp(t, 'nat', (_host, outside) =>
+    outside.exec('ip', 'route', 'add', '2001:db8:77::/64', 'via', 'fd00:77::1'),
+  );
+  const { tapline, outside } = example;
+  const { web, db, c } = example.inside as Record<'web' | 'db' | 'c', Namespace>;
+  await serve(t, outside, 'outside', [25, 80]);
+  await serve(t, web, 'web', [53, 80, 6003]);
+  await serve(t, db, 'db', [80, 5432]);
+  t.is(seen(await fetchFrom(web, '10.77.0.254', 80)), 'outside saw 10.77.0.1');
+  t.is(seen(await fetchFrom(web, 'fd00:77::fe', 80)), 'outside saw fd00:77::1');
+  t.regex(seen(await fetchFrom(db, '10.77.0.254', 80)) ?? '', /^outside saw 10\.77\.0\.1[01]$/);
+  t.regex(seen(await fetchFrom(c, 'fd00:77::fe', 80)) ?? '', /^outside saw 2001:db8:77:/);
+  t.is(seen(await fetchFrom(outside, '10.77.0.1', 8080)), 'web saw 10.77.0.254');
+  t.is(seen(await fetchFrom(outside, 'fd00:77::1', 8080)), 'web saw fd00:77::fe');
+  t.is(seen(await fetchFrom(outside, '10.77.0.1', 6003)), 'web saw 10.77.0.254');
+  t.is(seen(await ask(t, outside, '10.77.0.1', 5353)), 'web saw 10.77.0.254');
+  t.is(seen(await fetchFrom(web, '172.31.0.2', 5432)), 'db saw 172.30.0.2', 'a rule lets networks reach each other');
+  t.is(await fetchFrom(web, '172.31.0.2', 80), null);
+  t.is(await fetchFrom(web, '10.77.0.254', 25), null);
+  const hits = JSON.parse(await tapline.ok('policy', 'ls', '--json')) as { number: number | null; hits: number }[];
+  t.deepEqual(
+    hits.filter(({ number }) => number !== null).map((rule) => rule.hits),
+    [1, 1],
+  );
+});
+
+test.serial("published-shared: ports of the host, from outside and at the host's 127.0.0.1", async (t) => {
+  const example = await bringUp(t, 'published-shared', async (host) => {
+    await host.exec('ip', 'address', 'add', '10.77.0.1/24', 'dev', 'up0');
+    await host.exec('ip', 'link', 'set', 'lo', 'up');
+  });
+  const { host, outside } = example;
+  const web = example.inside.web as Namespace;
+  await serve(t, web, 'web', [80, 6003]);
+  await serve(t, outside, 'outside', [80]);
+  t.is(seen(await fetchFrom(web, '10.77.0.254', 80)), 'outside saw 10.77.0.1');
+  t.is(seen(await fetchFrom(outside, '10.77.0.1', 8080)), 'web saw 10.77.0.254');
+  t.is(seen(await ask(t, outside, '10.77.0.1', 6003)), 'web saw 10.77.0.254');
+  for (const [address, port] of [
+    ['127.0.0.1', 8080],
+    ['10.77.0.1', 8080],
+    ['127.0.0.1', 9090],
+  ] as const)
+    t.regex(seen(await fetchFrom(host, address, port)) ?? '', /^web saw /, `${address}:${port} on the host`);
+  t.is(await fetchFrom(outside, '10.77.0.1', 9090), null, 'the host alone');
+  await example.tapline.stop();
+  t.is(await host.exec('/usr/sbin/nft', 'list', 'ruleset'), '');
 });
