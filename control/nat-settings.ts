@@ -41,8 +41,11 @@ const FILTERINGS = {
 };
 const ALGS = { ftp: ALG_FTP, tftp: ALG_TFTP };
 
-/** Ports of an uplink's own address, and of one that is the host's as well: that has others of its own. */
-const OWN_PORTS = { first: 1024, last: 65_535 };
+/**
+ * Ports of an uplink's own address: all, so that a well-known one stays one (RFC 4787, REQ-3); what is not, never becomes one. And of an
+ * address that is the host's as well: that has others of its own.
+ */
+const OWN_PORTS = { first: 1, last: 65_535 };
 const SHARED_PORTS = { first: 49_152, last: 65_535 };
 
 /** States whose timeout a key of `nat.timeouts` sets. */

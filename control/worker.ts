@@ -152,7 +152,7 @@ class Worker {
     const count = engine.wait(dataplane.events.count > 0 ? EVENT_INTERVAL : TICK);
     this.readClock();
     if (this.captures.active) this.clock.readWall(this.captures.wall, 0);
-    for (let i = 0; i < count; i++) dataplane.process(engine.received[i]);
+    dataplane.processBatch(engine.received, count);
     if (engine.failureCount > 0) this.countFailures();
     if (engine.eventCount > 0) this.handleEvents();
     dataplane.router.flows.tick();
@@ -301,6 +301,7 @@ class Worker {
         dataplane.topology.removeMirror(command.id);
         return null;
       case 'settle':
+        this.settle();
         return null;
       case 'status':
         return this.status();
@@ -418,6 +419,13 @@ class Worker {
       for (const domain of network?.vlans ?? []) if (domain !== undefined) entries.push(...groupsOf(domain, now));
     }
     return entries;
+  }
+
+  /** Flows of an earlier process whose port has not come back end as they would have with the port. */
+  private settle(): void {
+    const { flows } = this.dataplane.router;
+    for (let port = 1; port < MAX_PORTS; port++)
+      if (!this.portIds.has(port) && flows.table.ownerCount(port) > 0) flows.portEnds(port);
   }
 
   private status(): WorkerStatus {

@@ -32,6 +32,7 @@ import { EVENT_FDB_FULL, EVENT_MAC_FLAPPING, EVENT_MAC_MOVED, EventList } from '
 import { BridgeFilter } from './nat/bridge-filter.js';
 import { flowAddressBytes, flowTableBytes } from './nat/flow-table.js';
 import type { FlowMemory } from './nat/flows.js';
+import { LOOK_AHEAD } from './nat/look-ahead.js';
 import type { Arena } from './packet/arena.js';
 import { copyPacket } from './packet/copy.js';
 import { type Packet, TAG_NONE } from './packet/packet.js';
@@ -140,6 +141,22 @@ export class Dataplane {
   }
 
   // --- the path of a packet
+
+  /** Takes over the references on slots that ports have filled, in their order. */
+  processBatch(slots: Int32Array, count: number): void {
+    const { lookAhead } = this.router.flows;
+    for (let from = 0; from < count; from += LOOK_AHEAD) {
+      const to = from + LOOK_AHEAD < count ? from + LOOK_AHEAD : count;
+      if (lookAhead.isUseful) lookAhead.read(slots, from, to);
+      for (let i = from; i < to; i++) this.process(slots[i]);
+    }
+  }
+
+  /** The interface of the router that a port's packets come in by, tags aside; null: there is none. */
+  interfaceAt(id: number): RouterInterface | null {
+    const port = this.ports[id];
+    return port.isRouted ? port.routed : (this.domains[port.domain]?.gateway ?? null);
+  }
 
   /** Takes over the reference on a slot that a port has filled. */
   process(slot: number): void {

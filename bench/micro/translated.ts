@@ -118,7 +118,7 @@ class Traffic {
   readonly bench = makeTranslated();
   given = 0;
   private readonly protocol: number;
-  private readonly slots: readonly number[];
+  private readonly slots: Int32Array;
   /** The arena's. */
   private readonly words = new Int32Array(this.bench.arena.view.buffer, this.bench.arena.view.byteOffset);
 
@@ -128,7 +128,7 @@ class Traffic {
     frame[IP + 9] = protocol;
     // Of UDP, the length.
     if (protocol === PROTOCOL_UDP) frame.set([0, 20], L4 + 4);
-    this.slots = Array.from({ length: AHEAD }, () => load(this.bench.arena, NEAR_PORT, frame));
+    this.slots = Int32Array.from({ length: AHEAD }, () => load(this.bench.arena, NEAR_PORT, frame));
   }
 
   /** What translation changes of a connection's packet, into the frame of a slot. */
@@ -190,7 +190,7 @@ class Traffic {
         packet.port = isReply ? WIRE_PORT : NEAR_PORT;
         copyWords(frames, (from + i + j) * COPIED.length, words, packet.start >> 2);
       }
-      for (let j = 0; j < AHEAD; j++) bench.dataplane.process(slots[j]);
+      bench.dataplane.processBatch(slots, AHEAD);
     }
     this.given += count;
   }

@@ -108,6 +108,11 @@ export class FlowIndex {
     }
   }
 
+  /** Reference of what stands in the home of an IPv4 tuple, whatever it is; or -1. */
+  guess4(kind: number, source: number, destination: number, ports: number): number {
+    return (this.places[this.hash4(kind, source, destination, ports) >>> this.homeShift] & this.referenceMask) - 1;
+  }
+
   /** Reference of an IPv6 tuple, or -1. @param addresses eight words from 0 on: source, destination */
   find6(kind: number, addresses: Int32Array, ports: number): number {
     const { words, places, placeMask, referenceMask } = this;

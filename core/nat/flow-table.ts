@@ -195,6 +195,11 @@ export class FlowTable {
     return this.index.find4(kind, source, destination, ports);
   }
 
+  /** The flow that `find4` will look at first; -1: none. */
+  guess4(kind: number, source: number, destination: number, ports: number): number {
+    return this.index.guess4(kind, source, destination, ports) >> 1;
+  }
+
   /** The same for IPv6. @param at where the source address is in `view`; the destination is 16 behind */
   find6(kind: number, view: DataView, at: number, ports: number): number {
     const { scratch6 } = this;

@@ -31,6 +31,7 @@ import {
   DIRECTION_ORIGINAL,
   DIRECTION_REPLY,
   FLOW_ALG,
+  FLOW_ANSWERED,
   FLOW_DESTINATION,
   FLOW_DNAT,
   FLOW_ENTERED,
@@ -60,6 +61,7 @@ import {
 } from './flow.js';
 import { ErrorTranslator } from './flow-errors.js';
 import { CLASS_CLOSING, classOf, type FlowEnd, FlowTable } from './flow-table.js';
+import { LookAhead } from './look-ahead.js';
 import { MappingReports } from './mapping-reports.js';
 import { Mappings } from './mappings.js';
 import { FlowOpener } from './open.js';
@@ -81,7 +83,7 @@ export const REOPEN = -1;
 /** Of a packet: not for the fast path, whatever its transport. */
 const ODD = PACKET_FRAGMENT | PACKET_IPV4_OPTIONS;
 /** Of a flow: it holds a reference on a mapping, or two. */
-const FLOW_HOLDS = FLOW_MAPPED | FLOW_ENTERED;
+const FLOW_HOLDS = FLOW_MAPPED | FLOW_ANSWERED;
 
 /** Flows that are ended in one turn at most, however many are due. */
 const EXPIRE_BUDGET = 4096;
@@ -123,6 +125,7 @@ export class Flows implements FlowEnd {
   readonly errors: ErrorTranslator;
   readonly resets: Resets;
   readonly unsolicited: Unsolicited;
+  readonly lookAhead: LookAhead;
   readonly algs: Algs;
   settings: FlowSettings | null = null;
   filtering = FILTERING_ADDRESS_DEPENDENT;
@@ -159,6 +162,7 @@ export class Flows implements FlowEnd {
     this.paths = new Paths(router.forwarder.shortcuts);
     this.resets = new Resets(router);
     this.unsolicited = new Unsolicited(dataplane, router, this.table);
+    this.lookAhead = new LookAhead(dataplane, this.table);
     this.errors = new ErrorTranslator(dataplane.arena.view, this.table);
     this.opener = new FlowOpener(dataplane, router, this);
     this.algs = new Algs(dataplane.arena, this.table, this.mappings, this.opener, router.seed);
@@ -458,6 +462,10 @@ export class Flows implements FlowEnd {
     const wasClosed = classOf(state) === CLASS_CLOSING;
     this.table.setState(flow, next);
     if (isClosed !== wasClosed && (next & FLOW_HOLDS) !== 0) this.opener.close(flow, isClosed);
+    // Not before: whom nobody answers, or by RST, keeps no mapping from ending (RFC 7857, 7.1).
+    if ((next & (FLOW_ENTERED | FLOW_REPLIED | FLOW_ANSWERED)) === (FLOW_ENTERED | FLOW_REPLIED) && !isClosed) {
+      this.opener.enter(flow);
+    }
   }
 
   private stateAfter(packet: Packet, found: number, at: number, state: number): number {

@@ -42,6 +42,7 @@ import { IPV6_HOP_LIMIT, IPV6_SOURCE } from '../wire/ipv6.js';
 import { PROTOCOL_SCTP } from '../wire/sctp.js';
 import { TCP_ACK, TCP_FLAGS, TCP_RST, TCP_SYN } from '../wire/tcp.js';
 import {
+  FLOW_ANSWERED,
   FLOW_DESTINATION,
   FLOW_DNAT,
   FLOW_ENTERED,
@@ -459,12 +460,16 @@ export class FlowOpener {
     if (!beginsConnection(this.view, packet)) return DROP_NO_FLOW;
     if (!isTranslated) return DROP_NONE;
     const external = this.chooseExternal(packet, from, to);
-    const port = external === 0 ? -1 : this.takePort(packet, from, external);
+    if (external === 0) return DROP_PORTS_EXHAUSTED;
+    for (let i = 0; i < 4; i++) this.after[SOURCE + i] = this.flows.mappings.externalWord(external, i);
+    const known = this.publishedPort(packet, from);
+    const port = known >= 0 ? known : this.takePort(packet, from, external);
     if (port < 0) return DROP_PORTS_EXHAUSTED;
     // An identifier stands in both halves.
     const isIdentifier = packet.protocol === PROTOCOL_ICMP || packet.protocol === PROTOCOL_ICMPV6;
     this.portsAfter = (port << 16) | (isIdentifier ? port : this.portsAfter & 0xffff);
-    this.external = external;
+    // A published port is nobody's to give back.
+    this.external = known >= 0 ? 0 : external;
     return DROP_NONE;
   }
 
@@ -475,16 +480,21 @@ export class FlowOpener {
     return prefixes.outward(from, this.before, this.after, SOURCE) ? DROP_NONE : this.explainPrefix(packet, from);
   }
 
-  /** Takes a port at an external address, and sets the source. -1: none is left. */
+  /** The port under which others know the one that the packet in hand was sent from; -1: it is not published where it leaves. */
+  private publishedPort(packet: Packet, from: RouterInterface): number {
+    const { published } = this.flows;
+    if (published.count === 0) return -1;
+    return published.findSource(from.vrf, packet.protocol, this.before, this.portsBefore >>> 16, this.after);
+  }
+
+  /** Takes a port at an external address. -1: none is left. */
   private takePort(packet: Packet, from: RouterInterface, external: number): number {
     const { mappings, table } = this.flows;
     const { before, after, portsBefore, portsAfter } = this;
     const { protocol, etherType, port } = packet;
     const kind = kindOf(from.vrf, protocol, etherType !== ETHERTYPE_IPV4);
     const remote = portsAfter & 0xffff;
-    const taken = mappings.take(external, protocol, before, portsBefore >>> 16, port, after, remote, table, kind);
-    for (let i = 0; i < 4; i++) after[SOURCE + i] = mappings.externalWord(external, i);
-    return taken;
+    return mappings.take(external, protocol, before, portsBefore >>> 16, port, after, remote, table, kind);
   }
 
   /** Number of the external address to leave from; 0: there is none. */
@@ -527,13 +537,31 @@ export class FlowOpener {
 
   /** Makes the flow of the packet in hand. A verdict; CONTINUE: it is there. */
   private begin(packet: Packet, from: RouterInterface): number {
-    const reason = this.make(packet, from);
+    let reason = this.make(packet, from);
+    // Its port may have been another's until now, whose last flow to the same place is over but not forgotten.
+    if (reason === DROP_PORTS_EXHAUSTED && this.endClosing(packet, from)) reason = this.make(packet, from);
     if (reason === DROP_NONE) return CONTINUE;
     if (this.external !== 0) {
       this.flows.mappings.release(this.external, packet.protocol, this.portsAfter >>> 16, false);
     }
     return this.refuse(packet, from, reason);
   }
+
+  /** Ends the flow that has the reply tuple of the one in hand, if it is closing. False: there is none such. */
+  private endClosing(packet: Packet, from: RouterInterface): boolean {
+    const { table } = this.flows;
+    const { after, portsAfter, reply } = this;
+    for (let i = 0; i < 8; i++) reply[i] = after[(i + 4) & 7];
+    const ports = (portsAfter << 16) | (portsAfter >>> 16);
+    const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
+    const kind = kindOf(from.vrf, packet.protocol, !isIpv4);
+    const found = isIpv4 ? table.find4(kind, reply[3], reply[7], ports) : table.findWords6(kind, reply, ports);
+    if (found < 0 || !isClosing(table.words[(found >> 1) * FLOW_WORDS + FLOW_STATE])) return false;
+    table.remove(found >> 1);
+    return true;
+  }
+
+  private readonly reply = new Int32Array(8);
 
   private make(packet: Packet, from: RouterInterface): number {
     const { flows } = this;
@@ -557,7 +585,6 @@ export class FlowOpener {
     if (!table.commit(flow, state, packet.port)) return DROP_PORTS_EXHAUSTED;
     packet.flow = flow << 1;
     if (this.external !== 0) this.permit(packet);
-    if ((state & FLOW_ENTERED) !== 0) this.enter(flow);
     if (this.expected >= 0) flows.algs.expectations.remove(this.expected);
     this.watchFilling();
     return DROP_NONE;
@@ -635,7 +662,7 @@ export class FlowOpener {
       permissions.remove(external, protocol, port, this.tuple, SOURCE);
       mappings.release(external, protocol, port, isEnding);
     }
-    const entered = (state & FLOW_ENTERED) === 0 ? 0 : this.enteredOf(flow);
+    const entered = (state & FLOW_ANSWERED) === 0 ? 0 : this.enteredOf(flow);
     if (entered !== 0) mappings.release(entered, protocol, words[at + FLOW_PORTS] & 0xffff, isEnding);
   }
 
@@ -644,7 +671,7 @@ export class FlowOpener {
     const { words } = this.flows.table;
     const state = words[flow * FLOW_WORDS + FLOW_STATE];
     if ((state & FLOW_MAPPED) !== 0) this.adoptSource(flow);
-    if ((state & FLOW_ENTERED) !== 0) this.enter(flow);
+    if ((state & FLOW_ANSWERED) !== 0) this.adoptEntered(flow);
   }
 
   private adoptSource(flow: number): void {
@@ -667,10 +694,27 @@ export class FlowOpener {
   }
 
   /**
-   * A flow came in by a mapping, which is not to end before it: what its inside end sends by it goes out from that mapping, and refreshes
-   * it (RFC 4787, REQ-1 and REQ-6).
+   * A flow with FLOW_ENTERED is answered: the mapping is not to end before it, since what the inside sends by it goes out from that mapping,
+   * and refreshes it (RFC 4787, REQ-1 and REQ-6). Unless the port has become another's meanwhile.
    */
-  private enter(flow: number): void {
+  enter(flow: number): void {
+    const { mappings, table } = this.flows;
+    const { words } = table;
+    const at = flow * FLOW_WORDS;
+    const kind = words[at + FLOW_KIND];
+    this.readOriginal(flow);
+    const { tuple } = this;
+    const port = words[at + FLOW_PORTS] & 0xffff;
+    const mapping = mappings.find(zoneOfKind(kind), tuple[4], tuple[5], tuple[6], tuple[7], protocolOfKind(kind), port);
+    this.readReply(flow);
+    if (mapping >= 0) {
+      if (mappings.internalPort(mapping) !== words[at + FLOW_REPLY_PORTS] >>> 16) return;
+      for (let i = 0; i < 4; i++) if (mappings.internalWord(mapping, i) !== tuple[i]) return;
+    }
+    if (this.adoptEntered(flow)) table.setState(flow, words[at + FLOW_STATE] | FLOW_ANSWERED);
+  }
+
+  private adoptEntered(flow: number): boolean {
     const { mappings, table } = this.flows;
     const { words } = table;
     const at = flow * FLOW_WORDS;
@@ -678,13 +722,13 @@ export class FlowOpener {
     this.readOriginal(flow);
     const { tuple } = this;
     const external = mappings.external(zoneOfKind(kind), tuple[4], tuple[5], tuple[6], tuple[7]);
-    if (external === 0) return;
+    if (external === 0) return false;
     // Its inside end is whom answers come from.
     this.readReply(flow);
     const port = words[at + FLOW_PORTS] & 0xffff;
     const internal = words[at + FLOW_REPLY_PORTS] >>> 16;
     const closing = isClosing(words[at + FLOW_STATE]);
-    mappings.adopt(external, protocolOfKind(kind), port, tuple, internal, words[at + FLOW_OWNER], closing);
+    return mappings.adopt(external, protocolOfKind(kind), port, tuple, internal, words[at + FLOW_OWNER], closing);
   }
 
   /** Sets `before` to who has begun a flow. */
@@ -740,7 +784,7 @@ export class FlowOpener {
     const protocol = protocolOfKind(words[at + FLOW_KIND]);
     const external = (state & FLOW_MAPPED) === 0 ? 0 : this.externalOf(flow);
     if (external !== 0) this.closeMapping(external, protocol, words[at + FLOW_REPLY_PORTS] & 0xffff, isClosed);
-    const entered = (state & FLOW_ENTERED) === 0 ? 0 : this.enteredOf(flow);
+    const entered = (state & FLOW_ANSWERED) === 0 ? 0 : this.enteredOf(flow);
     if (entered !== 0) this.closeMapping(entered, protocol, words[at + FLOW_PORTS] & 0xffff, isClosed);
   }
 

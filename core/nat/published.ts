@@ -31,6 +31,8 @@ const KEY_WORDS = PUBLISHED_FIRST + 1;
 export class PublishedPorts {
   /** Records, sorted. A record's number is the place of its first word. */
   words: Int32Array = new Int32Array(0);
+  /** Records by the last word of the endpoint's address. */
+  private readonly byTarget = new Map<number, number[]>();
 
   /**
    * Replaces all.
@@ -48,6 +50,14 @@ export class PublishedPorts {
       words.set(records.subarray(place, place + PUBLISHED_RECORD), i * PUBLISHED_RECORD);
     });
     this.words = words;
+    this.byTarget.clear();
+    for (let at = 0; at < words.length; at += PUBLISHED_RECORD) {
+      if (words[at + PUBLISHED_PORT] === NO_PORT) continue;
+      const key = words[at + PUBLISHED_TARGET + 3];
+      const records = this.byTarget.get(key);
+      if (records === undefined) this.byTarget.set(key, [at]);
+      else records.push(at);
+    }
   }
 
   get count(): number {
@@ -69,6 +79,37 @@ export class PublishedPorts {
   find6(zone: number, protocol: number, a: number, b: number, c: number, d: number, port: number): number {
     const bound = this.search(zone, protocol, a, b, c, d, port);
     return bound >= 0 ? bound : this.search(zone, protocol, 0, 0, 0, 0, port);
+  }
+
+  /**
+   * The published port that stands for an endpoint's own: what it sends from there leaves from the port that others know.
+   *
+   * @param source the endpoint's address: four words; so `external`, the address that it leaves from
+   * @returns -1: it has none there
+   */
+  findSource(zone: number, protocol: number, source: Int32Array, port: number, external: Int32Array): number {
+    const records = this.byTarget.get(source[3]);
+    if (records === undefined) return -1;
+    const { words } = this;
+    for (const at of records) {
+      const outer = words[at + PUBLISHED_FIRST] + port - words[at + PUBLISHED_TARGET_FIRST];
+      if (outer < words[at + PUBLISHED_FIRST] || outer > words[at + PUBLISHED_LAST]) continue;
+      if (words[at + PUBLISHED_ZONE] !== zone || words[at + PUBLISHED_PROTOCOL] !== protocol) continue;
+      if (!this.holds(at + PUBLISHED_TARGET, source)) continue;
+      if (this.isUnbound(at) || this.holds(at + PUBLISHED_ADDRESS, external)) return outer;
+    }
+    return -1;
+  }
+
+  private holds(at: number, address: Int32Array): boolean {
+    const { words } = this;
+    for (let i = 0; i < 4; i++) if (words[at + i] !== address[i]) return false;
+    return true;
+  }
+
+  /** Published at every address. */
+  private isUnbound(record: number): boolean {
+    return this.words[record + PUBLISHED_ADDRESS] === 0 && this.words[record + PUBLISHED_ADDRESS + 3] === 0;
   }
 
   /** Word `index` (0 to 3) of the endpoint's address; of an IPv4 address the last one counts. */
