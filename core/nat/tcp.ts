@@ -68,8 +68,6 @@ import {
   FLOW_SCALE_REPLY_SHIFT,
   FLOW_SCALE_SHIFT,
   FLOW_STATE,
-  FLOW_TCP,
-  FLOW_TCP_FLAGS_SHIFT,
   STATE_CLOSING,
   STATE_ESTABLISHED,
   STATE_FIN,
@@ -78,47 +76,44 @@ import {
   STATE_SYN_RECEIVED,
   STATE_SYN_SENT,
 } from './flow.js';
+import {
+  ACKNOWLEDGED,
+  ACKNOWLEDGED_BOTH,
+  ASKED,
+  ASKED_BOTH,
+  CHALLENGED,
+  CONTROL_ACK,
+  CONTROL_MASK,
+  DOUBTFUL,
+  FINISHED,
+  FINISHED_BOTH,
+  SCALE_BITS,
+  SCALE_MASK,
+  SCALES,
+  SIDES,
+  STALE_ACK,
+  TCP_END,
+  TCP_LIMIT,
+  TCP_WINDOWS,
+  UNSETTLED,
+  WINDOW_BITS,
+  WINDOW_MASK,
+} from './tcp-words.js';
 
 /** `trackTcp`, `trackSctp`: begins another connection between ports whose last one is over. Below the negative of any drop reason. */
 export const TCP_REOPEN = -256;
 
-/** Words of FLOW_TCP; the reply's END and LIMIT stand behind the original's. */
-const END = FLOW_TCP;
-const LIMIT = FLOW_TCP + 2;
-const WINDOWS = FLOW_TCP + 4;
-const WINDOW_BITS = 16;
-const WINDOW_MASK = 0xffff;
-
-/** Flags in the state word, each followed by the reply's: FIN seen; the other's SYN acknowledged; SYN in the middle of the connection. */
-const FINISHED = 1 << FLOW_TCP_FLAGS_SHIFT;
-const ACKNOWLEDGED = 1 << (FLOW_TCP_FLAGS_SHIFT + 2);
-const ASKED = 1 << (FLOW_TCP_FLAGS_SHIFT + 4);
-const FINISHED_BOTH = 3 * FINISHED;
-const ACKNOWLEDGED_BOTH = 3 * ACKNOWLEDGED;
-const ASKED_BOTH = 3 * ASKED;
-/** What the bit of ASKED says in SYN_SENT (an answer came that did not fit) and in RESET (the RST need not have been taken). */
-const CHALLENGED = ASKED;
-const DOUBTFUL = ASKED;
-
-const SCALE_BITS = FLOW_SCALE_REPLY_SHIFT - FLOW_SCALE_SHIFT;
-const SCALE_MASK = (1 << SCALE_BITS) - 1;
-const SCALES = (SCALE_MASK << FLOW_SCALE_SHIFT) | (SCALE_MASK << FLOW_SCALE_REPLY_SHIFT);
 /** A SYN without the option, in SYN_SENT: none of both sides scales then. The largest scale there is, is 14 (RFC 7323, 2.3). */
 const SCALE_NONE = 15;
 
-/** Bytes that an acknowledgment may be behind END at least: as in the paper, the largest window without scale and some more. */
-const STALE_ACK = 66000;
-/** And beside two windows: a probe and FIN. */
+/** Bytes that an acknowledgment may be behind beside two windows: a probe and FIN. */
 const STALE_SPARE = 2;
 /** Bytes around END in which an RST counts on a flow whose windows are not known. */
 const LOOSE_WINDOW = 1 << 24;
 /** Data that a SYN can have carried (TCP fast open, RFC 7413), so that not all before END need be acknowledged by its answer. */
 const FAST_OPEN_DATA = 0xffff;
 
-/** Data offset, flags and window come in one load; flags stand above 16 bits of it. */
-const CONTROL = TCP_DATA_OFFSET;
-const CONTROL_FLAGS = TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK;
-const CONTROL_SHIFT = 16;
+const FLAGS = TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK;
 
 /**
  * A bit for each combination of FIN, SYN, RST (bits 0 to 2) and ACK (bit 3) that a segment may have: SYN, RST, each of them with ACK, ACK,
@@ -133,7 +128,7 @@ export function isTcpLegal(view: DataView, packet: Packet): boolean {
 
 /** Whether it is the first of a connection: SYN, no ACK. */
 export function isTcpSyn(view: DataView, packet: Packet): boolean {
-  return (tcpFlags(view, packet.l4) & CONTROL_FLAGS) === TCP_SYN;
+  return (tcpFlags(view, packet.l4) & FLAGS) === TCP_SYN;
 }
 
 /**
@@ -146,14 +141,12 @@ export function openTcp(words: Int32Array, at: number, view: DataView, packet: P
   const flags = tcpFlags(view, packet.l4);
   if (!isLegal(flags)) return -DROP_TCP_STATE;
   if ((flags & TCP_RST) !== 0) return -DROP_NO_FLOW;
-  if ((flags & CONTROL_FLAGS) !== TCP_SYN) return pickUp(words, at, DIRECTION_ORIGINAL, view, packet);
+  if ((flags & FLAGS) !== TCP_SYN) return pickUp(words, at, DIRECTION_ORIGINAL, view, packet);
   return STATE_SYN_SENT | (beginSyn(words, at, view, packet) << FLOW_SCALE_SHIFT);
 }
 
 /**
  * Judges a segment of a connection, and notes in FLOW_TCP what it tells. FLOW_STATE is left to the caller.
- *
- * The first lines are the established connection; the rest is in functions of their own.
  *
  * @param at first word of the flow
  * @param direction DIRECTION_ORIGINAL or DIRECTION_REPLY
@@ -161,33 +154,37 @@ export function openTcp(words: Int32Array, at: number, view: DataView, packet: P
  * @returns above 0: fine, FLOW_STATE as it should be now; TCP_REOPEN; below: -DROP_TCP_WINDOW or -DROP_TCP_STATE
  */
 export function trackTcp(words: Int32Array, at: number, direction: number, view: DataView, packet: Packet): number {
+  const next = trackCommon(words, at, direction, view, packet);
+  return next !== UNSETTLED ? next : trackRare(words, at, direction, view, packet, words[at + FLOW_STATE]);
+}
+
+/**
+ * Data and acknowledgments of an established connection that bring it forward: what is behind END, or behind what was acknowledged by more
+ * than is always taken, or a window that is larger than all before, is left to `trackRare` with everything else. Nothing of
+ * the lower edges has to be computed then, and nothing called: 7 ns with its own call instead of 12.
+ *
+ * @returns the state, or UNSETTLED with nothing noted
+ */
+function trackCommon(words: Int32Array, at: number, direction: number, view: DataView, packet: Packet): number {
   const state = words[at + FLOW_STATE];
   const l4 = packet.l4;
-  const control = view.getInt32(l4 + CONTROL);
-  if (
-    (control & (CONTROL_FLAGS << CONTROL_SHIFT)) !== TCP_ACK << CONTROL_SHIFT ||
-    (state & (STATE_MASK | FLOW_LOOSE | ASKED_BOTH)) !== STATE_ESTABLISHED
-  ) {
-    return trackRare(words, at, direction, view, packet, state);
-  }
-  const peer = direction ^ 1;
+  const control = view.getInt32(l4 + TCP_DATA_OFFSET);
+  if ((control & CONTROL_MASK) !== CONTROL_ACK) return UNSETTLED;
+  if ((state & (STATE_MASK | FLOW_LOOSE | ASKED_BOTH)) !== STATE_ESTABLISHED) return UNSETTLED;
   const sequence = view.getInt32(l4 + TCP_SEQUENCE);
   const acknowledgment = view.getInt32(l4 + TCP_ACKNOWLEDGMENT);
+  const own = (at + TCP_END + direction) | 0;
+  const peer = (at + TCP_END + 1 - direction) | 0;
   const end = (sequence + packet.l3End - l4 - ((control >>> 28) << 2)) | 0;
-  const windows = words[at + WINDOWS];
-  const scale = (state >>> (FLOW_SCALE_SHIFT + SCALE_BITS * direction)) & SCALE_MASK;
-  const largest = (windows >>> (WINDOW_BITS * direction)) & WINDOW_MASK;
-  const peerScale = (state >>> (FLOW_SCALE_SHIFT + SCALE_BITS * peer)) & SCALE_MASK;
-  const peerWindow = ((windows >>> (WINDOW_BITS * peer)) & WINDOW_MASK) << peerScale;
-  const ahead = (end - words[at + END + direction]) | 0;
-  const behind = (words[at + END + peer] - acknowledgment) | 0;
-  if (((sequence - words[at + LIMIT + direction]) | 0) > 1 || ahead < -1 - peerWindow) return -DROP_TCP_WINDOW;
-  if (behind < 0 || (behind > STALE_ACK && isStale(behind, largest << scale))) return -DROP_TCP_WINDOW;
-  if (ahead > 0) words[at + END + direction] = end;
+  const ahead = (end - words[own]) | 0;
+  if (ahead < -1 || ((sequence - words[own + SIDES]) | 0) > 1) return UNSETTLED;
+  if ((words[peer] - acknowledgment) >>> 0 > STALE_ACK) return UNSETTLED;
   const window = control & WINDOW_MASK;
+  if (window > ((words[at + TCP_WINDOWS] >>> (direction << 4)) & WINDOW_MASK)) return UNSETTLED;
+  if (ahead > 0) words[own] = end;
+  const scale = (state >>> (FLOW_SCALE_SHIFT + (direction << 2))) & SCALE_MASK;
   const limit = (acknowledgment + (window << scale)) | 0;
-  if (((limit - words[at + LIMIT + peer]) | 0) > 0) words[at + LIMIT + peer] = limit;
-  if (window > largest) setWindow(words, at, direction, window);
+  if (((limit - words[peer + SIDES]) | 0) > 0) words[peer + SIDES] = limit;
   return state;
 }
 
@@ -222,11 +219,11 @@ function beforeAnswer(
   state: number,
   flags: number,
 ): number {
-  if ((flags & CONTROL_FLAGS) === TCP_SYN) return anotherSyn(words, at, view, packet, state);
+  if ((flags & FLAGS) === TCP_SYN) return anotherSyn(words, at, view, packet, state);
   if ((flags & TCP_RST) === 0) return -DROP_TCP_STATE;
   const sequence = sequenceOf(view, packet);
-  if ((state & CHALLENGED) !== 0 && sequence === words[at + END + DIRECTION_REPLY]) return state;
-  if (isAfter(words[at + LIMIT] - 1, sequence) || isAfter(sequence, words[at + END])) return -DROP_TCP_WINDOW;
+  if ((state & CHALLENGED) !== 0 && sequence === words[at + TCP_END + DIRECTION_REPLY]) return state;
+  if (isAfter(words[at + TCP_LIMIT] - 1, sequence) || isAfter(sequence, words[at + TCP_END])) return -DROP_TCP_WINDOW;
   return (state & ~(STATE_MASK | CHALLENGED)) | STATE_RESET;
 }
 
@@ -235,15 +232,15 @@ function beforeAnswer(
  * another number is another connection's: its host has given up on the first.
  */
 function anotherSyn(words: Int32Array, at: number, view: DataView, packet: Packet, state: number): number {
-  const previousEnd = words[at + END];
+  const previousEnd = words[at + TCP_END];
   const previousWindow = windowField(words, at, DIRECTION_ORIGINAL);
   const previousScale = (state >>> FLOW_SCALE_SHIFT) & SCALE_MASK;
-  const isRepeated = ((sequenceOf(view, packet) + 1) | 0) === words[at + LIMIT];
-  const challenge = words[at + END + DIRECTION_REPLY];
+  const isRepeated = ((sequenceOf(view, packet) + 1) | 0) === words[at + TCP_LIMIT];
+  const challenge = words[at + TCP_END + DIRECTION_REPLY];
   const scale = beginSyn(words, at, view, packet);
   if (!isRepeated) return withScales(state & ~CHALLENGED, scale, 0);
-  words[at + END + DIRECTION_REPLY] = challenge;
-  if (isAfter(previousEnd, words[at + END])) words[at + END] = previousEnd;
+  words[at + TCP_END + DIRECTION_REPLY] = challenge;
+  if (isAfter(previousEnd, words[at + TCP_END])) words[at + TCP_END] = previousEnd;
   if (previousWindow > windowField(words, at, DIRECTION_ORIGINAL)) {
     setWindow(words, at, DIRECTION_ORIGINAL, previousWindow);
   }
@@ -257,11 +254,11 @@ function largerScale(a: number, b: number): number {
 
 /** Writes FLOW_TCP for a SYN that begins a connection. @returns its scale, or SCALE_NONE */
 function beginSyn(words: Int32Array, at: number, view: DataView, packet: Packet): number {
-  words[at + END] = endOf(view, packet);
-  words[at + END + DIRECTION_REPLY] = 0;
-  words[at + LIMIT] = (sequenceOf(view, packet) + 1) | 0;
-  words[at + LIMIT + DIRECTION_REPLY] = 0;
-  words[at + WINDOWS] = windowOf(view, packet);
+  words[at + TCP_END] = endOf(view, packet);
+  words[at + TCP_END + DIRECTION_REPLY] = 0;
+  words[at + TCP_LIMIT] = (sequenceOf(view, packet) + 1) | 0;
+  words[at + TCP_LIMIT + DIRECTION_REPLY] = 0;
+  words[at + TCP_WINDOWS] = windowOf(view, packet);
   return scaleOf(view, packet);
 }
 
@@ -280,9 +277,9 @@ function firstAnswer(
   const acknowledgment = acknowledgmentOf(view, packet);
   const isSyn = (flags & TCP_SYN) !== 0;
   if ((flags & TCP_ACK) === 0) {
-    return isSyn ? receivedSyn(words, at, view, packet, state, words[at + LIMIT]) : -DROP_TCP_WINDOW;
+    return isSyn ? receivedSyn(words, at, view, packet, state, words[at + TCP_LIMIT]) : -DROP_TCP_WINDOW;
   }
-  const acknowledges = !isAfter(words[at + LIMIT], acknowledgment) && !isAfter(acknowledgment, words[at + END]);
+  const acknowledges = !isAfter(words[at + TCP_LIMIT], acknowledgment) && !isAfter(acknowledgment, words[at + TCP_END]);
   if ((flags & TCP_RST) !== 0) {
     if (!acknowledges) return -DROP_TCP_WINDOW;
     return (state & ~(STATE_MASK | CHALLENGED)) | STATE_RESET | FLOW_REPLIED;
@@ -291,7 +288,7 @@ function firstAnswer(
     const next = receivedSyn(words, at, view, packet, state, acknowledgment);
     return acknowledged(words, at, DIRECTION_REPLY, next);
   }
-  words[at + END + DIRECTION_REPLY] = acknowledgment;
+  words[at + TCP_END + DIRECTION_REPLY] = acknowledgment;
   return state | CHALLENGED;
 }
 
@@ -305,9 +302,10 @@ function receivedSyn(
   from: number,
 ): number {
   const window = windowOf(view, packet);
-  words[at + END + DIRECTION_REPLY] = endOf(view, packet);
-  words[at + LIMIT] = (from + window) | 0;
-  words[at + LIMIT + DIRECTION_REPLY] = (sequenceOf(view, packet) + 1 + windowField(words, at, DIRECTION_ORIGINAL)) | 0;
+  words[at + TCP_END + DIRECTION_REPLY] = endOf(view, packet);
+  words[at + TCP_LIMIT] = (from + window) | 0;
+  words[at + TCP_LIMIT + DIRECTION_REPLY] =
+    (sequenceOf(view, packet) + 1 + windowField(words, at, DIRECTION_ORIGINAL)) | 0;
   setWindow(words, at, DIRECTION_REPLY, window);
   const offered = (state >>> FLOW_SCALE_SHIFT) & SCALE_MASK;
   const answered = scaleOf(view, packet);
@@ -336,7 +334,7 @@ function laterSyn(
   const stage = state & STATE_MASK;
   if (stage === STATE_CLOSING || stage === STATE_RESET) return TCP_REOPEN;
   const isDuplicate =
-    !isAfter(endOf(view, packet), words[at + END + direction]) && isSent(words, at, direction, view, packet, state);
+    !isAfter(endOf(view, packet), words[at + TCP_END + direction]) && isSent(words, at, direction, view, packet, state);
   return isDuplicate ? state : state | (ASKED << direction);
 }
 
@@ -350,8 +348,8 @@ function repeatedSynAck(
 ): number {
   const peer = direction ^ 1;
   if (isNewSynAck(words, at, direction, view, packet, state)) {
-    words[at + END + direction] = endOf(view, packet);
-    words[at + LIMIT + direction] = (sequenceOf(view, packet) + 1 + windowField(words, at, peer)) | 0;
+    words[at + TCP_END + direction] = endOf(view, packet);
+    words[at + TCP_LIMIT + direction] = (sequenceOf(view, packet) + 1 + windowField(words, at, peer)) | 0;
   }
   const isOver = (state & STATE_MASK) === STATE_RESET;
   const isOther = (state & FLOW_LOOSE) !== 0 || !isInWindow(words, at, direction, view, packet, state);
@@ -378,7 +376,7 @@ function isNewSynAck(
   const peer = direction ^ 1;
   if ((state & STATE_MASK) !== STATE_SYN_RECEIVED || (state & (FLOW_LOOSE | (ACKNOWLEDGED << peer))) !== 0)
     return false;
-  const unacknowledged = (words[at + END + peer] - acknowledgmentOf(view, packet)) | 0;
+  const unacknowledged = (words[at + TCP_END + peer] - acknowledgmentOf(view, packet)) | 0;
   return unacknowledged >= 0 && unacknowledged <= FAST_OPEN_DATA;
 }
 
@@ -391,7 +389,7 @@ function reset(
   packet: Packet,
   state: number,
 ): number {
-  const ahead = (sequenceOf(view, packet) - words[at + END + direction]) | 0;
+  const ahead = (sequenceOf(view, packet) - words[at + TCP_END + direction]) | 0;
   const isCounted =
     (state & FLOW_LOOSE) !== 0
       ? ahead >= -LOOSE_WINDOW && ahead <= LOOSE_WINDOW
@@ -439,9 +437,9 @@ function passed(
   const isFirst = (state & (ACKNOWLEDGED << direction)) === 0;
   const next = isFirst ? acknowledged(words, at, direction, state) : state;
   const end = endOf(view, packet);
-  if (isAfter(end, words[at + END + direction])) words[at + END + direction] = end;
+  if (isAfter(end, words[at + TCP_END + direction])) words[at + TCP_END + direction] = end;
   const limit = (acknowledgmentOf(view, packet) + window) | 0;
-  if (isAfter(limit, words[at + LIMIT + peer])) words[at + LIMIT + peer] = limit;
+  if (isAfter(limit, words[at + TCP_LIMIT + peer])) words[at + TCP_LIMIT + peer] = limit;
   const scale = scaleBits(next, direction);
   const units = Math.min(WINDOW_MASK, (window + (1 << scale) - 1) >>> scale);
   if (units > windowField(words, at, direction)) setWindow(words, at, direction, units);
@@ -471,11 +469,11 @@ function pickUp(words: Int32Array, at: number, direction: number, view: DataView
   const end = endOf(view, packet);
   const acknowledgment = acknowledgmentOf(view, packet);
   const window = windowOf(view, packet);
-  words[at + END + direction] = end;
-  words[at + END + peer] = acknowledgment;
-  words[at + LIMIT + direction] = end;
-  words[at + LIMIT + peer] = (acknowledgment + window) | 0;
-  words[at + WINDOWS] = 0;
+  words[at + TCP_END + direction] = end;
+  words[at + TCP_END + peer] = acknowledgment;
+  words[at + TCP_LIMIT + direction] = end;
+  words[at + TCP_LIMIT + peer] = (acknowledgment + window) | 0;
+  words[at + TCP_WINDOWS] = 0;
   setWindow(words, at, direction, window);
   const finished = (tcpFlags(view, packet.l4) & TCP_FIN) !== 0 ? FINISHED << direction : 0;
   return STATE_SYN_RECEIVED | FLOW_LOOSE | (ACKNOWLEDGED << direction) | finished;
@@ -493,17 +491,18 @@ function isInWindow(
   if (!isSent(words, at, direction, view, packet, state)) return false;
   const peer = direction ^ 1;
   const acknowledgment = acknowledgmentOf(view, packet);
-  const behind = (words[at + END + peer] - acknowledgment) | 0;
+  const behind = (words[at + TCP_END + peer] - acknowledgment) | 0;
   if (behind < 0) return false;
   if ((state & (ACKNOWLEDGED << direction)) === 0) {
-    return !isAfter(words[at + LIMIT + peer] - windowField(words, at, direction), acknowledgment);
+    return !isAfter(words[at + TCP_LIMIT + peer] - windowField(words, at, direction), acknowledgment);
   }
-  return behind <= STALE_ACK || !isStale(behind, windowBytes(words, at, direction, state));
+  return behind <= STALE_ACK || isRecent(words, at, direction, state, behind);
 }
 
-/** By more than two windows, each of up to 2^30. */
-function isStale(behind: number, window: number): boolean {
-  return behind - window > window + STALE_SPARE;
+/** Whether an acknowledgment that is so many bytes behind END is one that its peer still takes; negative: ahead of it, no. */
+function isRecent(words: Int32Array, at: number, direction: number, state: number, behind: number): boolean {
+  const window = windowBytes(words, at, direction, state); // at most 2^30, twice is more than an int32
+  return behind >= 0 && behind - window <= window + STALE_SPARE;
 }
 
 /** The sequence number is in the window: the first two lines of the check. */
@@ -515,8 +514,8 @@ function isSent(
   packet: Packet,
   state: number,
 ): boolean {
-  if (((sequenceOf(view, packet) - words[at + LIMIT + direction]) | 0) > 1) return false;
-  const ahead = (endOf(view, packet) - words[at + END + direction]) | 0;
+  if (((sequenceOf(view, packet) - words[at + TCP_LIMIT + direction]) | 0) > 1) return false;
+  const ahead = (endOf(view, packet) - words[at + TCP_END + direction]) | 0;
   return ahead >= -1 - windowBytes(words, at, direction ^ 1, state);
 }
 
@@ -527,12 +526,12 @@ function windowBytes(words: Int32Array, at: number, direction: number, state: nu
 }
 
 function windowField(words: Int32Array, at: number, direction: number): number {
-  return (words[at + WINDOWS] >>> (WINDOW_BITS * direction)) & WINDOW_MASK;
+  return (words[at + TCP_WINDOWS] >>> (WINDOW_BITS * direction)) & WINDOW_MASK;
 }
 
 function setWindow(words: Int32Array, at: number, direction: number, units: number): void {
   const shift = WINDOW_BITS * direction;
-  words[at + WINDOWS] = (words[at + WINDOWS] & ~(WINDOW_MASK << shift)) | (units << shift);
+  words[at + TCP_WINDOWS] = (words[at + TCP_WINDOWS] & ~(WINDOW_MASK << shift)) | (units << shift);
 }
 
 function scaleBits(state: number, direction: number): number {

@@ -4,11 +4,13 @@
  */
 
 import test from 'ava';
-import { DIRECTION_ORIGINAL, DIRECTION_REPLY } from '../../../core/nat/flow.js';
+import * as flow from '../../../core/nat/flow.js';
+import * as own from '../../../core/nat/tcp-words.js';
+import { TCP_ACK } from '../../../core/wire/tcp.js';
 import { ACK, FIN, PSH, RST, type Segment, SYN, TcpFlow, URG } from './segments.js';
 
-const C = DIRECTION_ORIGINAL;
-const S = DIRECTION_REPLY;
+const C = flow.DIRECTION_ORIGINAL;
+const S = flow.DIRECTION_REPLY;
 /** Near the end of their space: every connection here wraps soon. */
 const ISS = [0xffff_fff0, 0x7fff_fff8];
 const WINDOW = 0xffff;
@@ -79,6 +81,22 @@ function closing(): Connection {
   connection.s(fin(1, 2));
   return connection;
 }
+
+test('the numbers of tcp-words.ts are those that the layout of a flow and the header give', (t) => {
+  t.is(own.TCP_END, flow.FLOW_TCP);
+  t.is(own.TCP_LIMIT, own.TCP_END + own.SIDES);
+  t.is(own.TCP_WINDOWS, own.TCP_LIMIT + own.SIDES);
+  t.true(own.TCP_WINDOWS < flow.FLOW_NEXT);
+  t.is(own.SCALE_BITS, flow.FLOW_SCALE_REPLY_SHIFT - flow.FLOW_SCALE_SHIFT);
+  t.is(own.SCALES, 0xff << flow.FLOW_SCALE_SHIFT);
+  t.is(own.FINISHED, 1 << flow.FLOW_TCP_FLAGS_SHIFT);
+  t.is(own.CONTROL_MASK, (FIN | SYN | RST | ACK) << 16);
+  t.is(own.CONTROL_ACK, TCP_ACK << 16);
+  const flags = [own.FINISHED_BOTH, own.ACKNOWLEDGED_BOTH, own.ASKED_BOTH];
+  const all = flags.reduce((a, b) => a | b);
+  t.is(all, 0x3f << flow.FLOW_TCP_FLAGS_SHIFT, 'three pairs, none twice');
+  t.is(all & flow.FLOW_LIVE, 0);
+});
 
 // --- the stages, edge by edge (RFC 7857, 2; RFC 6146, 3.5.2)
 
