@@ -225,11 +225,18 @@ function tableRoutes(app: FastifyInstance, daemon: Daemon): void {
 }
 
 function fdbRoutes(app: FastifyInstance, daemon: Daemon): void {
-  app.post('/v1/fdb', async (request, reply) =>
-    reply.code(201).send(await addStatic(daemon, read(staticBody, request.body))),
-  );
+  app.post('/v1/fdb', async (request, reply) => {
+    const entry = read(staticBody, request.body);
+    const made = await addStatic(daemon, entry);
+    daemon.kept.setObject('fdb', `${made.network} ${made.mac} ${made.vlan ?? ''}`, entry);
+    return reply.code(201).send(made);
+  });
   app.delete('/v1/fdb', async (request, reply) => {
-    await removeEntry(daemon, read(entryQuery, request.query));
+    const entry = read(entryQuery, request.query);
+    await removeEntry(daemon, entry);
+    const start = `${entry.network} ${entry.mac} ${entry.vlan ?? ''}`;
+    for (const [key] of daemon.kept.objects('fdb'))
+      if (entry.vlan === undefined ? key.startsWith(start) : key === start) daemon.kept.removeObject('fdb', key);
     return reply.code(204).send();
   });
   app.post('/v1/fdb/flush', async (request, reply) => {

@@ -24,6 +24,7 @@ import {
   type NetworkConfig,
   networkSchema,
   type PolicyRule,
+  policyRuleSchema,
   type RouteConfig,
   routeSchema,
   type UplinkConfig,
@@ -34,6 +35,7 @@ import { unsupportedNetwork } from './config/supported.js';
 import { Endpoints } from './endpoints.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
 import { EventLog } from './events.js';
+import { addStatic, type StaticRequest } from './fdb.js';
 import { gatewayInterface, gatewayMac } from './gateways.js';
 import { Interfaces } from './interfaces.js';
 import { Ipam } from './ipam.js';
@@ -44,7 +46,7 @@ import { PolicyRules } from './policy.js';
 import { policyObjects } from './policy-objects.js';
 import type { PolicyObjects } from './policy-records.js';
 import { networkSpec } from './port-spec.js';
-import { Publications } from './publish.js';
+import { flowsOf, Publications } from './publish.js';
 import { readKeptObject, restoreObjects } from './restore.js';
 import { type RouteState, Routes, UPLINK_METRIC } from './routes.js';
 import type { EndpointState, NetworkState } from './state.js';
@@ -104,6 +106,8 @@ export class Daemon {
   #vrfConfigs: Configuration['vrfs'] = new Map();
   #nat: NatConfig = DEFAULT_NAT;
   #stopping = false;
+  /** The rules that stand in the file. */
+  #filePolicy: readonly PolicyRule[] = [];
   /** What an earlier process left and nobody wants has been removed. */
   #settled = false;
   /** Settles when `apply` is through, whichever way. What is asked for meanwhile waits: the file's objects have their names first. */
@@ -303,7 +307,7 @@ export class Daemon {
     await this.dataplane.nat.setSettings(natSettings(config.nat, config.uplink));
     await this.#restoreReservedPorts();
     try {
-      await this.#within(['policy'], async () => this.policy.load(config.policy));
+      await this.#loadPolicy(config.policy);
       for (const [name, network] of config.networks) {
         this.#endWhereStopped();
         await this.#within(['networks', name], () => this.#addNetwork(name, network));
@@ -319,11 +323,29 @@ export class Daemon {
         await this.#within(['mirrors', name], () => this.mirrors.add(name, mirror));
       await this.#restorePublished();
       await this.#restoreMirrors();
+      await this.#restoreStaticEntries();
       await this.#settle();
     } catch (error) {
       await this.#removeEverything();
       throw error;
     }
+  }
+
+  /** The file's rules, or what commands had made of them. */
+  async #loadPolicy(rules: readonly PolicyRule[]): Promise<void> {
+    this.#filePolicy = rules;
+    await this.#within(['policy'], async () => this.policy.load(rules));
+    await restoreObjects(this.kept, 'policy', this.#logger, async (_, object) => {
+      const kept = object as { file: unknown; rules: readonly unknown[] };
+      if (JSON.stringify(kept.file) !== JSON.stringify(rules))
+        throw new TaplineError('conflict', 'the file has other rules than before');
+      this.policy.load(kept.rules.map((rule) => readKeptObject(policyRuleSchema, rule)));
+    });
+  }
+
+  /** Their order counts, so all rules are written down as soon as a command has changed one. */
+  #keepPolicy(): void {
+    this.kept.setObject('policy', 'rules', { file: this.#filePolicy, rules: this.policy.configs });
   }
 
   /** Before the file's endpoints: a packet of theirs that finds no route to another network is refused. */
@@ -362,11 +384,24 @@ export class Daemon {
     );
   }
 
+  async #restoreStaticEntries(): Promise<void> {
+    await restoreObjects(this.kept, 'fdb', this.#logger, (_, object) => addStatic(this, object as StaticRequest));
+  }
+
   /** All is there that is to come back; the rest of what an earlier process left goes. */
   async #settle(): Promise<void> {
     await this.#removeLeft();
+    await this.#flushLeft();
     for (const { ipam } of this.networks.values()) ipam.letGo();
     await this.dataplane.settle();
+  }
+
+  /** Connections to endpoints that have not come back, whoever began them. */
+  async #flushLeft(): Promise<void> {
+    for (const [name, { network, addresses }] of this.kept.left) {
+      const vrf = this.interfaces.vrfs.numberOf(this.networks.get(network)?.config.vrf ?? '');
+      if (vrf !== null && !this.endpoints.has(name)) await this.dataplane.nat.flushFlows(flowsOf(addresses, [], vrf));
+    }
   }
 
   /** What cannot be removed is said only: it may be in nobody's way. */
@@ -755,6 +790,7 @@ export class Daemon {
     this.#refuseWhileStopping();
     throwFirst(checkRule([], config, this.#desired()), []);
     const number = await this.policy.add(config, position);
+    this.#keepPolicy();
     await this.interfaces.vrfs.update();
     this.#logger.info(`rule ${number} of the policy added`);
     return number;
@@ -764,6 +800,7 @@ export class Daemon {
   async removeRule(number: number): Promise<void> {
     await this.#applying;
     await this.policy.remove(number);
+    this.#keepPolicy();
     await this.interfaces.vrfs.update();
     this.#logger.info(`rule ${number} of the policy removed`);
   }

@@ -14,7 +14,7 @@ import type { EndpointState } from './state.js';
 import type { DataplaneNat } from './types.js';
 import { type HostLink, type HostPublishing, isOnWire } from './uplink/host-publishing.js';
 import type { KeptPort, OwnedPorts } from './uplink/owned-ports.js';
-import type { FlowPrefix } from './worker-protocol.js';
+import type { FlowFilter, FlowPrefix } from './worker-protocol.js';
 
 export const PROTOCOL_NUMBERS: Readonly<Record<PublishProtocol, number>> = { tcp: 6, udp: 17, sctp: 132 };
 
@@ -126,9 +126,7 @@ export class Publications {
     const zone = this.#parts.vrfNumber(this.#parts.vrfOf(endpoint));
     // With all else the flows go as well.
     if (zone === null || this.#parts.isStopping()) return;
-    const prefixes = endpoint.addresses.map((text) => hostPrefix(bare(text)));
-    const party = { owners: [endpoint.port], prefixes, vrf: zone, domain: NO_DOMAIN };
-    await this.#parts.nat.flushFlows({ ...ANY_FLOW, party });
+    await this.#parts.nat.flushFlows(flowsOf(endpoint.addresses, [endpoint.port], zone));
   }
 
   async #flush({ endpoint, vrf, spec, families }: Publication): Promise<void> {
@@ -230,6 +228,18 @@ export class Publications {
 
 /** What is bridged ends with the port by itself. */
 const NO_DOMAIN = -1;
+
+/**
+ * All connections to and from an endpoint.
+ *
+ * @param addresses with prefix length
+ * @param owners numbers of its ports
+ * @param vrf the dataplane's number
+ */
+export function flowsOf(addresses: readonly string[], owners: readonly number[], vrf: number): FlowFilter {
+  const prefixes = addresses.map((text) => hostPrefix(bare(text)));
+  return { ...ANY_FLOW, party: { owners, prefixes, vrf, domain: NO_DOMAIN } };
+}
 
 function hostPrefix(address: string): FlowPrefix {
   return { isIpv6: address.includes(':'), words: addressWords(address), length: 128 };

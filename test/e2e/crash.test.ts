@@ -331,6 +331,9 @@ test.serial('what commands made is made again; what has gone meanwhile is said a
   await stage.ok('connect', 'green', '--netns', c.path, '--name', 'c');
   await stage.ok('route', 'add', '10.99.0.0/16', '--via', '172.31.0.9');
   await stage.ok('mirror', 'create', 'watch', '--from', 'b', '--to', 'a');
+  await stage.ok('fdb', 'add', '02:00:00:00:00:99', '--network', 'green', '--port', 'c');
+  await stage.ok('policy', 'add', 'drop', '--from', 'a', '--to', 'b', '--proto', 'tcp', '--port', '22');
+  const policy = await stage.ok('policy', 'ls');
   const view = async (): Promise<unknown> => JSON.parse(await stage.ok('network', 'inspect', 'green', '--json'));
   const before = await view();
   const ports = (await stage.ok('show', 'ports', '--json')).match(/"id": ?\d+/g);
@@ -340,6 +343,8 @@ test.serial('what commands made is made again; what has gone meanwhile is said a
   t.deepEqual((await stage.ok('show', 'ports', '--json')).match(/"id": ?\d+/g), ports);
   t.regex(await stage.ok('show', 'route'), /10\.99\.0\.0\/16/);
   t.regex(await stage.ok('mirror', 'ls'), /watch/);
+  t.regex(await stage.ok('show', 'fdb'), /02:00:00:00:00:99/);
+  t.is(await stage.ok('policy', 'ls'), policy);
   await b.exec('ping', '-c', '1', '-W', '5', '172.31.0.3');
 
   await stage.daemon().stop('SIGKILL');
