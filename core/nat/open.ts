@@ -10,7 +10,12 @@
  * Addresses are four words here, those of IPv4 mapped: one path for both families, as it is walked once a flow.
  */
 
-import { EXPECTED_SOURCE_AFTER, EXPECTED_TARGET, EXPECTED_TARGET_PORT } from '../alg/expectations.js';
+import {
+  EXPECTED_EXTERNAL,
+  EXPECTED_SOURCE_AFTER,
+  EXPECTED_TARGET,
+  EXPECTED_TARGET_PORT,
+} from '../alg/expectations.js';
 import type { Dataplane } from '../dataplane.js';
 import {
   DROP_FILTERED,
@@ -205,6 +210,13 @@ export class FlowOpener {
     const at = expectations.at(this.expected) + EXPECTED_SOURCE_AFTER;
     for (let i = 0; i < 4; i++) if (expectations.words[at + i] !== this.before[SOURCE + i]) return at;
     return -1;
+  }
+
+  /** Whether the packet in hand is expected at a port that is held for it. */
+  private isExpectedAtMapping(): boolean {
+    if (this.expected < 0) return false;
+    const { words } = this.flows.algs.expectations;
+    return words[this.flows.algs.expectations.at(this.expected) + EXPECTED_EXTERNAL] !== 0;
   }
 
   private findPrefix(packet: Packet, from: RouterInterface): number {
@@ -585,7 +597,11 @@ export class FlowOpener {
     if (!table.commit(flow, state, packet.port)) return DROP_PORTS_EXHAUSTED;
     packet.flow = flow << 1;
     if (this.external !== 0) this.permit(packet);
-    if (this.expected >= 0) flows.algs.expectations.remove(this.expected);
+    if (this.expected >= 0) {
+      // First: what is expected gives up its reference, and nobody else is to get the port in between.
+      if ((state & FLOW_ENTERED) !== 0) this.enter(flow);
+      flows.algs.expectations.remove(this.expected);
+    }
     this.watchFilling();
     return DROP_NONE;
   }
@@ -635,7 +651,7 @@ export class FlowOpener {
     if (!isSourceKept) flags |= FLOW_SNAT;
     if (this.inside !== INSIDE_NONE) flags |= FLOW_DNAT;
     if (this.external !== 0) flags |= FLOW_MAPPED;
-    if (this.inside === INSIDE_MAPPING) flags |= FLOW_ENTERED;
+    if (this.inside === INSIDE_MAPPING || this.isExpectedAtMapping()) flags |= FLOW_ENTERED;
     if (this.expected >= 0) flags |= FLOW_RELATED;
     return flags | this.flows.algs.flagsFor(protocol, this.portsBefore & 0xffff, this.portsAfter & 0xffff);
   }

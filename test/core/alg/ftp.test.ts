@@ -165,6 +165,23 @@ test('two clients with one port each get their own', (t) => {
   t.is(new Talk(lab, OUTSIDE, 20, A, UPLINK4, first).server.source, A.v4);
 });
 
+test('a data connection keeps its port until it is forgotten', (t) => {
+  const lab = natLab().know(A2);
+  const one = goOut(lab);
+  const two = new Talk(lab, A2, 40000, OUTSIDE, OUTSIDE.v4, 21);
+  const first = readPort(one.say(one.client, 'PORT 10,1,0,11,195,80\r\n')).port;
+  const data = new Talk(lab, OUTSIDE, 20, A, UPLINK4, first);
+  t.is(mappings(lab), 3);
+  const second = readPort(two.say(two.client, 'PORT 10,1,0,12,195,80\r\n')).port;
+  t.not(first, second);
+  t.is(new Talk(lab, OUTSIDE, 20, A2, UPLINK4, second).server.source, A2.v4);
+  data.say(data.client, 'some data');
+  t.is(mappings(lab), 4);
+  for (const { port } of [A, A2]) lab.router.flows.table.removeOwner(port);
+  lab.router.flows.table.removeOwner(OUTSIDE.port);
+  t.deepEqual([lab.router.flows.table.count, mappings(lab)], [0, 0]);
+});
+
 test('a line that is sent again is told the same, and does not count twice', (t) => {
   const lab = natLab();
   const talk = goOut(lab);
