@@ -76,8 +76,10 @@ export const FLOW_ALG = 1 << 9;
 export const FLOW_RELATED = 1 << 10;
 /** TCP: was taken up in the middle; windows are learned, not enforced (RFC 7857 does not ask for it, rebooted routers do). */
 export const FLOW_LOOSE = 1 << 11;
-/** A reference is held on the mapping that the first packet was sent to: the original's destination and its port. */
+/** A mapping let the first packet in: that of the original's destination and its port. */
 export const FLOW_ENTERED = 1 << 12;
+/** The inside has answered it since, and a reference is held on that mapping. */
+export const FLOW_ANSWERED = 1 << 13;
 /** TCP: window scale of the original direction (4 bits) and of the reply (4 bits). */
 export const FLOW_SCALE_SHIFT = 16;
 export const FLOW_SCALE_REPLY_SHIFT = 20;
