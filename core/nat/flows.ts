@@ -61,6 +61,7 @@ import {
 } from './flow.js';
 import { ErrorTranslator } from './flow-errors.js';
 import { CLASS_CLOSING, classOf, type FlowEnd, FlowTable } from './flow-table.js';
+import { LookAhead } from './look-ahead.js';
 import { MappingReports } from './mapping-reports.js';
 import { Mappings } from './mappings.js';
 import { FlowOpener } from './open.js';
@@ -124,6 +125,7 @@ export class Flows implements FlowEnd {
   readonly errors: ErrorTranslator;
   readonly resets: Resets;
   readonly unsolicited: Unsolicited;
+  readonly lookAhead: LookAhead;
   readonly algs: Algs;
   settings: FlowSettings | null = null;
   filtering = FILTERING_ADDRESS_DEPENDENT;
@@ -160,6 +162,7 @@ export class Flows implements FlowEnd {
     this.paths = new Paths(router.forwarder.shortcuts);
     this.resets = new Resets(router);
     this.unsolicited = new Unsolicited(dataplane, router, this.table);
+    this.lookAhead = new LookAhead(dataplane, this.table);
     this.errors = new ErrorTranslator(dataplane.arena.view, this.table);
     this.opener = new FlowOpener(dataplane, router, this);
     this.algs = new Algs(dataplane.arena, this.table, this.mappings, this.opener, router.seed);
