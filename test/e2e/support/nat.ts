@@ -136,6 +136,36 @@ export async function reflect(
   return JSON.parse(result.stdout) as Reflection[];
 }
 
+const CONNECTIONS = `
+import json, socket, sys
+own, targets = int(sys.argv[1]), sys.argv[2:]
+
+def open_one(target):
+    address, port = target.rsplit(':', 1)
+    s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    s.settimeout(5)
+    s.bind(('0.0.0.0', own))
+    s.connect((address, int(port)))
+    return s
+
+def ask(s):
+    s.send(b'who am I?')
+    head, body = s.makefile('rb').read().split(b'\\r\\n\\r\\n', 1)
+    name, port, peer, peer_port = body.decode().split()
+    return {'peer': peer, 'port': int(peer_port)}
+
+json.dump([ask(s) for s in [open_one(target) for target in targets]], sys.stdout)
+`;
+
+/** From where connections from one port seem to come that are open at the same time. @param targets ADDRESS:PORT of `serve` */
+export async function connections(from: Namespace, own: number, targets: readonly string[]): Promise<Reflection[]> {
+  const result = await from.run([PYTHON, '-c', CONNECTIONS, String(own), ...targets]);
+  if (result.code !== 0) throw new Error(`connections: ${describe(result)}`);
+  return JSON.parse(result.stdout) as Reflection[];
+}
+
 /** The addresses of the hops that a traceroute names, in order; `*` for one that said nothing. */
 export async function hopsOf(from: Namespace, ...argv: string[]): Promise<string[]> {
   const text = await from.exec(...argv);
