@@ -426,7 +426,7 @@ export class Flows implements FlowEnd {
   private examine(packet: Packet, found: number): number {
     const at = (found >> 1) * FLOW_WORDS;
     // An address that the router has no longer is no source: answers would go to whoever has it now.
-    if ((this.words[at + FLOW_STATE] & FLOW_MAPPED) !== 0 && !this.opener.ownsSource(found >> 1)) return REOPEN;
+    if ((this.words[at + FLOW_STATE] & FLOW_SNAT) !== 0 && !this.opener.ownsSource(found >> 1)) return REOPEN;
     if (this.words[at + FLOW_RULE] >>> 16 !== this.policy.epoch) {
       // The rules have changed; what a gateway let in was none's to decide.
       const isRelated = (this.words[at + FLOW_STATE] & FLOW_RELATED) !== 0;

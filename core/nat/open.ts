@@ -829,12 +829,13 @@ export class FlowOpener {
     return this.flows.mappings.findExternal(zone, tuple[4], tuple[5], tuple[6], tuple[7]);
   }
 
-  /** Whether a flow with FLOW_MAPPED leaves from an address that is the router's still. */
+  /** Whether a flow with FLOW_SNAT leaves from an address that is the router's still, or of a prefix that it translates. */
   ownsSource(flow: number): boolean {
     this.readReply(flow);
     const { tuple } = this;
     const zone = zoneOfKind(this.flows.table.words[flow * FLOW_WORDS + FLOW_KIND]);
-    return this.owns(zone, tuple[4], tuple[5], tuple[6], tuple[7]);
+    if (this.owns(zone, tuple[4], tuple[5], tuple[6], tuple[7])) return true;
+    return this.flows.prefixes.isOutside(zone, tuple, DESTINATION);
   }
 
   /** What the policy says now of a flow that there is. A rule, or NO_RULE. */

@@ -108,8 +108,12 @@ test("an address that the uplink has no longer is nobody's source", (t) => {
   t.is(lab.say(A, datagram), `6 udp ${EXTERNAL}:5000 > ${SERVER}:53`);
   lab.say(A, tcp('10.1.0.11:5000', `${SERVER}:80`, { sequence: 1 }));
   lab.say(OUTSIDE, tcp(`${SERVER}:80`, `${EXTERNAL}:5000`, { flags: 'SA', sequence: 7, acknowledgment: 2 }));
+  const published = udp('10.1.0.12:53', `${SERVER}:99`);
+  lab.publish({ protocol: UDP, at: '0.0.0.0:8053', to: '10.1.0.12:53', station: A2 });
+  t.is(lab.say(A2, published), `6 udp ${EXTERNAL}:8053 > ${SERVER}:99`);
   lab.change(UPLINK, { addresses4: Int32Array.of(word4('203.0.113.9'), 0xffffff00 | 0) });
   t.is(lab.say(A, datagram), `6 udp 203.0.113.9:5000 > ${SERVER}:53`);
+  t.is(lab.say(A2, published), `6 udp 203.0.113.9:8053 > ${SERVER}:99`);
   const segment = tcp('10.1.0.11:5000', `${SERVER}:80`, { flags: 'A', sequence: 2, acknowledgment: 8 });
   t.is(lab.say(A, segment), `1 tcp R ${SERVER}:80 > 10.1.0.11:5000 | dropped no_flow`, 'the client learns at once');
   expectWhole(t, lab);
