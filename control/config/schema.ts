@@ -399,7 +399,7 @@ export const natSchema = mapping('a mapping with mapping, filtering, ports and s
   ports: portRangeField.optional(),
   /** Ports that an endpoint gets at a time; 0: one by one, out of all. */
   port_block: integerField(0, 16_384).default(0),
-  max_flows: integerField(1024, 4_194_304).default(1_048_576),
+  max_flows: integerField(1024, 2_097_152).default(1_048_576),
   flows_per_endpoint: integerField(16, 4_194_304).default(131_072),
   alg: listOf('protocols', oneOf(['ftp', 'tftp'])).default([]),
   timeouts: natTimeoutsSchema.prefault({}),
