@@ -373,7 +373,7 @@ export class Daemon {
   /** What endpoints have published by command, which comes before what the file says of them. */
   async #restorePublished(): Promise<void> {
     await restoreObjects(this.kept, 'publish', this.#logger, (name, object) => {
-      const { publish } = readKeptObject(endpointSchema.pick({ publish: true }), object);
+      const publish = readKeptObject(endpointSchema.shape.publish, (object as { publish?: unknown }).publish);
       return this.#changePublished(name, () => publish);
     });
   }

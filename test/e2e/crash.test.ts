@@ -362,6 +362,16 @@ test.serial('what commands made is made again; what has gone meanwhile is said a
   t.notRegex(await stage.ok('show', 'ports'), /\bb\b/, 'what was removed does not come back');
 });
 
+test.serial('what commands published of an endpoint of the file is published again', async (t) => {
+  const { stage, a } = await createNat(t);
+  await stage.up();
+  await stage.ok('publish', a.endpoint, '8080:80');
+  await stage.daemon().stop('SIGKILL');
+  await stage.up();
+  t.regex(await stage.ok('publish'), /8080:80\/tcp/);
+  t.notRegex(stage.daemon().stderr(), / warn /);
+});
+
 test.serial('a TAP that nobody names any more is removed at the next start', async (t) => {
   const [a, b] = (await createHosts(t, 2)) as [Host, Host];
   const stage = createStage(t, labConfig([a, b]));
