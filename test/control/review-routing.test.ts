@@ -157,7 +157,13 @@ test('changes of the host that never end are told at once, and then now and then
 for (const engine of ['uring', 'epoll'] as const) {
   test.serial(`${engine}: a route that is removed while the worker is away stays removed`, async (t) => {
     const { dataplane, network, taps } = await makeLab(t, engine);
-    const vrf = await dataplane.addVrf({ name: 'lab', interconnect: true, recordRoute: false, timestamp: false, tracking: false });
+    const vrf = await dataplane.addVrf({
+      name: 'lab',
+      interconnect: true,
+      recordRoute: false,
+      timestamp: false,
+      tracking: false,
+    });
     const hop = {
       via: '172.30.0.3',
       metric: 1,

@@ -47,7 +47,13 @@ test('a gateway is as its network says', async (t) => {
   const { daemon, dataplane } = await makeDaemon(LAB);
   const [lab, standard] = [...dataplane.vrfs].map(([number, spec]) => ({ number, spec }));
   t.deepEqual(lab?.spec, { name: 'lab', interconnect: true, recordRoute: true, timestamp: false, tracking: false });
-  t.deepEqual(standard?.spec, { name: 'default', interconnect: false, recordRoute: false, timestamp: false, tracking: false });
+  t.deepEqual(standard?.spec, {
+    name: 'default',
+    interconnect: false,
+    recordRoute: false,
+    timestamp: false,
+    tracking: false,
+  });
   t.deepEqual(dataplane.interfaceOf('blue'), {
     kind: 'network',
     vrf: lab?.number ?? 0,
