@@ -55,7 +55,7 @@ import {
 } from '../router/lab.js';
 import { describe, endOf, framed, ipOf, read, type Seen } from './wire.js';
 
-export { A, A2, B, B2, C, OUTSIDE, THE_HOST, UPLINK, VRF } from '../router/lab.js';
+export { A, A2, B, B2, C, OUTSIDE, type Station, THE_HOST, UPLINK, VRF } from '../router/lab.js';
 
 /** The address that masqueraded packets leave from, and what is behind the uplink's next hop. */
 export const EXTERNAL = '203.0.113.1';

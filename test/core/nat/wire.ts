@@ -378,7 +378,7 @@ export function describe(seen: Seen): string {
   }
   if (protocol === TCP) {
     const letters = FLAG_LETTERS.filter(([bit]) => (seen.flags & bit) !== 0).map(([, letter]) => letter);
-    return `tcp ${letters.join('')} ${ends}`;
+    return ['tcp', letters.join(''), ends].filter((part) => part !== '').join(' ');
   }
   return seen.type >= 0 ? `icmp ${seen.type} ${ends}` : `${name} ${ends}`;
 }
