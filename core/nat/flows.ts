@@ -413,6 +413,13 @@ export class Flows implements FlowEnd {
     if ((state & FLOW_ALG) !== 0) this.algs.inspect(packet, found);
   }
 
+  /** For forward.ts: whether a packet leaves from an address that others may have as well. */
+  hidesSource(packet: Packet): boolean {
+    const found = packet.flow & ~FLOW_ERROR;
+    const state = this.words[(found >> 1) * FLOW_WORDS + FLOW_STATE];
+    return (state & ((found & 1) === DIRECTION_ORIGINAL ? FLOW_SNAT : FLOW_DNAT)) !== 0;
+  }
+
   /** For forward.ts: the packet has been sent on, and the next of its flow may go the same way unseen. */
   notePath(packet: Packet, from: RouterInterface, to: RouterInterface, neighbor: Neighbor): void {
     const { flow } = packet;

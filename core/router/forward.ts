@@ -50,6 +50,7 @@ import {
   IPV4_DESTINATION,
   IPV4_DONT_FRAGMENT,
   IPV4_FRAGMENT,
+  IPV4_IDENTIFICATION,
   IPV4_SOURCE,
   IPV4_TTL,
   ipv4HeaderLength,
@@ -161,6 +162,7 @@ export class Forwarder {
     }
     const shortcut = this.shortcuts.find4(destination, from.number);
     if (shortcut === null || third >>> 24 <= 1 || isTooBig(view, packet, shortcut.mtu)) {
+      packet.flow = NO_FLOW;
       return this.resolve4(packet, from, destination);
     }
     clampMss(view, packet, shortcut.mss);
@@ -313,6 +315,7 @@ export class Forwarder {
       return shrinkSegments(arena, packet, to.mtu) ? verdict : refuse(packet, DROP_TOO_BIG);
     }
     const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
+    if (isIpv4 && packet.flow !== NO_FLOW && this.flows.hidesSource(packet)) this.identify4(packet);
     const count = isIpv4
       ? fragment4(arena, packet, to.mtu, this.slots)
       : fragment6(arena, packet, sizeOfFragments6(packet, to), this.slots, ++this.identification | 0);
@@ -326,6 +329,12 @@ export class Forwarder {
     }
     arena.release(packet.slot);
     return HELD;
+  }
+
+  /** Another identification: those who share an address do not know each other's (RFC 6864, 5.3.1; RFC 7857, 10). */
+  private identify4(packet: Packet): void {
+    this.identification = (this.identification + 1) | 0;
+    this.view.setUint16(packet.l3 + IPV4_IDENTIFICATION, this.identification & 0xffff);
   }
 
   // --- IPv6

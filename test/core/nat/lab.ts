@@ -67,6 +67,8 @@ export const SERVER2 = '198.51.100.2';
 export const SERVER6 = '2001:db8:1::1';
 export const SERVER62 = '2001:db8:1::2';
 
+/** Counters of the lab's ports. */
+const TOLD = (SPARE_PORT + 1) * COUNTER_BLOCK;
 const NONE = new Int32Array(0);
 /** IPv4 to the uplink's address. */
 export const MASQUERADE: TranslationOptions = { sources4: NONE, sources6: null, prefixes: NONE };
@@ -144,7 +146,7 @@ export class NatLab extends Lab {
     this.routeVia('::/0', via(UPLINK, NEXT_HOP6));
     this.knowAll();
     this.dataplane.events.clear();
-    this.told = this.counters.slice();
+    this.told = this.counters.slice(0, TOLD);
   }
 
   configure({ nat = {}, timeouts = {} }: Pick<NatOptions, 'nat' | 'timeouts'>): void {
@@ -211,7 +213,7 @@ export class NatLab extends Lab {
   pass(station: Station, bytes: Uint8Array): Seen & { readonly port: number } {
     const sent = this.give(station, bytes);
     if (sent.length !== 1) throw new Error(`${sent.length} packets left, not one: ${this.outcome(sent)}`);
-    this.told = this.counters.slice();
+    this.told = this.counters.slice(0, TOLD);
     return { ...read(ipOf(sent[0].frame)), port: sent[0].port };
   }
 
@@ -236,7 +238,7 @@ export class NatLab extends Lab {
         if (counters[index] > this.told[index]) lines.push(`dropped ${name}`);
       });
     }
-    this.told = counters.slice(0, (SPARE_PORT + 1) * COUNTER_BLOCK);
+    this.told = counters.slice(0, TOLD);
     return lines.length === 0 ? 'held' : lines.join(' | ');
   }
 
@@ -249,7 +251,7 @@ export class NatLab extends Lab {
   knowAll(): void {
     this.know(A, A2, B, B2, C, THE_HOST);
     for (const address of [NEXT_HOP, NEXT_HOP6]) this.resolve(OUTSIDE, address);
-    this.told = this.counters.slice();
+    this.told = this.counters.slice(0, TOLD);
   }
 }
 

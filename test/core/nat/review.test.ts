@@ -6,9 +6,17 @@ import { POLICY_ACCEPT } from '../../../core/nat/policy.js';
 import { FILTERING_ENDPOINT_INDEPENDENT } from '../../../core/nat/settings.js';
 import { expectWhole, word4 } from '../router/lab.js';
 import { authentication } from '../wire/build.js';
-import { A, A2, B, EXTERNAL, NatLab, OUTSIDE, prefixes, SERVER, SERVER2, SERVER6, UPLINK } from './lab.js';
+import { A, A2, B, C, EXTERNAL, NatLab, OUTSIDE, prefixes, SERVER, SERVER2, SERVER6, UPLINK, VRF } from './lab.js';
 import { UDP } from './packets.js';
 import { echo, filler, fragments4, ipOf, packet, packetWithout, tcp, udp } from './wire.js';
+
+test('a packet that is not tracked is not taken for one of a connection that its slot has held', (t) => {
+  const lab = new NatLab({ interfaces: { 3: { mtu: 1400 } } });
+  t.is(lab.say(A, udp('10.1.0.11:5000', `${SERVER}:53`)), `6 udp ${EXTERNAL}:5000 > ${SERVER}:53`);
+  lab.router.setVrf(VRF, { interconnect: true, recordRoute: false, timestamp: false, tracking: false });
+  t.is(lab.say(C, udp('10.3.0.15:7', '10.2.0.13:7')), '3 udp 10.3.0.15:7 > 10.2.0.13:7');
+  expectWhole(t, lab);
+});
 
 test('options of a packet are looked at in the middle of a connection as well', (t) => {
   const lab = new NatLab();
