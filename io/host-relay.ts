@@ -146,11 +146,18 @@ class UdpRelay implements Relay {
     const [oldest] = this.#clients.keys();
     if (this.#clients.size >= MAX_UDP_CLIENTS && oldest !== undefined) this.#end(oldest);
     const socket = createSocket('udp4');
-    // Refused (ECONNREFUSED) or unreachable: as with any datagram, the sender hears nothing.
-    socket.on('error', () => {});
+    // Refused (ECONNREFUSED) or unreachable: as with any datagram, the sender hears nothing. Before it is connected: it never will be.
+    socket.on('error', () => {
+      if (client.waiting !== null) this.#forget(key, client);
+    });
     socket.on('message', (data) => this.#outer.send(data, peer.port, peer.address));
     const client: UdpClient = { socket, waiting: [], lastMs: Date.now() };
-    const connected = (): void => {
+    // Without a way there (ENETUNREACH: the host port is being made anew) the client begins again with its next datagram.
+    const connected = (error?: Error): void => {
+      if (error !== undefined) {
+        this.#forget(key, client);
+        return;
+      }
       const waiting = client.waiting ?? [];
       client.waiting = null;
       for (const data of waiting) socket.send(data);
@@ -161,8 +168,15 @@ class UdpRelay implements Relay {
   }
 
   #end(key: string): void {
-    this.#clients.get(key)?.socket.close();
+    const client = this.#clients.get(key);
+    if (client !== undefined) this.#forget(key, client);
+  }
+
+  #forget(key: string, client: UdpClient): void {
+    // It may have made room for another meanwhile.
+    if (this.#clients.get(key) !== client) return;
     this.#clients.delete(key);
+    client.socket.close();
   }
 
   #forgetSilent(): void {
