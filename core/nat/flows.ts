@@ -64,7 +64,7 @@ import { CLASS_CLOSING, classOf, type FlowEnd, FlowTable } from './flow-table.js
 import { LookAhead } from './look-ahead.js';
 import { MappingReports } from './mapping-reports.js';
 import { Mappings } from './mappings.js';
-import { FlowOpener } from './open.js';
+import { FlowOpener, isYielding } from './open.js';
 import { Paths } from './paths.js';
 import { Permissions, permissionBytes } from './permissions.js';
 import { MAX_RULES, NO_RULE, POLICY_ACCEPT, Policy } from './policy.js';
@@ -465,12 +465,14 @@ export class Flows implements FlowEnd {
   }
 
   private step(flow: number, state: number, next: number): void {
-    const isClosed = classOf(next) === CLASS_CLOSING;
-    const wasClosed = classOf(state) === CLASS_CLOSING;
+    const yields = isYielding(next);
     this.table.setState(flow, next);
-    if (isClosed !== wasClosed && (next & FLOW_HOLDS) !== 0) this.opener.close(flow, isClosed);
+    if (yields !== isYielding(state) && (next & FLOW_HOLDS) !== 0) this.opener.close(flow, yields);
     // Not before: whom nobody answers, or by RST, keeps no mapping from ending (RFC 7857, 7.1).
-    if ((next & (FLOW_ENTERED | FLOW_REPLIED | FLOW_ANSWERED)) === (FLOW_ENTERED | FLOW_REPLIED) && !isClosed) {
+    if (
+      (next & (FLOW_ENTERED | FLOW_REPLIED | FLOW_ANSWERED)) === (FLOW_ENTERED | FLOW_REPLIED) &&
+      classOf(next) !== CLASS_CLOSING
+    ) {
       this.opener.enter(flow);
     }
   }

@@ -74,7 +74,7 @@ import {
   STATE_UDP_UNREPLIED,
   zoneOfKind,
 } from './flow.js';
-import { CLASS_CLOSING, classOf } from './flow-table.js';
+import { CLASS_CLOSING, CLASS_ESTABLISHED, classOf } from './flow-table.js';
 import type { Flows } from './flows.js';
 import { NO_RULE, POLICY_ACCEPT, POLICY_REJECT } from './policy.js';
 import { isIcmpRequest, isTrackable, isTranslatable, portsOf } from './rewrite.js';
@@ -596,7 +596,7 @@ export class FlowOpener {
     const state = first | this.flags(packet.protocol);
     if (!table.commit(flow, state, packet.port)) return DROP_PORTS_EXHAUSTED;
     packet.flow = flow << 1;
-    if (this.external !== 0) this.permit(packet);
+    if (this.external !== 0) this.permit(packet, state);
     if (this.expected >= 0) {
       // First: what is expected gives up its reference, and nobody else is to get the port in between.
       if ((state & FLOW_ENTERED) !== 0) this.enter(flow);
@@ -659,9 +659,11 @@ export class FlowOpener {
   // --- what a flow holds
 
   /** Whom it talks to may send to its mapping from other ports as well (address-dependent filtering). */
-  private permit(packet: Packet): void {
-    const { permissions } = this.flows;
-    permissions.add(this.external, packet.protocol, this.portsAfter >>> 16, this.after, DESTINATION);
+  private permit(packet: Packet, state: number): void {
+    const { mappings, permissions } = this.flows;
+    const port = this.portsAfter >>> 16;
+    permissions.add(this.external, packet.protocol, port, this.after, DESTINATION);
+    if (isYielding(state)) mappings.close(this.external, packet.protocol, port);
   }
 
   /** A flow that holds something ends. */
@@ -670,7 +672,7 @@ export class FlowOpener {
     const { words } = table;
     const at = flow * FLOW_WORDS;
     const state = words[at + FLOW_STATE];
-    const isEnding = isClosing(state);
+    const isEnding = isYielding(state);
     const protocol = protocolOfKind(words[at + FLOW_KIND]);
     const external = (state & FLOW_MAPPED) === 0 ? 0 : this.externalOf(flow);
     if (external !== 0) {
@@ -703,7 +705,7 @@ export class FlowOpener {
     if (external === 0) return;
     const internal = words[at + FLOW_PORTS] >>> 16;
     const owner = words[at + FLOW_OWNER];
-    const closing = isClosing(words[at + FLOW_STATE]);
+    const closing = isYielding(words[at + FLOW_STATE]);
     this.readInside(flow);
     flows.mappings.adopt(external, protocol, port, this.before, internal, owner, closing);
     flows.permissions.add(external, protocol, port, tuple, SOURCE);
@@ -743,7 +745,7 @@ export class FlowOpener {
     this.readReply(flow);
     const port = words[at + FLOW_PORTS] & 0xffff;
     const internal = words[at + FLOW_REPLY_PORTS] >>> 16;
-    const closing = isClosing(words[at + FLOW_STATE]);
+    const closing = isYielding(words[at + FLOW_STATE]);
     return mappings.adopt(external, protocolOfKind(kind), port, tuple, internal, words[at + FLOW_OWNER], closing);
   }
 
@@ -790,8 +792,7 @@ export class FlowOpener {
   }
 
   /**
-   * A flow that holds something has been closed by its ends: its port is the first to be given away where none is left. Or it has not, after
-   * all.
+   * A flow that holds something yields from now on: its port is the first to be given away where none is left. Or it does so no longer.
    */
   close(flow: number, isClosed: boolean): void {
     const { words } = this.flows.table;
@@ -991,6 +992,14 @@ function beginsConnection(view: DataView, packet: Packet): boolean {
   if (packet.protocol !== PROTOCOL_TCP) return true;
   const flags = view.getUint8(packet.l4 + TCP_FLAGS);
   return (flags & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN;
+}
+
+/**
+ * Whether a flow yields its port where none is left: it has been closed by its ends, or nobody has answered it yet. Whoever opens connections
+ * to nobody from all ports there are keeps none from the others so.
+ */
+export function isYielding(state: number): boolean {
+  return classOf(state) !== CLASS_ESTABLISHED;
 }
 
 function isClosing(state: number): boolean {
