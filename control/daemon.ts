@@ -875,6 +875,8 @@ export class Daemon {
     await this.#lock.idle();
     this.kept.seal();
     this.eventLog.close();
+    // They end with the process all the same, which would not end before them.
+    await this.#hostPublishing.close();
   }
 
   async #removeEverything(): Promise<void> {

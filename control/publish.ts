@@ -118,11 +118,19 @@ export class Publications {
   /** Nothing reaches an endpoint any more that is on its way out: its published ports end, and every connection to and from it. */
   async close(endpoint: EndpointState): Promise<void> {
     const before = this.#all.get(endpoint.name) ?? [];
-    if (before.length > 0) {
-      this.#all.delete(endpoint.name);
-      await this.update();
+    try {
+      if (before.length > 0) {
+        this.#all.delete(endpoint.name);
+        await this.update();
+      }
+    } finally {
+      // Whatever refuses to follow: its ports and its connections are nobody's any more.
       await this.#release(endpoint.name, before);
+      await this.#flushAll(endpoint);
     }
+  }
+
+  async #flushAll(endpoint: EndpointState): Promise<void> {
     const zone = this.#parts.vrfNumber(this.#parts.vrfOf(endpoint));
     // With all else the flows go as well.
     if (zone === null || this.#parts.isStopping()) return;
@@ -149,8 +157,12 @@ export class Publications {
     if (this.#next !== null) return this.#next;
     const next = this.#telling.then(async () => {
       this.#next = null;
-      await this.#parts.changed();
-      await this.#parts.nat.setPublished(this.records());
+      try {
+        await this.#parts.changed();
+      } finally {
+        // Whatever refuses to follow: nothing may lead to an endpoint that is gone.
+        await this.#parts.nat.setPublished(this.records());
+      }
     });
     this.#next = next;
     this.#telling = next.catch(() => undefined);

@@ -96,10 +96,12 @@ export class Guard {
   #ports: readonly GuardedPorts[] = [];
   /** The table as nft shows it when it is as it should be; null: we have made none. */
   #intact: string | null = null;
+  /** What is there is not what was last wanted: nft refused it. */
+  #behind = false;
   /** One piece of work after the other; never rejects. */
   #work: Promise<void> = Promise.resolve();
-  /** It could not be put back; worth another try. */
-  failing = false;
+  /** That it could not be put back has been said. */
+  #failing = false;
 
   /** @param mark says whose it is; see hostMark */
   constructor(device: string, mark: string, system: System, logger: DataplaneLogger) {
@@ -107,6 +109,11 @@ export class Guard {
     this.#mark = mark;
     this.#system = system;
     this.#logger = logger;
+  }
+
+  /** It is not there, or not as it should be; worth another try. */
+  get failing(): boolean {
+    return this.#failing || this.#behind;
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {
@@ -120,6 +127,7 @@ export class Guard {
     return this.#inTurn(async () => {
       this.#prefixes = prefixes;
       this.#ports = ports;
+      this.#behind = true;
       await this.#put();
     });
   }
@@ -128,6 +136,8 @@ export class Guard {
     await this.#system.runNft(guardScript(this.#device, this.#prefixes, this.#mark, this.#ports));
     this.#intact ??= '';
     this.#intact = (await this.#list()) ?? '';
+    this.#behind = false;
+    this.#failing = false;
   }
 
   #list(): Promise<string | null> {
@@ -137,7 +147,7 @@ export class Guard {
   /** Replaces what it drops, where that differs. @throws Error, one line */
   async update(prefixes: readonly string[], ports: readonly GuardedPorts[] = []): Promise<void> {
     const isSame = prefixes.join() === this.#prefixes.join() && JSON.stringify(ports) === JSON.stringify(this.#ports);
-    if (this.#intact === null || isSame) return;
+    if (this.#intact === null || (isSame && !this.#behind)) return;
     await this.install(prefixes, ports);
   }
 
@@ -146,15 +156,19 @@ export class Guard {
     return this.#inTurn(async () => {
       // Without the device there is nothing to guard; when it returns, the uplink installs it anew.
       if (this.#intact === null || this.#system.linkFacts(this.#device) === null) return;
-      if ((await this.#list()) === this.#intact) return;
+      const wasBehind = this.#behind;
+      if (!wasBehind && (await this.#list()) === this.#intact) {
+        this.#failing = false;
+        return;
+      }
       await this.#put();
-      this.failing = false;
-      this.#logger.warn(`the guard of uplink ${this.#device} was gone from nftables, and is back`);
+      const what = wasBehind ? 'is up to date again' : 'was gone from nftables, and is back';
+      this.#logger.warn(`the guard of uplink ${this.#device} ${what}`);
     }).catch((error: unknown) => {
       // Once, not each second: it is tried again with the next look.
-      if (!this.failing)
+      if (!this.#failing)
         this.#logger.error(`the guard of uplink ${this.#device} cannot be put back: ${firstLine(error)}`);
-      this.failing = true;
+      this.#failing = true;
     });
   }
 
@@ -163,6 +177,7 @@ export class Guard {
     return this.#inTurn(async () => {
       if (this.#intact === null) return;
       this.#intact = null;
+      this.#behind = false;
       await removeGuardTable(guardTable(this.#device), this.#system);
     });
   }

@@ -165,6 +165,12 @@ export class HostPublishing {
     this.#sockets -= held.sockets;
     await Promise.all(held.relays.map((relay) => relay.close()));
   }
+
+  /** Closes all sockets, for the next process to open; what is published stays published on the wire. */
+  async close(): Promise<void> {
+    const relays = [...this.#held.values()].flatMap((held) => held.relays.splice(0));
+    await Promise.all(relays.map((relay) => relay.close()));
+  }
 }
 
 function keyOf(owner: string, spec: PublishSpec): string {

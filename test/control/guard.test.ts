@@ -187,3 +187,20 @@ test('where nft fails, it is said once and tried again', async (t) => {
   t.false(guard.failing);
   t.is(double.tables.size, 1);
 });
+
+test('what nft refuses once is tried again, though nothing else is wanted meanwhile', async (t) => {
+  const double = new SystemDouble();
+  double.devices.add('up0');
+  const log = logger();
+  const guard = new Guard('up0', 'tapline:host:1', double, log);
+  await guard.install(['172.30.0.0/24']);
+  double.nftError = 'Device or resource busy';
+  await t.throwsAsync(guard.update(['172.30.0.0/24', '172.31.0.0/24']), { message: 'Device or resource busy' });
+  t.true(guard.failing);
+  await t.throwsAsync(guard.update(['172.30.0.0/24', '172.31.0.0/24']), { message: 'Device or resource busy' });
+  double.nftError = null;
+  await guard.check();
+  t.false(guard.failing);
+  t.regex(double.tables.get('netdev tapline_up0') ?? '', /172\.31\.0\.0\/24/);
+  t.deepEqual(log.lines, ['the guard of uplink up0 is up to date again']);
+});

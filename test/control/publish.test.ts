@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { addressOf } from '../../control/address-words.js';
+import { endpointSchema } from '../../control/config/schema.js';
 import { TaplineError } from '../../control/errors.js';
 import { MAX_SOCKETS } from '../../control/uplink/host-publishing.js';
 import { ReservedPorts, restoreReservedPorts } from '../../control/uplink/reserved-ports.js';
@@ -255,4 +256,33 @@ test('reserved ports: others’ stay, ours go; what a killed process added is ta
   t.deepEqual(lines, [
     'the host may take ports of Tapline’s for its own connections: EROFS: read-only file system'.replace('’', "'"),
   ]);
+});
+
+test('shared: an endpoint that goes gives up its ports and connections, though nft refuses to follow; the guard does later', async (t) => {
+  const made = fixture();
+  const { daemon, dataplane, system } = made;
+  await daemon.apply(file(SHARED, '"8080:80"', '"9090:80"'));
+  system.nftError = 'Device or resource busy';
+  const flushed = dataplane.nat.flushed.length;
+  await daemon.disconnect('a');
+  t.deepEqual([...system.relays.keys()].sort(), ['tcp 0.0.0.0 9090', 'tcp :: 9090']);
+  t.false(published(made).some((line) => line.includes('8080')));
+  t.true(dataplane.nat.flushed.length > flushed);
+  t.regex(guard(made), /8080/);
+  system.nftError = null;
+  await eventually(() => !guard(made).includes('8080'));
+  await daemon.connect('a', endpointSchema.parse({ network: 'blue', netns: '/ns/a', publish: ['8080:80'] }));
+  await daemon.stop();
+  t.deepEqual(leftovers(made), []);
+});
+
+test('shared: kept for the next process, all stays but the sockets that hold ports, which would hold this one', async (t) => {
+  const made = fixture();
+  const { daemon, system } = made;
+  await daemon.apply(file(SHARED, '"8080:80", "8080:80/udp"'));
+  await daemon.leave();
+  t.is(system.relays.size, 0);
+  t.regex(guard(made), /8080/);
+  t.is(system.reserved, '8080');
+  t.true([...system.taps.keys()].some((tap) => tap.includes('tapline0')));
 });
