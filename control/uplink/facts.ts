@@ -78,6 +78,9 @@ function filterPrefix(subnet: Subnet): FilterPrefix {
   return { family, length: prefix, words: Array.from({ length: count }, (_, index) => word(index)) };
 }
 
+/** On a wire it is whoever tries what is published there: refused, and counted. */
+const LOOPBACK = ['127.0.0.0/8', '::1/128'];
+
 /**
  * Which frames of the wire concern us.
  *
@@ -90,7 +93,8 @@ export function uplinkFilter(
   subnets: readonly string[],
   ports: readonly FilterPorts[] = [],
 ): FilterProgram {
-  return shared ? sharedFilter(subnets.map(parseSubnet).map(filterPrefix), ports) : stationFilter(...macWords(mac));
+  if (!shared) return stationFilter(...macWords(mac));
+  return sharedFilter([...subnets, ...LOOPBACK].map(parseSubnet).map(filterPrefix), ports);
 }
 
 const REMEDY = 'choose another, or mode: shared';

@@ -27,6 +27,7 @@ const TEST = [
   ['iperf3', 'iperf3'],
   ['iputils-arping', 'arping'],
   ['iputils-tracepath', 'tracepath'],
+  ['iptables', 'iptables'],
   ['isc-dhcp-client', 'dhclient'],
   ['libc6-dev', '/usr/include/stdio.h'],
   ['libcap2-bin', 'capsh'],
