@@ -232,10 +232,11 @@ test('shared: guard and filter are for the networks that are reached by it, as t
   });
   const blue = [prefix([0xac1e0000], 24), prefix([0xfd000030, 0, 0, 0], 64)];
   const red = prefix([0xac1f0000], 30);
+  const loopback = [prefix([0x7f000000], 8), prefix([0, 0, 0, 1], 128)];
   t.regex(script(), /elements = \{ 172\.30\.0\.0\/24, 172\.31\.0\.0\/30 \}/);
   t.regex(script(), /elements = \{ fd00:30::\/64 \}/);
   const ports = translationPorts(4, { first: 49_152, last: 65_535 });
-  t.deepEqual(system.filters.get('up0'), sharedFilter([...blue, red], ports));
+  t.deepEqual(system.filters.get('up0'), sharedFilter([...blue, red, ...loopback], ports));
   const inside = config('version: 1\nnetworks: { in: { subnets: [172.29.0.0/24], internal: true } }\n').networks.get(
     'in',
   );
@@ -248,7 +249,7 @@ test('shared: guard and filter are for the networks that are reached by it, as t
   await daemon.removeNetwork('out', false);
   await daemon.removeNetwork('red', false);
   t.notRegex(script(), /172\.29|172\.31/);
-  t.deepEqual(system.filters.get('up0'), sharedFilter(blue, ports));
+  t.deepEqual(system.filters.get('up0'), sharedFilter([...blue, ...loopback], ports));
   await daemon.stop();
   t.is(system.tables.size, 0);
   t.deepEqual(leftovers(fixture), []);
