@@ -271,7 +271,7 @@ test('show nat: settings, what is used, and whose connections there are', async 
     (await run('show', 'nat')).out,
     `mapping:         endpoint_independent
 filtering:       address_dependent
-ports:           1024-65535
+ports:           1-65535
 port block:      none
 alg:             -
 connections:     6 of 10000, 131072 an endpoint
@@ -306,7 +306,7 @@ test('show nat: the file says how, and JSON has it all', async (t) => {
   t.like(JSON.parse(out), {
     mapping: 'endpoint_independent',
     filtering: 'address_dependent',
-    ports: '1024-65535',
+    ports: '1-65535',
     port_block: 0,
     exhausted: 0,
     externals: [],

@@ -2,6 +2,7 @@
 
 import { execFileSync } from 'node:child_process';
 import test from 'ava';
+import type { Numbers } from '../../control/numbers.js';
 import { sendFrames } from '../../control/send-frames.js';
 import type {
   CapturedFrame,
@@ -331,15 +332,15 @@ test.serial('a port for whose VLANs there are too few numbers leaves none of the
   const lab = await makeLab(t, 'epoll', { hosts: 2, network: { vlanProtocol: 0x8100 }, port: () => ({ vlan: VLANS }) });
   const { dataplane, network, ports, taps, names } = lab;
   await dataplane.removePort(ports[1]);
-  const { domains } = dataplane as unknown as { domains: Set<number> };
-  const before = new Set(domains);
+  const { domains } = (dataplane as unknown as { numbers: Numbers }).numbers;
   // All numbers but one.
-  for (let id = 1; id < MAX_NETWORKS - 1; id++) domains.add(id);
+  const free = Array.from({ length: MAX_NETWORKS - 2 }, (_, at) => at + 1).filter((id) => !domains.isTaken(id));
+  for (const id of free) domains.take(`other ${id}`, () => id);
   const spec = { kind: 'tap', name: names[1], network, fd: taps[1].fd } as const;
   const more = { ...spec, vlan: { native: VLAN, tagged: [20, 21] } };
   await t.throwsAsync(dataplane.addPort(more), { message: /^no more than 65535 networks and VLANs$/ });
-  t.false(domains.has(MAX_NETWORKS - 1));
-  for (const id of domains) if (!before.has(id)) domains.delete(id);
+  t.false(domains.isTaken(MAX_NETWORKS - 1));
+  for (const id of free) domains.release(id);
   const port = await dataplane.addPort(more);
   await dataplane.addStaticEntry({ network, vlan: 20, mac: STRANGER }, port);
   t.true((await dataplane.fdb()).some(({ vlan, mac }) => vlan === 20 && mac === STRANGER));

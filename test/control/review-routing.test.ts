@@ -143,15 +143,16 @@ test('changes of the host that never end are told at once, and then now and then
   const told: number[] = [];
   const socket = { fd: 7, drain: () => true, close: () => {} };
   const watch = new HostWatch(dataplane, socket, () => told.push(performance.now() - start));
-  while (performance.now() - start < 1000) {
+  // Where other tests keep the process busy, a second holds few changes.
+  while (performance.now() - start < 1000 || arrived <= 10) {
     readable();
     readable = () => {};
     arrived++;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   watch.stop();
-  t.true(arrived > 10);
-  t.true(told.length >= 1 && told.length <= 5, `told ${told.length} times, first after ${told[0]} ms`);
+  const most = 1 + Math.ceil((performance.now() - start) / 250);
+  t.true(told.length >= 1 && told.length <= most, `told ${told.length} times, first after ${told[0]} ms`);
 });
 
 for (const engine of ['uring', 'epoll'] as const) {

@@ -301,24 +301,6 @@ test('a file whose route the dataplane refuses names it', async (t) => {
   t.deepEqual([fixture.dataplane.networks.size, fixture.dataplane.vrfs.size], [0, 0]);
 });
 
-test('networks whose packets leave with their own addresses are said once', async (t) => {
-  const { daemon, logs } = await makeDaemon(`version: 1
-uplink: { device: up0, mode: own, addresses: [10.77.0.1/24] }
-networks:
-  blue: { subnets: [172.30.0.0/24] }
-  inner: { subnets: [172.30.1.0/24], internal: true }
-  plain: { subnets: [172.30.2.0/24], masquerade: false }
-  lab: { subnets: [172.30.3.0/24], vrf: lab }
-`);
-  t.deepEqual(
-    logs.filter((line) => line.includes('masquerade')),
-    [
-      'warn masquerade is not supported in this version: packets of blue leave by uplink up0 with their own addresses; the wire needs routes to their subnets',
-    ],
-  );
-  await daemon.stop();
-});
-
 test('views: routes with names, source and state; VRFs with what is in them', async (t) => {
   const { daemon } = await makeDaemon(LAB);
   await daemon.addRoute('lab', route({ to: '10.9.0.0/16', type: 'unreachable', metric: 900 }));

@@ -35,7 +35,12 @@ fs.mkdirSync('dist/core', { recursive: true });
 for (const file of fs.readdirSync('core')) fs.writeFileSync('dist/core/' + file.replace('.ts', '.js'), '');
 `;
 const ESBUILD = `
-exports.build = async () => require('node:fs').appendFileSync(process.env.LOG, 'esbuild\\n');
+const fs = require('node:fs');
+exports.build = async ({ entryPoints, outdir }) => {
+  fs.appendFileSync(process.env.LOG, 'esbuild ' + Object.keys(entryPoints).join(' ') + '\\n');
+  fs.mkdirSync(outdir, { recursive: true });
+  fs.writeFileSync(outdir + '/tapline.cjs', 'exports.warmUp = async () => {};');
+};
 `;
 const APT_GET = `#!/bin/sh
 echo "apt-get $DEBIAN_FRONTEND $*" >> "$LOG"
@@ -75,7 +80,7 @@ function createProject(t: ExecutionContext): Project {
   const root = mkdtempSync(join(tmpdir(), 'tapline-setup-test-'));
   t.teardown(() => rmSync(root, { recursive: true, force: true }));
   chmodSync(root, 0o777);
-  cpSync('scripts', join(root, 'scripts'), { recursive: true });
+  for (const folder of ['bin', 'scripts']) cpSync(folder, join(root, folder), { recursive: true });
   mkdirSync(join(root, 'core'));
   mkdirSync(join(root, 'fake'));
   writeFileSync(join(root, 'core/a.ts'), '');
@@ -115,7 +120,7 @@ function createProject(t: ExecutionContext): Project {
 }
 
 const NPM_CALL = 'npm ci --ignore-scripts --no-audit --no-fund';
-const BUILD_CALLS = ['tsc -p tsconfig.json', 'esbuild'];
+const BUILD_CALLS = ['tsc -p tsconfig.json', 'esbuild worker bench-micro', 'esbuild tapline'];
 
 test('a fresh clone gets its packages and its build, each in one line; the second run does nothing', (t) => {
   const { setup } = createProject(t);

@@ -19,7 +19,11 @@ const TSCONFIG = {
 };
 
 /** What the build bundles (scripts/bundle.mjs). */
-const BUNDLED = { 'control/worker.ts': 'export {};\n', 'bench/micro/main.ts': 'export {};\n' };
+const BUNDLED = {
+  'control/worker.ts': 'export {};\n',
+  'bench/micro/main.ts': 'export {};\n',
+  'cli/main.ts': 'export async function warmUp() {}\n',
+};
 
 interface Run {
   readonly code: number | null;
@@ -36,7 +40,7 @@ function run(
 ): Run {
   const root = mkdtempSync(join(tmpdir(), 'tapline-test-test-'));
   t.teardown(() => rmSync(root, { recursive: true, force: true }));
-  cpSync('scripts', join(root, 'scripts'), { recursive: true });
+  for (const folder of ['bin', 'scripts']) cpSync(folder, join(root, folder), { recursive: true });
   cpSync('biome.json', join(root, 'biome.json'));
   symlinkSync(resolve('node_modules'), join(root, 'node_modules'));
   writeFileSync(join(root, 'package.json'), '{ "type": "module" }\n');
