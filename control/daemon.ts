@@ -46,7 +46,7 @@ import { PolicyRules } from './policy.js';
 import { policyObjects } from './policy-objects.js';
 import type { PolicyObjects } from './policy-records.js';
 import { networkSpec } from './port-spec.js';
-import { flowsOf, Publications } from './publish.js';
+import { flowsIn, flowsOf, Publications } from './publish.js';
 import { readKeptObject, restoreObjects } from './restore.js';
 import { type RouteState, Routes, UPLINK_METRIC } from './routes.js';
 import type { EndpointState, NetworkState } from './state.js';
@@ -125,7 +125,12 @@ export class Daemon {
       network: (number) => this.#networkNumbered(number)?.name ?? null,
     });
     this.mirrors = this.#makeMirrors();
-    this.interfaces = new Interfaces(this.dataplane, new Vrfs(this.dataplane, (name) => this.#vrfSpec(name)));
+    const vrfs = new Vrfs(
+      this.dataplane,
+      (name) => this.#vrfSpec(name),
+      (vrf) => this.#endFlowsIn(vrf),
+    );
+    this.interfaces = new Interfaces(this.dataplane, vrfs);
     this.routes = new Routes(this.dataplane, this.interfaces, this.#logger);
     this.policy = this.#makePolicy();
     this.#hostPorts = this.#makeHostPorts();
@@ -253,6 +258,11 @@ export class Daemon {
       timestamp: config?.ip_options.timestamp ?? false,
       tracking: this.#tracks(name),
     };
+  }
+
+  /** Of a VRF that is not tracked any more, or goes. With all else they go as well. */
+  async #endFlowsIn(vrf: number): Promise<void> {
+    if (!this.#stopping) await this.dataplane.nat.flushFlows(flowsIn(vrf));
   }
 
   /** Names of all VRFs that there are, or are configured; `default` first. */

@@ -253,6 +253,14 @@ export function flowsOf(addresses: readonly string[], owners: readonly number[],
   return { ...ANY_FLOW, party: { owners, prefixes, vrf, domain: NO_DOMAIN } };
 }
 
+/** All connections through the router of a VRF. @param vrf the dataplane's number */
+export function flowsIn(vrf: number): FlowFilter {
+  const everywhere = [false, true].map((isIpv6) => {
+    return { isIpv6, words: addressWords(isIpv6 ? '::' : '0.0.0.0'), length: isIpv6 ? 0 : 96 };
+  });
+  return { ...ANY_FLOW, party: { owners: [], prefixes: everywhere, vrf, domain: NO_DOMAIN } };
+}
+
 function hostPrefix(address: string): FlowPrefix {
   return { isIpv6: address.includes(':'), words: addressWords(address), length: 128 };
 }

@@ -351,19 +351,30 @@ test('host port: the host gets gateway addresses and routes by a TAP; with the l
   await daemon.stop();
 });
 
-test('host port: names that others have are left to them; one that a killed process left is removed', async (t) => {
+test('host port: names that others have are left to them; one that a killed process left is taken over, or removed', async (t) => {
   const fixture = makeFixture();
   const { daemon, system } = fixture;
   await daemon.apply(config(HOST));
   const alias = [...system.taps.values()][0]?.alias ?? '';
   await daemon.stop();
+  const others = makeFixture();
+  others.system.aliases.push({ name: 'tapline0', alias: 'tapline:host:00000000' });
+  await others.daemon.apply(config(HOST));
+  t.deepEqual([...others.system.taps.keys()], ['/proc/self/ns/net tapline1']);
+  t.true(others.system.ipLines.some((line) => line.includes('169.254.42.2')));
+  await others.daemon.stop();
   const next = makeFixture();
-  next.system.aliases.push({ name: 'tapline0', alias: 'tapline:host:00000000' }, { name: 'tapline5', alias });
+  next.system.aliases.push({ name: 'tapline5', alias });
   await next.daemon.apply(config(HOST));
-  t.is(next.system.ipLines[0], 'link del dev tapline5');
-  t.deepEqual([...next.system.taps.keys()], ['/proc/self/ns/net tapline1']);
-  t.true(next.system.ipLines.some((line) => line.includes('169.254.42.2')));
+  t.deepEqual([...next.system.taps.keys()], ['/proc/self/ns/net tapline5']);
+  t.true(next.system.ipLines.some((line) => line.includes('169.254.42.6')));
+  t.false(next.system.ipLines.some((line) => line.startsWith('link del')));
   await next.daemon.stop();
+  const last = makeFixture();
+  last.system.aliases.push({ name: 'tapline5', alias });
+  await last.daemon.apply(config(NETWORKS));
+  t.deepEqual(last.system.ipLines, ['link del dev tapline5']);
+  await last.daemon.stop();
 });
 
 test('host port: a subnet that the host reaches elsewhere is refused, and the network with it', async (t) => {
