@@ -21,7 +21,7 @@ import { makeCaptureRing } from './capture-ring.js';
 import { CaptureSession } from './capture-session.js';
 import { readPort, readTotals } from './counter-views.js';
 import { macWords } from './mac.js';
-import { NatClient } from './nat-client.js';
+import { NatClient, NoWorkerError } from './nat-client.js';
 import { Numbers } from './numbers.js';
 import { RouterClient } from './router-client.js';
 import { mapTables, type TableLayout, type TableMemory, tableWords } from './table-memory.js';
@@ -206,6 +206,8 @@ class WorkerDataplane implements Dataplane {
   private nextCapture = 1;
   private restarts = 0;
   private quickDeaths = 0;
+  /** False where a worker that died is not replaced. */
+  private restarting: Promise<boolean> = Promise.resolve(false);
   private startedAt = 0;
   private stopping = false;
 
@@ -215,11 +217,16 @@ class WorkerDataplane implements Dataplane {
   private readonly mirrors = new Map<number, Mirror>();
   private nextMirror = 1;
   private statics: readonly WorkerStatic[] = [];
+  /** All ports of an earlier process that are to come back have come back. */
+  private settled = false;
   private readonly eventCallbacks: ((event: DataplaneEvent) => void)[] = [];
   /** Port numbers, as the events tell. */
   private readonly quarantined = new Set<number>();
   private readonly router: RouterClient;
-  readonly nat = new NatClient((command) => this.request(command));
+  readonly nat = new NatClient(
+    (command) => this.request(command),
+    () => this.replaced(),
+  );
   private readonly livePorts = new Map<number, LivePort>();
   private readonly removals = new Map<number, Promise<void>>();
   private readonly watches = new Map<number, Watch>();
@@ -274,6 +281,7 @@ class WorkerDataplane implements Dataplane {
       captures: [...this.captures.values()].map(({ capture }) => capture),
       mirrors: [...this.mirrors.values()],
       statics: this.statics,
+      settled: this.settled,
       ...this.router.setup(),
       ...this.nat.setup(),
     };
@@ -318,7 +326,18 @@ class WorkerDataplane implements Dataplane {
       return;
     }
     this.restarts++;
-    this.restart().catch((error: Error) => this.logger.error(`restarting the dataplane failed: ${error.message}`));
+    this.restarting = this.restart().then(
+      () => true,
+      (error: Error) => {
+        this.logger.error(`restarting the dataplane failed: ${error.message}`);
+        return false;
+      },
+    );
+  }
+
+  /** The successor of a worker that died runs; false where there will be none. */
+  private async replaced(): Promise<boolean> {
+    return (await this.restarting) && this.worker !== null && !this.stopping;
   }
 
   private async restart(): Promise<void> {
@@ -376,7 +395,7 @@ class WorkerDataplane implements Dataplane {
   /** Answers a request that no worker has done, or will do. */
   private async withoutWorker(command: Command): Promise<null> {
     const why = this.stopping ? 'is being stopped' : 'is being restarted';
-    if (!SETTLED_WITHOUT_WORKER.has(command.op)) throw new Error(`the dataplane ${why}: no ${command.op} now`);
+    if (!SETTLED_WITHOUT_WORKER.has(command.op)) throw new NoWorkerError(`the dataplane ${why}: no ${command.op} now`);
     if (command.op === 'removePort') this.retirePort(command.id);
     return null;
   }
@@ -523,6 +542,7 @@ class WorkerDataplane implements Dataplane {
 
   async settle(): Promise<void> {
     this.learned = NOTHING;
+    this.settled = true;
     this.numbers.settle();
     await this.numbers.saved();
     await this.request({ op: 'settle' });

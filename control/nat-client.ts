@@ -29,6 +29,9 @@ export const DEFAULT_NAT_SETTINGS: WorkerNatSettings = {
 /** Entries of the table that a flush looks at while packets wait: about a millisecond. */
 const FLUSH_PAGE = 4096;
 
+/** No worker is there to do what was asked for. */
+export class NoWorkerError extends Error {}
+
 /** Every flow. */
 export const ANY_FLOW: FlowFilter = {
   protocol: 0,
@@ -51,8 +54,15 @@ export class NatClient {
   };
   readonly policyHits = new Float64Array(this.state.policyHits);
 
-  constructor(request: (command: Command) => Promise<Answer>) {
+  private readonly replaced: () => Promise<boolean>;
+
+  /**
+   * @param request rejects with NoWorkerError what no worker has done
+   * @param replaced settles once a worker runs: true where it is another than before; false where none will
+   */
+  constructor(request: (command: Command) => Promise<Answer>, replaced = () => Promise.resolve(false)) {
     this.request = request;
+    this.replaced = replaced;
   }
 
   /** For a worker that starts. */
@@ -79,8 +89,19 @@ export class NatClient {
     return (await this.request({ op: 'flows', from, limit, filter })) as FlowPage;
   }
 
-  /** In pages, between which packets pass. @returns how many there were */
+  /** Flows outlive a worker: what one that died has not ended, its successor does. @returns how many there were */
   async flushFlows(filter: FlowFilter): Promise<number> {
+    for (;;) {
+      try {
+        return await this.flushPages(filter);
+      } catch (error) {
+        if (!(error instanceof NoWorkerError) || !(await this.replaced())) throw error;
+      }
+    }
+  }
+
+  /** In pages, between which packets pass. */
+  private async flushPages(filter: FlowFilter): Promise<number> {
     let count = 0;
     for (let from = 0; from >= 0; ) {
       const { removed, next } = (await this.request({

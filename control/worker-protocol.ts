@@ -32,6 +32,8 @@ export interface WorkerSetup {
   readonly captures: readonly WorkerCapture[];
   readonly mirrors: readonly Mirror[];
   readonly statics: readonly WorkerStatic[];
+  /** What a predecessor knew of ports that are not among these ends: they went while there was no worker. */
+  readonly settled: boolean;
   readonly vrfs: readonly WorkerVrf[];
   readonly interfaces: readonly WorkerInterface[];
   readonly routes: readonly WorkerRoute[];

@@ -133,6 +133,7 @@ class Worker {
     for (const entry of setup.statics) this.inherit('static entry', () => this.addStatic(entry));
     this.router.inherit(setup, (what, take) => this.inherit(what, take));
     this.inherit('address translation', () => this.nat.inherit(setup.nat));
+    if (setup.settled) this.settle();
     for (const mirror of setup.mirrors) this.inherit('mirror', () => this.dataplane.topology.addMirror(mirror));
     for (const watch of setup.watches) this.inherit('watch', () => this.engine.watch(watch.token, watch.fd));
     for (const capture of setup.captures) this.addCapture(capture);

@@ -5,6 +5,7 @@ import { readdirSync } from 'node:fs';
 import type { Worker } from 'node:worker_threads';
 import test from 'ava';
 import { startDataplane } from '../../control/dataplane.js';
+import { ANY_FLOW } from '../../control/nat-client.js';
 import type { CapturedFrame } from '../../control/types.js';
 import { withNamespace } from '../../io/netns.js';
 import { closeFd, openPidfd } from '../../io/pidfd.js';
@@ -120,6 +121,32 @@ for (const engine of ['uring', 'epoll'] as const) {
     t.true(lab.dataplane.totals().rxPackets >= rxPackets, 'its counts are in the totals');
     t.true(await restarted(lab.dataplane, 1));
     t.deepEqual(await lab.dataplane.fdb(), [], 'what it learned is void');
+    for (const tap of lab.taps) await tap.detach();
+  });
+
+  test.serial(`${engine}: connections that are to end while the worker is away end in its successor`, async (t) => {
+    const lab = await makeLab(t, engine);
+    const { dataplane, network } = lab;
+    await dataplane.settle();
+    // Frames within a network are tracked where the policy may refuse some; there is no rule, so all pass.
+    await dataplane.nat.setPolicy(new Int32Array(0), Int32Array.of(network, -network));
+    const count = async (): Promise<number> => (await dataplane.nat.status()).flows;
+    t.true(ping(lab));
+    t.true((await count()) > 0);
+    await kill(dataplane);
+    t.true((await dataplane.nat.flushFlows(ANY_FLOW)) > 0);
+    t.is(await count(), 0);
+    t.true(ping(lab));
+    t.true((await count()) > 0);
+    await kill(dataplane);
+    await dataplane.removePort(lab.ports[0]);
+    await dataplane.removePort(lab.ports[1]);
+    t.true(await restarted(dataplane, 2));
+    t.is(await count(), 0, 'with their ports');
+    await kill(dataplane);
+    const flushed = dataplane.nat.flushFlows(ANY_FLOW);
+    await dataplane.stop();
+    await t.throwsAsync(flushed, { message: /the dataplane is being (stopped|restarted): no flushFlows now/ });
     for (const tap of lab.taps) await tap.detach();
   });
 
