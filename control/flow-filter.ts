@@ -39,6 +39,7 @@ export function flowFilter(daemon: Daemon, request: FlowRequest): FlowFilter {
     source: src === undefined ? null : flowPrefix(src),
     destination: dst === undefined ? null : flowPrefix(dst),
     port,
+    reached: null,
     translated: nat,
     party: partyOf(daemon, request),
   };

@@ -46,13 +46,14 @@ export class FlowSelection implements FlowMatch {
   }
 
   matches(words: Int32Array, addresses6: Int32Array, flow: number): boolean {
-    const { protocol, states, port, translated, source, destination } = this.filter;
+    const { protocol, states, port, reached, translated, source, destination } = this.filter;
     const at = flow * FLOW_WORDS;
     const state = words[at + FLOW_STATE];
     if (protocol !== 0 && protocolOfKind(words[at + FLOW_KIND]) !== protocol) return false;
     if (states !== 0 && ((states >>> (state & STATE_MASK)) & 1) === 0) return false;
     if (translated && (state & (FLOW_SNAT | FLOW_DNAT)) === 0) return false;
     if (port !== 0 && !hasPort(words, at, port)) return false;
+    if (reached !== null && !isBetween(words[at + FLOW_PORTS] & 0xffff, reached)) return false;
     if (source !== null && !this.hasAddress(words, addresses6, flow, SOURCES, source)) return false;
     if (destination !== null && !this.hasAddress(words, addresses6, flow, DESTINATIONS, destination)) return false;
     return this.isOfParty(words, addresses6, flow);
@@ -102,4 +103,8 @@ function hasPort(words: Int32Array, at: number, port: number): boolean {
   const original = words[at + FLOW_PORTS];
   const reply = words[at + FLOW_REPLY_PORTS];
   return original >>> 16 === port || (original & 0xffff) === port || reply >>> 16 === port || (reply & 0xffff) === port;
+}
+
+function isBetween(port: number, { first, last }: { readonly first: number; readonly last: number }): boolean {
+  return first <= port && port <= last;
 }

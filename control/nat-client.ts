@@ -39,6 +39,7 @@ export const ANY_FLOW: FlowFilter = {
   source: null,
   destination: null,
   port: 0,
+  reached: null,
   translated: false,
   party: null,
 };

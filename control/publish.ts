@@ -9,6 +9,7 @@ import { formatPublish, type PublishProtocol, type PublishSpec } from './config/
 import { isUnspecified, publishFamilies, publishSpec } from './config/publish.js';
 import { TaplineError } from './errors.js';
 import { ANY_FLOW } from './nat-client.js';
+import type { PortRange } from './port-ranges.js';
 import { addressWords } from './router-specs.js';
 import type { EndpointState } from './state.js';
 import type { DataplaneNat } from './types.js';
@@ -66,10 +67,10 @@ export class Publications {
    */
   async change(endpoint: EndpointState, publish: readonly string[]): Promise<void> {
     const before = this.#all.get(endpoint.name) ?? [];
-    await this.#replace(endpoint, publish);
     const kept = new Set(publish);
-    const gone = before.filter(({ spec }) => !kept.has(formatPublish(spec)));
-    for (const publication of gone) await this.#flush(publication);
+    const ended = before.filter(({ spec }) => !kept.has(formatPublish(spec))).flatMap((gone) => this.#flowsOf(gone));
+    await this.#replace(endpoint, publish);
+    for (const filter of ended) await this.#parts.nat.flushFlows(filter);
   }
 
   async #replace(endpoint: EndpointState, publish: readonly string[]): Promise<void> {
@@ -137,19 +138,22 @@ export class Publications {
     await this.#parts.nat.flushFlows(flowsOf(endpoint.addresses, [endpoint.port], zone));
   }
 
-  async #flush({ endpoint, vrf, spec, families }: Publication): Promise<void> {
+  /** Connections that came in by it, and by no other. */
+  #flowsOf({ endpoint, vrf, spec, families }: Publication): FlowFilter[] {
     const zone = this.#parts.vrfNumber(vrf);
-    if (zone === null) return;
+    const ends = this.#parts.link();
+    const link = this.#parts.host()?.linkRange(endpoint.name, spec) ?? null;
+    if (zone === null) return [];
     const protocol = PROTOCOL_NUMBERS[spec.protocol];
-    for (const family of families) {
-      const address = addressOf(endpoint, family);
-      if (address === null) continue;
-      const destination = hostPrefix(address);
-      // Of a range all connections to the endpoint end that came through a published port of the protocol.
-      const port = spec.first === spec.last ? spec.inner : 0;
-      const party = { owners: [], prefixes: [destination], vrf: zone, domain: NO_DOMAIN };
-      await this.#parts.nat.flushFlows({ ...ANY_FLOW, destination, protocol, port, translated: true, party });
-    }
+    const filter = (family: 4 | 6, at: string | null, { first, last }: PortRange): FlowFilter[] => {
+      const target = addressOf(endpoint, family);
+      if (target === null) return [];
+      const party = { owners: [], prefixes: [hostPrefix(target)], vrf: zone, domain: NO_DOMAIN };
+      const destination = hostPrefix(at ?? target);
+      return [{ ...ANY_FLOW, destination, protocol, reached: { first, last }, translated: true, party }];
+    };
+    const wire = isOnWire(spec) ? families.flatMap((family) => filter(family, boundAddress(spec), spec)) : [];
+    return ends === null || link === null ? wire : [...wire, ...filter(4, ends.router, link)];
   }
 
   /** Tells all who follow; calls that come meanwhile share the next time. @throws what `changed` or the dataplane throws */
@@ -225,9 +229,9 @@ export class Publications {
       .filter(({ spec }) => isOnWire(spec))
       .flatMap(({ spec, families }) =>
         families.map((family): OwnedPorts => {
-          const { address, first, last } = spec;
-          const bound = address === null || isUnspecified(address) ? null : formatAddress(address);
-          return { family, address: bound, protocol: PROTOCOL_NUMBERS[spec.protocol], first, last, yields: false };
+          const { first, last } = spec;
+          const address = boundAddress(spec);
+          return { family, address, protocol: PROTOCOL_NUMBERS[spec.protocol], first, last, yields: false };
         }),
       );
   }
@@ -273,6 +277,11 @@ function bare(text: string): string {
 function addressOf({ addresses }: EndpointState, family: 4 | 6): string | null {
   const found = addresses.find((text) => text.includes(':') === (family === 6));
   return found === undefined ? null : bare(found);
+}
+
+/** Null: all of a family. */
+function boundAddress({ address }: PublishSpec): string | null {
+  return address === null || isUnspecified(address) ? null : formatAddress(address);
 }
 
 /** Those whose text is not among the others'. */

@@ -178,6 +178,8 @@ export interface FlowFilter {
   readonly destination: FlowPrefix | null;
   /** Any of its ports. */
   readonly port: number;
+  /** The port that its first packet was for, as that had it. */
+  readonly reached: { readonly first: number; readonly last: number } | null;
   /** Translated ones only. */
   readonly translated: boolean;
   readonly party: FlowParty | null;

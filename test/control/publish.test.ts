@@ -9,8 +9,10 @@ import { endpointSchema } from '../../control/config/schema.js';
 import { TaplineError } from '../../control/errors.js';
 import { MAX_SOCKETS } from '../../control/uplink/host-publishing.js';
 import { ReservedPorts, restoreReservedPorts } from '../../control/uplink/reserved-ports.js';
+import { FLOW_DNAT, STATE_UDP_STREAM } from '../../core/nat/flow.js';
 import { PUBLISHED_RECORD } from '../../core/nat/published.js';
 import { config, eventually, type Fixture, leftovers, makeFixture } from './support/fixture.js';
+import { addFlow, ports } from './support/flows.js';
 import { SystemDouble } from './support/system-double.js';
 
 const OWN = 'device: up0, mode: own, addresses: [10.77.0.1/24, "fd00:77::1/64"]';
@@ -93,7 +95,7 @@ test('changed live: what goes ends with its connections, what is refused leaves 
   t.true(published(made).includes('6 0.0.0.0 8081-8081 -> 172.30.0.2 81'));
   await daemon.unpublish('a', ['8080:80/tcp']);
   t.false(published(made).some((line) => line.includes('8080')));
-  t.like(dataplane.nat.flushed.at(-1), { protocol: 6, port: 80, translated: true });
+  t.like(dataplane.nat.flushed.at(-1), { protocol: 6, reached: { first: 8080, last: 8080 }, translated: true });
   const before = published(made);
   const taken = await t.throwsAsync(daemon.publish('a', ['9090:1/tcp']), { instanceOf: TaplineError });
   t.is(taken.kind, 'conflict');
@@ -103,6 +105,41 @@ test('changed live: what goes ends with its connections, what is refused leaves 
   });
   await t.throwsAsync(daemon.publish('x', ['1:1/tcp']), { message: 'no endpoint x' });
   t.deepEqual(published(made), before);
+  await daemon.stop();
+});
+
+test('what is unpublished ends the connections that came in by it, and no others', async (t) => {
+  const made = fixture();
+  const { daemon, dataplane } = made;
+  await daemon.apply(file(OWN, '"8080:80", "9090:80", "10.77.0.1:6000-6010:7000-7010", "8080:80/udp"', '"8081:80"'));
+  const zone = daemon.interfaces.vrfs.numberOf('default') ?? 0;
+  const { table } = dataplane.nat.tables;
+  const [a, b] = ['172.30.0.2', '172.30.0.3'];
+  const add = (protocol: number, outer: number, target: string, inner: number, at = '10.77.0.1'): number => {
+    const client = at.includes(':') ? 'fd00:77::99' : '10.77.0.99';
+    const original = [client, at, ports(1234, outer)] as const;
+    const reply = [target, client, ports(inner, 1234)] as const;
+    return addFlow(table, { zone, protocol, state: STATE_UDP_STREAM | FLOW_DNAT, original, reply });
+  };
+  const kept = [
+    add(6, 9090, a, 80),
+    add(17, 8080, a, 80),
+    add(6, 8081, b, 80),
+    // From the endpoint itself, by the port that others know it by.
+    addFlow(table, { zone, protocol: 6, state: STATE_UDP_STREAM, original: [a, '10.9.9.9', ports(80, 8080)] }),
+  ];
+  const range = [add(6, 6000, a, 7000), add(6, 6010, a, 7010)];
+  const gone = [add(6, 8080, a, 80), add(6, 8080, 'fd00:30::2', 80, 'fd00:77::1')];
+  const alive = (): number[] => {
+    const flows: number[] = [];
+    table.forEach((flow) => void flows.push(flow));
+    return flows;
+  };
+  t.is(alive().length, kept.length + range.length + gone.length);
+  await daemon.unpublish('a', ['8080:80/tcp']);
+  t.deepEqual(alive(), [...kept, ...range]);
+  await daemon.unpublish('a', ['10.77.0.1:6000-6010:7000-7010/tcp']);
+  t.deepEqual(alive(), kept);
   await daemon.stop();
 });
 
