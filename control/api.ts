@@ -37,13 +37,11 @@ import { natMappingViews, natView } from './nat-views.js';
 import { flag, wholeNumber } from './query-fields.js';
 import { neighborViews, type RouterFilter, routeView, routeViews, vrfViews } from './router-views.js';
 import { listenPrivately } from './socket.js';
-import type { EndpointState } from './state.js';
 import type { DataplaneStatus, RouterStatus, Totals } from './types.js';
 import type { UplinkDescription } from './uplink/description.js';
 import { VERSION } from './version.js';
 import {
   dropsView,
-  type EndpointView,
   endpointView,
   fdbViews,
   mdbViews,
@@ -200,17 +198,13 @@ function endpointRoutes(app: FastifyInstance, daemon: Daemon): void {
     await daemon.disconnect(request.params.name);
     return reply.code(204).send();
   });
-  const changed = (endpoint: EndpointState): EndpointView => {
-    daemon.kept.setObject('publish', endpoint.name, { publish: endpoint.config.publish });
-    return endpointView(daemon, endpoint);
-  };
   app.post('/v1/endpoints/:name/publish', async (request: NameRequest) => {
     const { publish } = read(publishBody, request.body);
-    return changed(await daemon.publish(request.params.name, publish));
+    return endpointView(daemon, await daemon.publish(request.params.name, publish));
   });
   app.delete('/v1/endpoints/:name/publish', async (request: NameRequest) => {
     const { publish } = read(unpublishQuery, request.query);
-    return changed(await daemon.unpublish(request.params.name, publish));
+    return endpointView(daemon, await daemon.unpublish(request.params.name, publish));
   });
 }
 

@@ -36,17 +36,18 @@ import { Endpoints } from './endpoints.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
 import { EventLog } from './events.js';
 import { addStatic, type StaticRequest } from './fdb.js';
+import { flowsIn, flowsOf } from './flow-parties.js';
 import { gatewayInterface, gatewayMac } from './gateways.js';
 import { Interfaces } from './interfaces.js';
 import { Ipam } from './ipam.js';
-import { KeptState } from './kept-state.js';
+import { type KeptEndpoint, KeptState } from './kept-state.js';
 import { Mirrors } from './mirrors.js';
 import { natPorts, natSettings } from './nat-settings.js';
 import { PolicyRules } from './policy.js';
 import { policyObjects } from './policy-objects.js';
 import type { PolicyObjects } from './policy-records.js';
 import { networkSpec } from './port-spec.js';
-import { flowsIn, flowsOf, Publications } from './publish.js';
+import { Publications } from './publish.js';
 import { readKeptObject, restoreObjects } from './restore.js';
 import { type RouteState, Routes, UPLINK_METRIC } from './routes.js';
 import type { EndpointState, NetworkState } from './state.js';
@@ -327,7 +328,7 @@ export class Daemon {
       if (uplink !== null) await this.#within(['uplink'], () => this.#openUplink(uplink));
       await this.#addRoutes(config);
       await this.#restoreRoutes();
-      await this.#attachAll(config.endpoints);
+      await this.#attachAll(await this.#stillPublished(config.endpoints));
       await this.#restoreEndpoints();
       for (const [name, mirror] of config.mirrors)
         await this.#within(['mirrors', name], () => this.mirrors.add(name, mirror));
@@ -376,16 +377,36 @@ export class Daemon {
     await restoreObjects(this.kept, 'endpoint', this.#logger, (name, object) => {
       const config = readKeptObject(endpointSchema, object);
       this.#endpoints.requireSamePlace(name, config);
-      return this.#connect(name, config);
+      const kept = this.kept.object('publish', name);
+      return this.#connect(name, kept === undefined ? config : withoutUnpublished(config, readPublished(kept)));
     });
   }
 
-  /** What endpoints have published by command, which comes before what the file says of them. */
+  /**
+   * The file's endpoints, without the published ports that a command has ended: somebody else may have them by now. Where the file says
+   * something else than before, that counts.
+   */
+  async #stillPublished(endpoints: Configuration['endpoints']): Promise<Configuration['endpoints']> {
+    const wanted = new Map(endpoints);
+    await restoreObjects(this.kept, 'publish', this.#logger, async (name, object) => {
+      const config = wanted.get(name);
+      if (config !== undefined) wanted.set(name, withoutUnpublished(config, readPublished(object)));
+    });
+    return wanted;
+  }
+
+  /** All that endpoints have published by command. */
   async #restorePublished(): Promise<void> {
     await restoreObjects(this.kept, 'publish', this.#logger, (name, object) => {
-      const publish = readKeptObject(endpointSchema.shape.publish, (object as { publish?: unknown }).publish);
+      const { publish } = readPublished(object);
       return this.#changePublished(name, () => publish);
     });
+  }
+
+  #keepPublished({ name, config }: EndpointState, before: readonly string[]): void {
+    const kept = this.kept.object('publish', name);
+    const asked = kept === undefined ? before : readPublished(kept).asked;
+    this.kept.setObject('publish', name, { asked, publish: config.publish });
   }
 
   async #restoreMirrors(): Promise<void> {
@@ -406,12 +427,21 @@ export class Daemon {
     await this.dataplane.settle();
   }
 
-  /** Connections to endpoints that have not come back, whoever began them. */
+  /** Connections of endpoints that have not come back, whoever began them; and to addresses that an endpoint has no more. */
   async #flushLeft(): Promise<void> {
-    for (const [name, { network, addresses }] of this.kept.left) {
-      const vrf = this.interfaces.vrfs.numberOf(this.networks.get(network)?.config.vrf ?? '');
-      if (vrf !== null && !this.endpoints.has(name)) await this.dataplane.nat.flushFlows(flowsOf(addresses, [], vrf));
+    for (const [name, left] of this.kept.left) {
+      const vrf = this.interfaces.vrfs.numberOf(left.vrf);
+      const gone = this.#goneAddresses(name, left);
+      if (vrf !== null && gone.length > 0) await this.dataplane.nat.flushFlows(flowsOf(gone, [], vrf));
     }
+  }
+
+  #goneAddresses(name: string, left: KeptEndpoint): readonly string[] {
+    const endpoint = this.endpoints.get(name);
+    const vrf = this.networks.get(endpoint?.config.network ?? '')?.config.vrf;
+    // Another container of that name knows nothing of the connections of the one before.
+    if (endpoint === undefined || vrf !== left.vrf || endpoint.place?.identity !== left.identity) return left.addresses;
+    return left.addresses.filter((address) => !endpoint.addresses.includes(address));
   }
 
   /** What cannot be removed is said only: it may be in nobody's way. */
@@ -654,21 +684,27 @@ export class Daemon {
    */
   async publish(name: string, publish: readonly string[]): Promise<EndpointState> {
     await this.#applying;
-    return this.#changePublished(name, (before) => [...before, ...publish]);
+    return this.#changePublished(name, (before) => [...before, ...publish], true);
   }
 
   /** @throws TaplineError `missing` for the endpoint, or for what it has not published */
   async unpublish(name: string, publish: readonly string[]): Promise<EndpointState> {
     await this.#applying;
-    return this.#changePublished(name, (before) => {
+    const without = (before: readonly string[]): string[] => {
       const unknown = publish.find((one) => !before.includes(one));
       if (unknown === undefined) return before.filter((one) => !publish.includes(one));
       const has = before.length === 0 ? 'it has published nothing' : `it has published ${before.join(', ')}`;
       throw new TaplineError('missing', `endpoint ${name} has not published ${unknown}; ${has}`);
-    });
+    };
+    return this.#changePublished(name, without, true);
   }
 
-  #changePublished(name: string, change: (before: readonly string[]) => string[]): Promise<EndpointState> {
+  /** @param keep it is a command's, and to be made again by the next process */
+  #changePublished(
+    name: string,
+    change: (before: readonly string[]) => string[],
+    keep = false,
+  ): Promise<EndpointState> {
     return this.#lock.run(`endpoint ${name}`, async () => {
       this.#refuseWhileStopping();
       const endpoint = this.endpoint(name);
@@ -689,6 +725,7 @@ export class Daemon {
         endpoint.config = before;
         throw asTaplineError(error);
       }
+      if (keep) this.#keepPublished(endpoint, before.publish);
       const what = config.publish.length === 0 ? 'nothing' : config.publish.join(', ');
       this.#logger.info(`endpoint ${name} publishes ${what}`);
       return endpoint;
@@ -899,6 +936,26 @@ export class Daemon {
     await this.policy.clear();
     await this.#removeLeft();
   }
+}
+
+/** What an endpoint was asked to publish when it was made, and what commands have made of that. */
+interface KeptPublished {
+  readonly asked: readonly string[];
+  readonly publish: string[];
+}
+
+/** @throws TaplineError `invalid` */
+function readPublished(object: unknown): KeptPublished {
+  const { asked, publish } = object as Partial<Record<keyof KeptPublished, unknown>>;
+  const list = endpointSchema.shape.publish;
+  return { asked: readKeptObject(list, asked), publish: readKeptObject(list, publish) };
+}
+
+/** @throws TaplineError `conflict` where it is asked for something else than before */
+function withoutUnpublished(config: EndpointConfig, { asked, publish }: KeptPublished): EndpointConfig {
+  if (asked.join() !== config.publish.join())
+    throw new TaplineError('conflict', 'the file publishes other ports than before');
+  return { ...config, publish: config.publish.filter((one) => publish.includes(one)) };
 }
 
 /** Addresses besides the uplink's that a network leaves from. */

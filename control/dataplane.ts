@@ -20,6 +20,7 @@ import { FDB_CAPACITY, MAX_FLOWS } from './capacities.js';
 import { makeCaptureRing } from './capture-ring.js';
 import { CaptureSession } from './capture-session.js';
 import { readPort, readTotals } from './counter-views.js';
+import { flowsIn } from './flow-parties.js';
 import { macWords } from './mac.js';
 import { NatClient, NoWorkerError } from './nat-client.js';
 import { Numbers } from './numbers.js';
@@ -543,6 +544,8 @@ class WorkerDataplane implements Dataplane {
   async settle(): Promise<void> {
     this.learned = NOTHING;
     this.settled = true;
+    // Another VRF will have the number.
+    for (const vrf of this.numbers.vrfs.left()) await this.nat.flushFlows(flowsIn(vrf));
     this.numbers.settle();
     await this.numbers.saved();
     await this.request({ op: 'settle' });

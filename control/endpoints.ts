@@ -232,8 +232,8 @@ export class Endpoints {
     const table = this.#joinNamespace(endpoint, place, [...addresses, ...slaac], gateways);
     // Before there is a TAP: whoever comes after a kill finds it by this.
     const { path: netns, identity } = place;
-    const kept = { network: network.name, addresses, netns, identity, interface: config.interface, table };
-    this.#parts.kept.setEndpoint(name, kept);
+    const where = { network: network.name, vrf: network.config.vrf, addresses };
+    this.#parts.kept.setEndpoint(name, { ...where, netns, identity, interface: config.interface, table });
     const alone = this.#namespaceRoutes.isAlone(place.identity);
     const facts = { name, config, network: network.config, addresses, mac, slaac, isolation };
     const request = { ...facts, networkId: network.id, gateways: alone ? gateways : [] };

@@ -14,6 +14,7 @@ export type ObjectKind = 'network' | 'endpoint' | 'route' | 'mirror' | 'fdb' | '
 /** An endpoint that had, or was about to have, a TAP. */
 export interface KeptEndpoint {
   readonly network: string;
+  readonly vrf: string;
   /** With prefix length. */
   readonly addresses: readonly string[];
   /** Path of its namespace, and what tells it from another at the same path. */
@@ -81,6 +82,11 @@ export class KeptState {
   /** Objects of a kind that the API made, in that order. */
   objects(kind: ObjectKind): [key: string, object: unknown][] {
     return [...(this.#objects.get(kind) ?? [])];
+  }
+
+  /** Undefined where there is none. */
+  object(kind: ObjectKind, key: string): unknown {
+    return this.#objects.get(kind)?.get(key);
   }
 
   /** @param object as it was asked for, in JSON's terms */

@@ -48,6 +48,11 @@ export class NumberRegister {
     this.#names.delete(number);
   }
 
+  /** Those of a predecessor that nobody has asked for yet. */
+  left(): number[] {
+    return [...this.#reserved];
+  }
+
   /** Whoever has not come back by now does not. */
   settle(): void {
     this.#kept.clear();

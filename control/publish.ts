@@ -8,6 +8,7 @@ import { formatAddress } from './config/address.js';
 import { formatPublish, type PublishProtocol, type PublishSpec } from './config/fields.js';
 import { isUnspecified, publishFamilies, publishSpec } from './config/publish.js';
 import { TaplineError } from './errors.js';
+import { flowsOf, hostPrefix, partyOf } from './flow-parties.js';
 import { ANY_FLOW } from './nat-client.js';
 import type { PortRange } from './port-ranges.js';
 import { addressWords } from './router-specs.js';
@@ -15,7 +16,7 @@ import type { EndpointState } from './state.js';
 import type { DataplaneNat } from './types.js';
 import { type HostLink, type HostPublishing, isOnWire } from './uplink/host-publishing.js';
 import type { KeptPort, OwnedPorts } from './uplink/owned-ports.js';
-import type { FlowFilter, FlowPrefix } from './worker-protocol.js';
+import type { FlowFilter } from './worker-protocol.js';
 
 export const PROTOCOL_NUMBERS: Readonly<Record<PublishProtocol, number>> = { tcp: 6, udp: 17, sctp: 132 };
 
@@ -148,7 +149,7 @@ export class Publications {
     const filter = (family: 4 | 6, at: string | null, { first, last }: PortRange): FlowFilter[] => {
       const target = addressOf(endpoint, family);
       if (target === null) return [];
-      const party = { owners: [], prefixes: [hostPrefix(target)], vrf: zone, domain: NO_DOMAIN };
+      const party = partyOf([target], [], zone);
       const destination = hostPrefix(at ?? target);
       return [{ ...ANY_FLOW, destination, protocol, reached: { first, last }, translated: true, party }];
     };
@@ -240,33 +241,6 @@ export class Publications {
   vrfs(): ReadonlySet<string> {
     return new Set(this.#list().map(({ vrf }) => vrf));
   }
-}
-
-/** What is bridged ends with the port by itself. */
-const NO_DOMAIN = -1;
-
-/**
- * All connections to and from an endpoint.
- *
- * @param addresses with prefix length
- * @param owners numbers of its ports
- * @param vrf the dataplane's number
- */
-export function flowsOf(addresses: readonly string[], owners: readonly number[], vrf: number): FlowFilter {
-  const prefixes = addresses.map((text) => hostPrefix(bare(text)));
-  return { ...ANY_FLOW, party: { owners, prefixes, vrf, domain: NO_DOMAIN } };
-}
-
-/** All connections through the router of a VRF. @param vrf the dataplane's number */
-export function flowsIn(vrf: number): FlowFilter {
-  const everywhere = [false, true].map((isIpv6) => {
-    return { isIpv6, words: addressWords(isIpv6 ? '::' : '0.0.0.0'), length: isIpv6 ? 0 : 96 };
-  });
-  return { ...ANY_FLOW, party: { owners: [], prefixes: everywhere, vrf, domain: NO_DOMAIN } };
-}
-
-function hostPrefix(address: string): FlowPrefix {
-  return { isIpv6: address.includes(':'), words: addressWords(address), length: 128 };
 }
 
 function bare(text: string): string {

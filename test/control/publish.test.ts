@@ -117,8 +117,8 @@ test('what is unpublished ends the connections that came in by it, and no others
   const [a, b] = ['172.30.0.2', '172.30.0.3'];
   const add = (protocol: number, outer: number, target: string, inner: number, at = '10.77.0.1'): number => {
     const client = at.includes(':') ? 'fd00:77::99' : '10.77.0.99';
-    const original = [client, at, ports(1234, outer)] as const;
-    const reply = [target, client, ports(inner, 1234)] as const;
+    const original = [client, at, ports(outer, outer)] as const;
+    const reply = [target, client, ports(inner, outer)] as const;
     return addFlow(table, { zone, protocol, state: STATE_UDP_STREAM | FLOW_DNAT, original, reply });
   };
   const kept = [

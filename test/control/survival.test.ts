@@ -177,6 +177,7 @@ test('endpoints that an earlier process had are known until they are looked afte
   const failed = (line: string): void => t.fail(line);
   const endpoint = {
     network: 'blue',
+    vrf: 'default',
     addresses: [],
     netns: '/run/netns/a',
     identity: '1:2',

@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { parseConfiguration } from '../../../control/config/load.js';
 import type { Configuration } from '../../../control/config/schema.js';
 import { Daemon } from '../../../control/daemon.js';
+import { KeptState } from '../../../control/kept-state.js';
 import { DataplaneDouble } from './dataplane-double.js';
 import { SystemDouble } from './system-double.js';
 
@@ -27,7 +28,8 @@ export function config(yaml: string): Configuration {
   return parseConfiguration(yaml, 'test.yaml');
 }
 
-export function makeFixture(): Fixture {
+/** @param kept what outlives the daemon; nothing does unless given */
+export function makeFixture(kept = KeptState.none()): Fixture {
   const logs: string[] = [];
   const write = (json: string): void => {
     const { level, msg } = JSON.parse(json) as { level: string; msg: string };
@@ -36,7 +38,7 @@ export function makeFixture(): Fixture {
   const logger = pino({ level: 'debug', formatters: { level: (level) => ({ level }) } }, { write });
   const dataplane = new DataplaneDouble();
   const system = new SystemDouble();
-  return { daemon: new Daemon({ dataplane, logger, system }), dataplane, system, logs };
+  return { daemon: new Daemon({ dataplane, logger, system, kept }), dataplane, system, logs };
 }
 
 /** What a daemon that holds nothing has left behind; empty when all is well. */
