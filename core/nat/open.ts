@@ -374,10 +374,17 @@ export class FlowOpener {
       return this.refuse(packet, from, reason);
     }
     // The wire has no route to what is behind address translation, whoever on it thinks so.
-    if (from.kind === INTERFACE_UPLINK && !isInvited && isHidden(to, packet)) {
+    if (from.kind === INTERFACE_UPLINK && !isInvited && this.isHidden(to, packet)) {
       return refuse(packet, DROP_NOT_PUBLISHED);
     }
     return CONTINUE;
+  }
+
+  /** Whether the wire knows what is behind an interface by other addresses than that of the packet in hand. */
+  private isHidden(to: RouterInterface, packet: Packet): boolean {
+    if (to.kind !== INTERFACE_NETWORK) return false;
+    if (sourcesOf(to, packet) !== null) return true;
+    return packet.etherType !== ETHERTYPE_IPV4 && this.flows.prefixes.isInside(to, this.after, DESTINATION);
   }
 
   /** The host reaches what is published, also of networks that are not reached from it otherwise. */
@@ -971,11 +978,6 @@ export class FlowOpener {
 function sourcesOf({ translation }: RouterInterface, packet: Packet): Int32Array | null {
   if (translation === null) return null;
   return packet.etherType === ETHERTYPE_IPV4 ? translation.sources4 : translation.sources6;
-}
-
-/** Whether what is behind an interface has no address that the wire knows. */
-function isHidden(to: RouterInterface, packet: Packet): boolean {
-  return to.kind === INTERFACE_NETWORK && sourcesOf(to, packet) !== null;
 }
 
 function isSame(one: Int32Array, other: Int32Array, at: number): boolean {
