@@ -4,9 +4,10 @@ import test, { type ExecutionContext } from 'ava';
 import { sendScapy, tcpdump } from './support/frames.js';
 import { createOutdoors, HOST, type Outdoors, snapshot, OUTSIDE as WIRE } from './support/host.js';
 import { createHosts, type Host } from './support/lab.js';
+import { start } from './support/process.js';
 import { ask, fetchFrom, post, serve } from './support/published.js';
 import { createSite, OUTSIDE, type Site, UPLINK } from './support/site.js';
-import { startTapline, type Tapline } from './support/tapline.js';
+import { prepare, startTapline, type Tapline } from './support/tapline.js';
 import { eventually } from './support/wait.js';
 
 const PUBLISHED = ['8080:80', `${UPLINK.ip}:5300:53/udp`, '6000-6010:7000-7010', '8080:80/udp'];
@@ -95,18 +96,21 @@ interface SharedScene extends Outdoors {
   readonly before: string;
 }
 
-async function createShared(t: ExecutionContext, publish: readonly string[]): Promise<SharedScene> {
-  const outdoors = await createOutdoors(t);
-  const [a] = (await createHosts(t, 1)) as [Host];
-  await serve(t, a, 'a', [80, 81]);
-  const before = await snapshot(outdoors);
-  const config = {
+function sharedConfig(a: Host, publish: readonly string[]): object {
+  return {
     version: 1,
     uplink: { device: 'up0', mode: 'shared' },
     networks: { blue: { subnets: ['172.30.0.0/24', 'fd00:30::/64'] } },
     endpoints: { a: { network: 'blue', netns: a.path, addresses: [a.ip, a.ip6], publish } },
   };
-  const tapline = await startTapline(t, config, { netns: outdoors.host });
+}
+
+async function createShared(t: ExecutionContext, publish: readonly string[]): Promise<SharedScene> {
+  const outdoors = await createOutdoors(t);
+  const [a] = (await createHosts(t, 1)) as [Host];
+  await serve(t, a, 'a', [80, 81]);
+  const before = await snapshot(outdoors);
+  const tapline = await startTapline(t, sharedConfig(a, publish), { netns: outdoors.host });
   return { ...outdoors, tapline, a, before };
 }
 
@@ -184,3 +188,34 @@ test.serial(
     t.deepEqual(await answers.frames(), []);
   },
 );
+
+test.serial('shared: killed, or kept for the next one, which goes on; at the end the host is as it was', async (t) => {
+  const outdoors = await createOutdoors(t);
+  const { host, outside } = outdoors;
+  const [a] = (await createHosts(t, 1)) as [Host];
+  await serve(t, a, 'a', [80]);
+  const before = await snapshot(outdoors);
+  const { argv } = prepare(t, sharedConfig(a, ['8080:80', '8080:80/udp']), { netns: host });
+  for (const signal of ['SIGKILL', 'SIGTERM', null] as const) {
+    const daemon = start(t, [...argv, ...(signal === 'SIGTERM' ? ['--keep'] : [])]);
+    await daemon.said(/^ready$/m, 30_000);
+    for (const [from, address] of [
+      [outside, HOST.ip],
+      [outside, HOST.ip6],
+      [host, '127.0.0.1'],
+    ] as const) {
+      t.like(await fetchFrom(from, address, 8080), { name: 'a', port: 80 });
+      t.like(await ask(t, from, address, 8080), { name: 'a', port: 80 });
+    }
+    // A client of the host that stays connected holds nobody up.
+    const client = host.start('bash', '-c', 'exec 3<>/dev/tcp/127.0.0.1/8080; sleep 60');
+    const ended = await daemon.stop(signal ?? 'SIGTERM');
+    await client.stop('SIGTERM');
+    if (signal !== 'SIGKILL') t.is(ended.code, 0, ended.stderr);
+    if (signal === null) continue;
+    // Until the next one is there, the host answers nobody in its place.
+    t.regex(await outdoors.nft('list', 'ruleset'), /8080/);
+    t.regex(await host.exec('sysctl', '-n', 'net.ipv4.ip_local_reserved_ports'), /8080/);
+  }
+  t.is(await snapshot(outdoors), before);
+});
