@@ -101,7 +101,11 @@ export function temporaryDirectory(t: ExecutionContext): string {
 
 /** One row of values for each packet that the display filter lets through, by tshark, with all checksums verified. */
 export async function tshark(path: string, fields: readonly string[], filter = ''): Promise<string[][]> {
-  const verify = ['ip', 'tcp', 'udp'].flatMap((protocol) => ['-o', `${protocol}.check_checksum:TRUE`]);
+  const settings = [
+    ...['ip', 'tcp', 'udp', 'udplite'].map((protocol) => `${protocol}.check_checksum:TRUE`),
+    'sctp.checksum:CRC 32c',
+  ];
+  const verify = settings.flatMap((setting) => ['-o', setting]);
   const wanted = fields.flatMap((field) => ['-e', field]);
   const select = filter === '' ? [] : ['-Y', filter];
   const text = await must(['tshark', '-n', '-r', path, ...verify, ...select, '-T', 'fields', ...wanted]);
