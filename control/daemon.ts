@@ -139,6 +139,7 @@ export class Daemon {
       system: this.#system,
       logger: this.#logger,
       link: () => this.#hostLink(),
+      isOfUplink: (address) => this.#isOfUplink(address),
     });
     this.publications = this.#makePublications();
     this.#endpoints = this.#makeEndpoints();
@@ -213,6 +214,11 @@ export class Daemon {
 
   #hostLink(): ReturnType<HostPorts['link']> {
     return this.#uplinkConfig?.mode === 'shared' ? this.#hostPorts.link(this.#uplinkConfig.vrf) : null;
+  }
+
+  #isOfUplink(address: string): boolean {
+    const addresses = this.#uplink?.describe().addresses ?? [];
+    return addresses.some((text) => text.split('/', 1)[0] === address);
   }
 
   #makePublications(): Publications {

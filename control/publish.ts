@@ -109,7 +109,10 @@ export class Publications {
 
   async #hold(name: string, all: readonly Publication[], wanted: readonly Publication[]): Promise<void> {
     const host = this.#parts.host();
-    for (const publication of wanted) await host?.hold(name, { ...publication, index: all.indexOf(publication) });
+    for (const publication of wanted) {
+      const hasIpv4 = addressOf(publication.endpoint, 4) !== null;
+      await host?.hold(name, { ...publication, index: all.indexOf(publication), hasIpv4 });
+    }
   }
 
   async #release(name: string, publications: readonly Publication[]): Promise<void> {

@@ -23,6 +23,8 @@ export interface HostPublish {
   readonly families: readonly (4 | 6)[];
   /** Its place in the endpoint's list, for error lines. */
   readonly index: number;
+  /** The endpoint has an IPv4 address: by that the host's own processes are led to it. */
+  readonly hasIpv4: boolean;
 }
 
 /** Ends of the host port of a VRF. */
@@ -36,6 +38,8 @@ export interface HostPublishingParts {
   readonly logger: DataplaneLogger;
   /** Null while there is no host port. */
   link(): HostLink | null;
+  /** Whether an address of the host is one of the uplink's, as these are now. */
+  isOfUplink(address: string): boolean;
 }
 
 interface Held {
@@ -66,16 +70,18 @@ export class HostPublishing {
 
   /** @throws TaplineError `conflict` where a process of the host has a port, `invalid` for an address that the host lacks; then nothing is held */
   async hold(owner: string, publish: HostPublish): Promise<void> {
-    const { spec } = publish;
+    const { spec, hasIpv4 } = publish;
     const places = placesOf(publish);
     if (this.#sockets + places.length > MAX_SOCKETS) {
       await this.#refuseUsed(publish);
       this.#held.set(keyOf(owner, spec), { relays: [], sockets: 0, link: null, protocol: spec.protocol });
-      const what = `endpoint ${owner}: ${formatPublish(spec)} is not held by sockets, of which there are ${MAX_SOCKETS} in all`;
-      this.#parts.logger.warn(`${what}: from the host itself it is not reached`);
+      const what = `is not held by sockets, of which there are ${MAX_SOCKETS} in all`;
+      this.#warn(owner, spec, `${what}: from the host itself it is not reached`);
+      this.#sayWhereNot(owner, publish);
       return;
     }
-    const link = places.length === 0 ? null : this.#linkRange(spec);
+    this.#refuseUnreachable(publish);
+    const link = places.length === 0 || !hasIpv4 ? null : this.#linkRange(spec);
     const held: Held = { relays: [], sockets: places.length, link, protocol: spec.protocol };
     this.#sockets += places.length;
     this.#held.set(keyOf(owner, spec), held);
@@ -88,6 +94,34 @@ export class HostPublishing {
       await this.release(owner, spec);
       throw error;
     }
+    if (places.length > 0 && !hasIpv4)
+      this.#warn(owner, spec, 'is not reached from the host itself: the way there is IPv4, and the endpoint has none');
+    this.#sayWhereNot(owner, publish);
+  }
+
+  #warn(owner: string, spec: PublishSpec, what: string): void {
+    this.#parts.logger.warn(`endpoint ${owner}: ${formatPublish(spec)} ${what}`);
+  }
+
+  #sayWhereNot(owner: string, { spec }: HostPublish): void {
+    const { address } = spec;
+    if (address === null || isUnspecified(address) || !isOnWire(spec)) return;
+    const text = formatAddress(address);
+    if (!this.#parts.isOfUplink(text))
+      this.#warn(owner, spec, `is not reached from outside: ${text} is not an address of the uplink`);
+  }
+
+  /** At the loopback for nobody. @throws TaplineError `invalid` */
+  #refuseUnreachable({ spec, hasIpv4, index }: HostPublish): void {
+    if (isOnWire(spec) || (hasIpv4 && spec.protocol !== 'sctp')) return;
+    const why = hasIpv4
+      ? 'there are no SCTP sockets that lead there'
+      : 'the way there is IPv4, and the endpoint has none';
+    throw new TaplineError(
+      'invalid',
+      `at the loopback nobody reaches it: ${why}; leave out the address`,
+      `publish[${index}]`,
+    );
   }
 
   #linkRange({ protocol, first, last }: PublishSpec): PortRange | null {

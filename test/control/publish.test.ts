@@ -323,3 +323,32 @@ test('shared: kept for the next process, all stays but the sockets that hold por
   t.is(system.reserved, '8080');
   t.true([...system.taps.keys()].some((tap) => tap.includes('tapline0')));
 });
+
+test('shared: what is not reached from everywhere is said; what nobody would reach is refused', async (t) => {
+  const made = fixture();
+  const { daemon, system, logs } = made;
+  await daemon.apply(
+    config(`version: 1
+uplink: { ${SHARED} }
+networks: { blue: { subnets: ["fd00:30::/64"] }, red: { subnets: [172.31.0.0/24] } }
+endpoints:
+  a: { network: blue, netns: /ns/a, publish: ["8080:80", "90:90/sctp"] }
+  b: { network: red, netns: /ns/b, publish: ["10.5.0.1:7000:70", "10.77.0.9:7001:71"] }
+`),
+  );
+  const warnings = (): string[] => logs.filter((line) => line.startsWith('warn'));
+  t.deepEqual(warnings(), [
+    'warn endpoint a: 8080:80/tcp is not reached from the host itself: the way there is IPv4, and the endpoint has none',
+    'warn endpoint b: 10.5.0.1:7000:70/tcp is not reached from outside: 10.5.0.1 is not an address of the uplink',
+  ]);
+  t.is(system.relays.get('tcp :: 8080')?.target(), null);
+  const line = 'publish[2]: at the loopback nobody reaches it: the way there is IPv4, and the endpoint has none';
+  await t.throwsAsync(daemon.publish('a', ['[::1]:8081:80/tcp']), { message: `${line}; leave out the address` });
+  await t.throwsAsync(daemon.publish('b', ['127.0.0.1:8081:80/sctp']), {
+    message: /^publish\[2\]: at the loopback nobody reaches it: there are no SCTP sockets that lead there/,
+  });
+  await daemon.publish('b', ['127.0.0.1:8081:80/tcp']);
+  t.is(warnings().length, 2);
+  await daemon.stop();
+  t.deepEqual(leftovers(made), []);
+});
