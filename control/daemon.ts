@@ -811,6 +811,11 @@ export class Daemon {
         this.events.emit('port-removed', port);
       },
       portBack: () => this.mirrors.update(),
+      keptChanged: () => {
+        this.publications
+          .update()
+          .catch((error: unknown) => this.#undoFailed('following the ports of the host', error));
+      },
     });
     await uplink.open();
     this.#uplink = uplink;

@@ -46,6 +46,8 @@ export interface RoutedUplinkParts {
   /** Its port went, and with it what was watched or captured there; or it came back under another number. */
   portRemoved(port: number): void;
   portBack(): void;
+  /** Other ports than before are left to the host. */
+  keptChanged(): void;
 }
 
 export class RoutedUplink {
@@ -295,6 +297,12 @@ export class RoutedUplink {
   }
 
   async #follow(): Promise<void> {
+    const kept = JSON.stringify(this.#kept);
+    await this.#followDevice();
+    if (JSON.stringify(this.#kept) !== kept) this.#parts.keptChanged();
+  }
+
+  async #followDevice(): Promise<void> {
     const link = this.#parts.system.linkFacts(this.device);
     this.#link = JSON.stringify(link);
     const before = this.#facts;

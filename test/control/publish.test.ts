@@ -11,7 +11,7 @@ import { MAX_SOCKETS } from '../../control/uplink/host-publishing.js';
 import { ReservedPorts, restoreReservedPorts } from '../../control/uplink/reserved-ports.js';
 import { FLOW_DNAT, STATE_UDP_STREAM } from '../../core/nat/flow.js';
 import { PUBLISHED_RECORD } from '../../core/nat/published.js';
-import { config, eventually, type Fixture, leftovers, makeFixture } from './support/fixture.js';
+import { config, eventually, type Fixture, hostChanged, leftovers, makeFixture } from './support/fixture.js';
 import { addFlow, ports } from './support/flows.js';
 import { SystemDouble } from './support/system-double.js';
 
@@ -264,6 +264,20 @@ test('shared: translation leaves the host the ports that it has in use', async (
   );
   await daemon.stop();
   t.is(system.reserved, '');
+});
+
+test('shared: what the host has in use by the time its uplink changes is left to it by guard and translation alike', async (t) => {
+  const made = fixture();
+  const { daemon, system } = made;
+  await daemon.apply(file(SHARED, '', '', 'masquerade: true'));
+  t.deepEqual(published(made), []);
+  system.sockets.push({ protocol: 'tcp', port: 50_000, address: '10.77.0.9', isIpv6: false, inode: 1 });
+  system.hosts.set('up0', { addresses: ['10.77.0.10/24'], linkLocal: null, defaults: [] });
+  hostChanged(made);
+  await eventually(() => published(made).length > 0);
+  t.deepEqual(published(made), ['6 0.0.0.0 50000-50000 -> 0.0.0.0 50000 kept', '6 :: 50000-50000 -> :: 50000 kept']);
+  t.regex(guard(made), /10\.77\.0\.10 \. 6 \. 49152-49999, 10\.77\.0\.10 \. 6 \. 50001-65535/);
+  await daemon.stop();
 });
 
 test('reserved ports: others’ stay, ours go; what a killed process added is taken back by the next one', async (t) => {

@@ -4,7 +4,7 @@ import test from 'ava';
 import { TaplineError } from '../../control/errors.js';
 import { translationPorts } from '../../control/uplink/owned-ports.js';
 import { sharedFilter, stationFilter } from '../../io/packet-filter.js';
-import { config, eventually, type Fixture, leftovers, makeFixture, NETWORKS } from './support/fixture.js';
+import { config, eventually, type Fixture, hostChanged, leftovers, makeFixture, NETWORKS } from './support/fixture.js';
 
 const OWN = `${NETWORKS}uplink: { device: up0, mode: own, addresses: [10.77.0.1/24, "fd00:77::1/64"], gateways: [10.77.0.254, "fd00:77::fe"], mac: 02:00:00:00:77:01 }\n`;
 const SHARED = `${NETWORKS}uplink: { device: up0, mode: shared }\n`;
@@ -19,17 +19,6 @@ function fixtureWithDevice(mode = 'own'): Fixture {
   fixture.system.devices.add('up0');
   if (mode === 'shared') fixture.system.hosts.set('up0', HOST_FACTS);
   return fixture;
-}
-
-/** The kernel tells of a change of the host. */
-function hostChanged({ system, dataplane }: Fixture): void {
-  for (const fd of system.changes.keys()) {
-    system.changes.set(fd, true);
-    const fire = dataplane.watched.get(fd);
-    // A watch tells once.
-    dataplane.watched.delete(fd);
-    fire?.();
-  }
 }
 
 const uplinkOf = ({ dataplane }: Fixture) => dataplane.interfaceOf('uplink');

@@ -60,3 +60,14 @@ export async function eventually(condition: () => boolean): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
+
+/** The kernel tells of a change of the host. */
+export function hostChanged({ system, dataplane }: Fixture): void {
+  for (const fd of system.changes.keys()) {
+    system.changes.set(fd, true);
+    const fire = dataplane.watched.get(fd);
+    // A watch tells once.
+    dataplane.watched.delete(fd);
+    fire?.();
+  }
+}
