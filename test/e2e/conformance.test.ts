@@ -10,7 +10,7 @@ import { sendFrames, type Tcpdump, tcpdump, tshark } from './support/frames.js';
 import type { Namespace } from './support/namespace.js';
 import { CASES, type Case, WIRE_MTU } from './support/rfc-cases.js';
 import { buildFrames } from './support/scapy.js';
-import { accounted, BLUE, createSite, newDrops, OUTSIDE, type Site, type SiteOptions } from './support/site.js';
+import { accounted, BLUE, createRoutedSite, newDrops, OUTSIDE, type Site, type SiteOptions } from './support/site.js';
 import { eventually } from './support/wait.js';
 
 const ETHERNET = 14;
@@ -59,8 +59,8 @@ function values({ a, b, c }: Site): Record<string, string> {
 const tagOf = (number: number): string => `case-${String(number).padStart(4, '0')}`;
 
 /** The packets of a site in which everything but ours is silent, and the neighbors are known. */
-async function createSilent(t: Parameters<typeof createSite>[0], options: SiteOptions = {}): Promise<Site> {
-  const site = await createSite(t, {
+async function createSilent(t: Parameters<typeof createRoutedSite>[0], options: SiteOptions = {}): Promise<Site> {
+  const site = await createRoutedSite(t, {
     mtu: WIRE_MTU,
     endpoints: { security: 'off' },
     uplink: { gateways: [] },
@@ -276,7 +276,7 @@ test.serial('RFC 1812 5.2.7.2: a packet that leaves where it came in is forwarde
 test.serial(
   'RFC 1812 5.3.13.5, 5.3.13.6: record route and timestamp are filled in where the VRF allows them',
   async (t) => {
-    const site = await createSite(t, { vrf: { ip_options: { record_route: true, timestamp: true } } });
+    const site = await createRoutedSite(t, { vrf: { ip_options: { record_route: true, timestamp: true } } });
     const { tapline, a } = site;
     const route = await a.exec('ping', '-n', '-R', '-c', '1', '-W', '5', OUTSIDE.ip);
     // Its own, the router's on the way out, the far end's, and the router's on the way back.

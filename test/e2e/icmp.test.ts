@@ -5,7 +5,7 @@ import { iperf, iperfServer } from './support/iperf.js';
 import type { Namespace } from './support/namespace.js';
 import { describe } from './support/process.js';
 import { PYTHON } from './support/scapy.js';
-import { accounted, BLUE, createSite, GREEN, OUTSIDE, UPLINK } from './support/site.js';
+import { accounted, BLUE, createRoutedSite, GREEN, OUTSIDE, UPLINK } from './support/site.js';
 import { ENGINES } from './support/tapline.js';
 import { eventually } from './support/wait.js';
 
@@ -26,7 +26,7 @@ for (const engine of ENGINES) {
   test.serial(
     `${engine}: RFC 1812 4.3.3.6, RFC 4443 4.2: gateways answer pings of every size, with their data`,
     async (t) => {
-      const { tapline, a, c, outside } = await createSite(t, { engine });
+      const { tapline, a, c, outside } = await createRoutedSite(t, { engine });
       for (const size of SIZES4) t.is(await echoes(a, BLUE.ip, size), '');
       for (const size of SIZES6) t.is(await echoes(a, BLUE.ip6, size), '');
       // Also at the addresses that are not on the sender's own link.
@@ -48,7 +48,7 @@ for (const engine of ENGINES) {
 test.serial(
   'RFC 4443 4.2: a ping to all nodes and to all routers is answered from an address of the gateway',
   async (t) => {
-    const { tapline, a } = await createSite(t);
+    const { tapline, a } = await createRoutedSite(t);
     await eventually(
       'duplicate address detection to end',
       async () => (await a.exec('ip', '-6', 'address', 'show', 'dev', 'eth0', 'tentative')) === '',
@@ -64,7 +64,7 @@ test.serial(
 );
 
 test.serial('RFC 1812 5.3.1, RFC 8200 3: TTL and hop limit of 1 reach the gateway, and no further', async (t) => {
-  const { tapline, a } = await createSite(t);
+  const { tapline, a } = await createRoutedSite(t);
   for (const address of [BLUE.ip, BLUE.ip6, GREEN.ip, UPLINK.ip6]) {
     await a.exec('ping', '-n', '-t', '1', '-c', '2', '-i', '0.1', '-W', '5', address);
   }
@@ -95,7 +95,7 @@ function hops(output: string): string[] {
 }
 
 test.serial('traceroute shows the gateway as the first hop, by UDP, ICMP and TCP, in both families', async (t) => {
-  const { tapline, a, c, outside } = await createSite(t);
+  const { tapline, a, c, outside } = await createRoutedSite(t);
   for (const mode of [[], ['-I'], ['-T', '-p', '9']]) {
     for (const [from, to, expected] of [
       [a, OUTSIDE.ip, [BLUE.ip, OUTSIDE.ip]],
@@ -138,7 +138,7 @@ print(sent, time.monotonic() - start)
 test.serial(
   'RFC 1812 4.3.2.8, RFC 4443 2.4(f): 10,000 packets a second that expire get bounded errors, and hurt nobody',
   async (t) => {
-    const { tapline, a, b, c, outside } = await createSite(t);
+    const { tapline, a, b, c, outside } = await createRoutedSite(t);
     await iperfServer(outside);
     // A full queue of the TAP would lose frames before Tapline sees them.
     await a.exec('ip', 'link', 'set', 'eth0', 'txqueuelen', '30000');

@@ -6,14 +6,14 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { BAD_CHECKSUM, tcpdump, temporaryDirectory, tshark } from './support/frames.js';
 import type { Namespace } from './support/namespace.js';
-import { accounted, BLUE, createSite, OUTSIDE, type Site, setWireMtu } from './support/site.js';
+import { accounted, BLUE, createRoutedSite, OUTSIDE, type Site, setWireMtu } from './support/site.js';
 import { plainTransfer, transfer } from './support/transfer.js';
 import { eventually } from './support/wait.js';
 
 const SMALL = 1280;
 
 test.serial('RFC 1191, RFC 8201: tracepath finds the MTU of a 1280-byte underlay', async (t) => {
-  const { tapline, a } = await createSite(t, { mtu: SMALL });
+  const { tapline, a } = await createRoutedSite(t, { mtu: SMALL });
   for (const [family, address, gateway] of [
     ['-4', OUTSIDE.ip, BLUE.ip],
     ['-6', OUTSIDE.ip6, BLUE.ip6],
@@ -28,7 +28,7 @@ test.serial('RFC 1191, RFC 8201: tracepath finds the MTU of a 1280-byte underlay
 });
 
 test.serial('RFC 1812 5.2.7.1, RFC 4443 3.2: who forbids fragments is told the next MTU', async (t) => {
-  const { tapline, a } = await createSite(t, { mtu: SMALL });
+  const { tapline, a } = await createRoutedSite(t, { mtu: SMALL });
   for (const [address, headers, text] of [
     [OUTSIDE.ip, 28, `From ${BLUE.ip} icmp_seq=1 Frag needed and DF set (mtu = ${SMALL})`],
     [OUTSIDE.ip6, 48, `From ${BLUE.ip6} icmp_seq=1 Packet too big: mtu=${SMALL}`],
@@ -74,7 +74,7 @@ async function datagrams(
 }
 
 test.serial('RFC 1812 5.2.6: what may be cut is cut, and its payload arrives as it was', async (t) => {
-  const { tapline, a, c, outside } = await createSite(t, { mtu: SMALL });
+  const { tapline, a, c, outside } = await createRoutedSite(t, { mtu: SMALL });
   const wire = await tcpdump(t, outside, { device: 'out0', direction: 'in' });
   for (const size of [1252, 1253, 9000, 65_507]) {
     const { stdout, code } = await a.run([
@@ -156,7 +156,7 @@ function overChangingWire(t: ExecutionContext, site: Site, address: string, stag
 
 test.serial('1 GB of TCP over an underlay of 1500, 1450, 1420, 1280 and 1500 bytes, changed live', async (t) => {
   t.timeout(240_000);
-  const site = await createSite(t);
+  const site = await createRoutedSite(t);
   t.is(await overChangingWire(t, site, OUTSIDE.ip, 208), 1040 << 20);
   t.true(((await site.tapline.port('a')).rxDrops.too_big ?? 0) > 0);
   await accounted(site.tapline);
@@ -164,7 +164,7 @@ test.serial('1 GB of TCP over an underlay of 1500, 1450, 1420, 1280 and 1500 byt
 
 test.serial('IPv6: 1 GB of TCP over the same changes', async (t) => {
   t.timeout(240_000);
-  const site = await createSite(t);
+  const site = await createRoutedSite(t);
   t.is(await overChangingWire(t, site, OUTSIDE.ip6, 208), 1040 << 20);
   t.true(((await site.tapline.port('a')).rxDrops.too_big ?? 0) > 0);
   await accounted(site.tapline);
@@ -181,7 +181,7 @@ async function filterIcmp(t: ExecutionContext, namespace: Namespace): Promise<vo
 }
 
 test.serial('with all ICMP filtered TCP gets through 1280 bytes, both ways: its MSS is clamped', async (t) => {
-  const { tapline, a, host, outside } = await createSite(t);
+  const { tapline, a, host, outside } = await createRoutedSite(t);
   for (const namespace of [a, outside]) await filterIcmp(t, namespace);
   // The far end believes in 1500, sends nothing larger in one piece, and our end takes no more than 1280.
   await host.exec('ip', 'link', 'set', 'up0', 'mtu', String(SMALL));
@@ -213,7 +213,7 @@ test.serial('with all ICMP filtered TCP gets through 1280 bytes, both ways: its 
 });
 
 test.serial('between networks of 9000 and 1400 bytes TCP and pings get through, told or clamped', async (t) => {
-  const { tapline, a, b, c } = await createSite(t, { blue: { mtu: 9000 }, green: { mtu: 1400 } });
+  const { tapline, a, b, c } = await createRoutedSite(t, { blue: { mtu: 9000 }, green: { mtu: 1400 } });
   for (const address of [c.ip, c.ip6]) {
     const { stdout } = await a.run(['ping', '-n', '-M', 'do', '-c', '1', '-W', '5', '-s', '8000', address]);
     t.regex(stdout, /mtu ?= ?1400/);

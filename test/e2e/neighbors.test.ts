@@ -7,7 +7,7 @@ import { iperf, iperfServer } from './support/iperf.js';
 
 import { describe } from './support/process.js';
 import { PYTHON } from './support/scapy.js';
-import { accounted, BLUE, createSite, GREEN, neighbors, OUTSIDE, UPLINK } from './support/site.js';
+import { accounted, BLUE, createRoutedSite, GREEN, neighbors, OUTSIDE, UPLINK } from './support/site.js';
 import type { Tapline } from './support/tapline.js';
 import { transfer } from './support/transfer.js';
 import { eventually } from './support/wait.js';
@@ -20,7 +20,7 @@ test.serial(
   'RFC 4861 7.3.3, RFC 5227 3: a neighbor gets another MAC in the middle of a transfer, which goes on',
   async (t) => {
     t.timeout(240_000);
-    const { tapline, a, outside } = await createSite(t);
+    const { tapline, a, outside } = await createRoutedSite(t);
     let last = 0x80;
     let port = 5600;
     for (const [from, to, address, neighbor, announced] of [
@@ -49,7 +49,7 @@ test.serial(
 test.serial(
   'RFC 1812 5.2.7.1, RFC 4443 3.1: who does not answer is asked three times, a second apart, and then unreachable',
   async (t) => {
-    const { tapline, a, c } = await createSite(t);
+    const { tapline, a, c } = await createRoutedSite(t);
     const asked = await tcpdump(t, c, { direction: 'in', filter: 'arp or icmp6' });
     for (const [address, gateway, text] of [
       ['172.31.0.77', BLUE.ip, 'Destination Host Unreachable'],
@@ -80,7 +80,7 @@ test.serial(
 );
 
 test.serial('an endpoint that is disconnected is soon unreachable, and reached again when it is back', async (t) => {
-  const { tapline, a, c } = await createSite(t);
+  const { tapline, a, c } = await createRoutedSite(t);
   for (const address of [c.ip, c.ip6]) await a.exec('ping', '-n', '-c', '1', '-W', '5', address);
   await tapline.ok('disconnect', 'c');
   for (const [address, text] of [
@@ -119,7 +119,7 @@ async function told(tapline: Tapline, address: string, port: string, mac: string
 }
 
 test.serial('RFC 5227 2.4: another uses an address of the router on the wire: it is said, and defended', async (t) => {
-  const { tapline, a, outside } = await createSite(t);
+  const { tapline, a, outside } = await createRoutedSite(t);
   await a.exec('ping', '-n', '-c', '1', '-W', '5', OUTSIDE.ip);
   const heard = await tcpdump(t, outside, { device: 'out0', direction: 'in', filter: 'arp' });
   await outside.exec('ip', 'address', 'add', `${UPLINK.ip}/32`, 'dev', 'out0');
@@ -143,7 +143,7 @@ test.serial('RFC 5227 2.4: another uses an address of the router on the wire: it
 });
 
 test.serial('RFC 5227 2.1, RFC 4862 5.4: who asks whether an address is free is told that it is not', async (t) => {
-  const { tapline, a, outside } = await createSite(t);
+  const { tapline, a, outside } = await createRoutedSite(t);
   for (const [namespace, device, address] of [
     [outside, 'out0', UPLINK.ip],
     [a, 'eth0', BLUE.ip],
@@ -164,7 +164,7 @@ test.serial('RFC 5227 2.1, RFC 4862 5.4: who asks whether an address is free is 
 });
 
 test.serial('addresses of the uplink that are taken when Tapline starts: it asks, is told, and says so', async (t) => {
-  const { tapline, a } = await createSite(t, {
+  const { tapline, a } = await createRoutedSite(t, {
     prepare: async (outside) => {
       await outside.exec('ip', 'address', 'add', `${UPLINK.ip}/32`, 'dev', 'out0');
       await outside.exec('ip', 'address', 'add', `${UPLINK.ip6}/128`, 'dev', 'out0', 'nodad');
@@ -211,7 +211,7 @@ test.serial(
   'scans of whole networks and floods of ARP and ND from one endpoint: others notice nothing, the table is bounded',
   async (t) => {
     t.timeout(180_000);
-    const { tapline, a, b, c, outside } = await createSite(t, {
+    const { tapline, a, b, c, outside } = await createRoutedSite(t, {
       blue: { subnets: ['172.30.0.0/16', 'fd00:30::/64'], storm_control: { broadcast: 'off', unknown_unicast: 'off' } },
       green: { subnets: ['172.31.0.0/16', 'fd00:31::/64'] },
       // Whoever is not bound to his addresses can claim any.

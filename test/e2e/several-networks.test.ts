@@ -34,7 +34,8 @@ interface Plan {
 
 /** Endpoints are named after their networks: `in-amber` and so on. */
 function configOf(many: Namespace, { order, priorities = {} }: Plan, more: object = {}): { endpoints: object } {
-  const networks = Object.fromEntries(NAMES.map((name) => [name, { subnets: subnetsOf(NETWORKS[name]) }]));
+  const network = (number: number): object => ({ subnets: subnetsOf(number), masquerade: false });
+  const networks = Object.fromEntries(NAMES.map((name) => [name, network(NETWORKS[name])]));
   const endpoints = order.map((name) => {
     const addresses = Object.values(addressIn(NETWORKS[name], 2));
     const common = { network: name, netns: many.path, interface: DEVICES[name], addresses };
@@ -187,7 +188,10 @@ test.serial('replies leave by the interface at which the request came in, whoeve
   const [host, many, next] = [await createNamespace(t), await createNamespace(t), await createNamespace(t)];
   const outside = await createOutside(t, host, Object.values(NETWORKS).flatMap(subnetsOf).concat(subnetsOf(44)));
   const plan = configOf(many, { order: NAMES }, { uplink: OWN_UPLINK });
-  const networks = { ...(plan as { networks?: object }).networks, other: { subnets: subnetsOf(44) } };
+  const networks = {
+    ...(plan as { networks?: object }).networks,
+    other: { subnets: subnetsOf(44), masquerade: false },
+  };
   const nextAddresses = addressIn(44, 2);
   const mateAddresses = addressIn(NETWORKS.blue, 3);
   const mate = await createNamespace(t);

@@ -83,6 +83,12 @@ export async function createSite(t: ExecutionContext, options: SiteOptions = {})
   return { tapline, a, b, c, host, outside };
 }
 
+/** A site whose networks are not translated: packets come and go with their own addresses, and no connection is tracked. */
+export function createRoutedSite(t: ExecutionContext, options: SiteOptions = {}): Promise<Site> {
+  const plain = { masquerade: false };
+  return createSite(t, { ...options, blue: { ...plain, ...options.blue }, green: { ...plain, ...options.green } });
+}
+
 /** The far end of the wire, with routes back to the networks. */
 async function createOutside(t: ExecutionContext, host: Namespace): Promise<Namespace> {
   const outside = await createNamespace(t);
