@@ -9,6 +9,7 @@ import {
   closeSync,
   constants,
   existsSync,
+  fstatSync,
   ftruncateSync,
   lstatSync,
   mkdirSync,
@@ -17,6 +18,7 @@ import {
   readFileSync,
   rmSync,
   statfsSync,
+  statSync,
   writeSync,
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -35,6 +37,8 @@ const SHARED_PREFIX = 'tapline-';
 
 export interface StateDirectory {
   readonly path: string;
+  /** Nobody left anything there. */
+  readonly isNew: boolean;
   /** Bytes that the file system has left. */
   free(): number;
   file(name: string): string;
@@ -73,25 +77,48 @@ function makePrivate(path: string): void {
     throw new Error(`${path} is not a directory of this user alone; remove it`);
 }
 
-/** @returns a descriptor that holds the lock as long as it is open, or -1 where another process holds it */
+/**
+ * @returns a descriptor that holds the lock as long as it is open, or -1 where another process holds it, or has removed the directory
+ *   just now
+ */
 function tryLock(path: string): number {
-  const fd = openSync(join(path, LOCK_FILE), constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
-  if (flock(fd, LOCK_EXCLUSIVE_NOW) === 0) return fd;
+  const file = join(path, LOCK_FILE);
+  let fd: number;
+  try {
+    fd = openSync(file, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return -1;
+    throw error;
+  }
+  // Whoever had it before may have removed the file that we have opened.
+  if (flock(fd, LOCK_EXCLUSIVE_NOW) === 0 && statSync(file, { throwIfNoEntry: false })?.ino === fstatSync(fd).ino)
+    return fd;
   closeSync(fd);
   return -1;
 }
 
+/** Makes the directory too; a process that is about to end may remove it meanwhile. */
 async function lock(path: string, patience: number): Promise<number> {
   const deadline = performance.now() + patience;
   for (;;) {
+    makePrivate(path);
     const fd = tryLock(path);
     if (fd >= 0) return fd;
     if (performance.now() >= deadline) {
-      const holder = readFileSync(join(path, LOCK_FILE), 'utf8').split('\n', 1)[0];
-      const what = `another tapline process (${holder || 'unknown'}) holds ${path}`;
+      const holder = holderOf(path);
+      const what = `another tapline process (${holder}) holds ${path}`;
       throw new TaplineError('conflict', `${what}; stop it, or choose another --socket`);
     }
     await new Promise((done) => setTimeout(done, LOCK_INTERVAL));
+  }
+}
+
+function holderOf(path: string): string {
+  try {
+    return readFileSync(join(path, LOCK_FILE), 'utf8').split('\n', 1)[0] || 'unknown';
+  } catch {
+    // It has just gone.
+    return 'unknown';
   }
 }
 
@@ -101,8 +128,10 @@ function removeForgotten(shared: string): void {
     const path = join(shared, name);
     if (!name.startsWith(SHARED_PREFIX)) continue;
     try {
+      // First: what others have there may be anything, a pipe that nobody writes into, say.
+      if (lstatSync(path).uid !== process.getuid?.()) continue;
       const socket = readFileSync(join(path, LOCK_FILE), 'utf8').split('\n')[1] ?? '';
-      if (socket === '' || existsSync(dirname(socket)) || lstatSync(path).uid !== process.getuid?.()) continue;
+      if (socket === '' || existsSync(dirname(socket))) continue;
       const fd = tryLock(path);
       if (fd < 0) continue;
       rmSync(path, { recursive: true, force: true });
@@ -126,18 +155,21 @@ export interface StateDirectoryOptions {
 export async function openStateDirectory(socket: string, options: StateDirectoryOptions = {}): Promise<StateDirectory> {
   const { shared = SHARED_MEMORY, patience = LOCK_PATIENCE } = options;
   let path = '';
+  let fd: number;
   try {
     path = placeFor(socket, shared);
     if (dirname(path) === shared) removeForgotten(shared);
-    makePrivate(path);
+    fd = await lock(path, patience);
   } catch (error) {
+    if (error instanceof TaplineError) throw error;
     throw new TaplineError('failure', firstLine(error));
   }
-  const fd = await lock(path, patience);
+  const isNew = readdirSync(path).length === 1;
   ftruncateSync(fd, 0);
   writeSync(fd, `pid ${process.pid}\n${resolve(socket)}\n`, 0);
   return {
     path,
+    isNew,
     free: () => {
       const { bavail, bsize } = statfsSync(path);
       return bavail * bsize;

@@ -24,6 +24,8 @@ export interface Survival {
   remove(): void;
   /** All is to be found by the next process. */
   leave(): void;
+  /** As it was found: nothing came of this process. */
+  giveUp(): void;
 }
 
 /** @throws TaplineError `conflict` while another process has the socket's state */
@@ -44,25 +46,35 @@ export async function openSurvival(
   }
   const failed = (line: string): void => logger.warn(`the next process will not know what is here: ${line}`);
   const numbers = openNumbers(directory, logger, failed);
+  const remove = (): void => {
+    numbers.file.close();
+    directory.remove();
+  };
+  const leave = (): void => {
+    numbers.file.write();
+    numbers.file.close();
+    directory.close();
+  };
   return {
     numbers: numbers.numbers,
     kept: openKept(directory, logger, failed),
     tables: tablesFile(directory, maxFlows, logger),
-    remove: () => {
-      numbers.file.close();
-      directory.remove();
-    },
-    leave: () => {
-      numbers.file.write();
-      numbers.file.close();
-      directory.close();
-    },
+    remove,
+    leave,
+    giveUp: directory.isNew ? remove : leave,
   };
 }
 
 function withoutDirectory(): Survival {
   const nothing = (): void => undefined;
-  return { numbers: new Numbers(), kept: KeptState.none(), tables: null, remove: nothing, leave: nothing };
+  return {
+    numbers: new Numbers(),
+    kept: KeptState.none(),
+    tables: null,
+    remove: nothing,
+    leave: nothing,
+    giveUp: nothing,
+  };
 }
 
 /** Without the numbers that its entries have, the tables mean nothing. */

@@ -65,7 +65,7 @@ export async function startTapline(options: UpOptions): Promise<RunningTapline> 
   const start = options.startDataplane ?? startDataplane;
   const dataplane = await start({ engine, logger, maxFlows, numbers, tables, worker: options.worker }).catch(
     (error: unknown) => {
-      survival.leave();
+      survival.giveUp();
       throw error;
     },
   );

@@ -1,7 +1,9 @@
 /** What a process writes down for the next one: whole at any instant, nobody else's, and no reason not to start where it cannot be. */
 
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -85,6 +87,20 @@ test('the directory is its owner’s alone, beside the socket on a RAM file syst
   t.false(existsSync(`${socket}.state`));
 });
 
+test('whoever waits for one that ends well and removes it has another in its place', async (t) => {
+  const socket = join(directory(t), 's');
+  for (let round = 0; round < 5; round++) {
+    const first = await openStateDirectory(socket);
+    const waiting = openStateDirectory(socket);
+    await new Promise((resolve) => setTimeout(resolve, round * 5));
+    first.remove();
+    const second = await waiting;
+    t.true(existsSync(second.file('lock')));
+    await t.throwsAsync(openStateDirectory(socket, { patience: 20 }), { message: /another tapline process \(pid/ });
+    second.close();
+  }
+});
+
 test('elsewhere it is in shared memory, and what nobody will ask for any more is removed from there', async (t) => {
   const shared = directory(t);
   const parent = directory(t, tmpdir());
@@ -94,6 +110,12 @@ test('elsewhere it is in shared memory, and what nobody will ask for any more is
   left.close();
   const held = await openStateDirectory(join(parent, 'held'), { shared });
   rmSync(gone, { recursive: true });
+  // Others may put there what they like; only root can make it theirs in a test.
+  if (process.getuid?.() === 0) {
+    mkdirSync(join(shared, 'tapline-trap'));
+    execFileSync('mkfifo', [join(shared, 'tapline-trap', 'lock')]);
+    chownSync(join(shared, 'tapline-trap'), 65_534, 65_534);
+  }
   const own = await openStateDirectory(join(parent, 's'), { shared });
   t.false(existsSync(left.path));
   t.true(existsSync(held.path));
@@ -142,6 +164,24 @@ test('numbers and objects go from one process to the next; a clean end leaves no
   t.deepEqual(second.kept.objects('network'), [['green', { subnets: ['172.31.0.0/24'] }]]);
   second.remove();
   t.false(existsSync(`${socket}.state`));
+  t.deepEqual(lines, []);
+});
+
+test('a start that comes to nothing leaves what it found', async (t) => {
+  const { lines, logger } = makeLogger();
+  const socket = join(directory(t), 's');
+  (await openSurvival(socket, 1024, logger)).giveUp();
+  t.false(existsSync(`${socket}.state`));
+  const first = await openSurvival(socket, 1024, logger);
+  first.numbers.ports.take('a', () => 5);
+  first.leave();
+  (await openSurvival(socket, 1024, logger)).giveUp();
+  const last = await openSurvival(socket, 1024, logger);
+  t.is(
+    last.numbers.ports.take('a', () => 1),
+    5,
+  );
+  last.remove();
   t.deepEqual(lines, []);
 });
 
