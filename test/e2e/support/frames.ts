@@ -99,16 +99,29 @@ export function temporaryDirectory(t: ExecutionContext): string {
   return directory;
 }
 
+/** Has tshark verify all checksums. */
+const VERIFY = [
+  ...['ip', 'tcp', 'udp', 'udplite'].map((protocol) => `${protocol}.check_checksum:TRUE`),
+  'sctp.checksum:CRC 32c',
+].flatMap((setting) => ['-o', setting]);
+
+/** How many packets each of the display filters lets through, by one run of tshark. No filter has a comma. */
+export async function tsharkCounts(path: string, filters: readonly string[]): Promise<number[]> {
+  const statistics = `io,stat,0,${filters.join(',')}`;
+  const text = await must(['tshark', '-n', '-q', '-r', path, ...VERIFY, '-z', statistics]);
+  // | from <> to | packets | bytes | packets | bytes ...
+  const row = text.split('\n').find((line) => line.includes('<>') && !line.includes('Interval')) ?? '';
+  const numbers = row.split('|').slice(2).map(Number);
+  const counts = filters.map((_, index) => numbers[2 * index] ?? Number.NaN);
+  if (counts.some(Number.isNaN)) throw new Error(`tshark: ${text}`);
+  return counts;
+}
+
 /** One row of values for each packet that the display filter lets through, by tshark, with all checksums verified. */
 export async function tshark(path: string, fields: readonly string[], filter = ''): Promise<string[][]> {
-  const settings = [
-    ...['ip', 'tcp', 'udp', 'udplite'].map((protocol) => `${protocol}.check_checksum:TRUE`),
-    'sctp.checksum:CRC 32c',
-  ];
-  const verify = settings.flatMap((setting) => ['-o', setting]);
   const wanted = fields.flatMap((field) => ['-e', field]);
   const select = filter === '' ? [] : ['-Y', filter];
-  const text = await must(['tshark', '-n', '-r', path, ...verify, ...select, '-T', 'fields', ...wanted]);
+  const text = await must(['tshark', '-n', '-r', path, ...VERIFY, ...select, '-T', 'fields', ...wanted]);
   return text
     .split('\n')
     .filter((line) => line !== '')
