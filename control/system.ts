@@ -9,7 +9,7 @@ import { type ChangeSocket, watchLinks, watchRules } from '../io/netlink.js';
 import { listNftTable, listNftTables, runNft } from '../io/nft.js';
 import { closeFd, openPidfd } from '../io/pidfd.js';
 import { type PortHolder, socketHolder, type UsedPort, usedPorts } from '../io/port-holders.js';
-import { readReservedPorts, writeReservedPorts } from '../io/reserved-ports.js';
+import { readLocalPorts, readReservedPorts, writeReservedPorts } from '../io/reserved-ports.js';
 import { type DeviceState, deviceAliases, deviceState } from '../io/rtnetlink.js';
 import { attachTap, removeTap, type Tap, type TapOptions } from '../io/tap.js';
 import { openUplink, type Uplink, type UplinkOptions } from '../io/uplink.js';
@@ -52,6 +52,8 @@ export interface System {
   /** net.ipv4.ip_local_reserved_ports. */
   readReservedPorts(): Promise<string>;
   writeReservedPorts(text: string): Promise<void>;
+  /** net.ipv4.ip_local_port_range. */
+  readLocalPorts(): Promise<string>;
   /** In the /etc/hosts that a process sees. False where that is our own, which is left alone. */
   addHostsLine(pid: number, line: string, mark: string): boolean;
   removeHostsLine(pid: number, mark: string): boolean;
@@ -118,6 +120,7 @@ export const realSystem: System = {
   socketHolder,
   readReservedPorts,
   writeReservedPorts,
+  readLocalPorts,
   addHostsLine,
   removeHostsLine,
   openPidfd,

@@ -14,3 +14,8 @@ export async function writeReservedPorts(text: string): Promise<void> {
   // An empty write changes nothing; a line end alone clears the list.
   await writeFile(FILE, `${text}\n`);
 }
+
+/** net.ipv4.ip_local_port_range: those that it does choose, `32768 60999`. Of the current network namespace. */
+export async function readLocalPorts(): Promise<string> {
+  return (await readFile('/proc/sys/net/ipv4/ip_local_port_range', 'utf8')).trim();
+}

@@ -4,7 +4,7 @@
  * a process that is killed leaves a note to the next one.
  */
 
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import type { DataplaneLogger } from '../dataplane.js';
 import { firstLine } from '../errors.js';
 import { formatRanges, type PortRange, parseRanges, subtractRanges } from '../port-ranges.js';
@@ -18,6 +18,11 @@ import type { System } from '../system.js';
 function noteOf(instance: string): string | null {
   return instance === '' ? null : `${instance}.${statSync('/proc/self/ns/net').ino}.reserved-ports`;
 }
+
+/** The socket's directory may be one that others write in as well. */
+const NOTE_FLAGS = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
+/** Fewer than these, and the host's own connections begin to fail. */
+const LEAST_LEFT = 1024;
 
 export class ReservedPorts {
   readonly #note: string | null;
@@ -54,12 +59,34 @@ export class ReservedPorts {
     await this.#system.writeReservedPorts(formatRanges([...others, ...ours]));
     this.#ours = ours;
     this.#writeDown(ours);
+    if (ours.length > 0) await this.#sayWhatIsLeft([...others, ...ours]);
+  }
+
+  async #sayWhatIsLeft(reserved: readonly PortRange[]): Promise<void> {
+    const [first = 0, last = 0] = (await this.#system.readLocalPorts()).split(/\s+/).map(Number);
+    const left = subtractRanges([{ first, last }], reserved).reduce(
+      (sum, range) => sum + range.last - range.first + 1,
+      0,
+    );
+    if (left >= LEAST_LEFT) return;
+    const what = `the host has ${left} ports left of ${first}-${last} for its own connections`;
+    this.#logger.warn(
+      `${what}: address translation and published ports have the others; lower nat.ports, publish fewer, or widen net.ipv4.ip_local_port_range`,
+    );
   }
 
   #writeDown(ranges: readonly PortRange[]): void {
     if (this.#note === null) return;
-    if (ranges.length === 0) rmSync(this.#note, { force: true });
-    else writeFileSync(this.#note, formatRanges(ranges));
+    if (ranges.length === 0) {
+      rmSync(this.#note, { force: true });
+      return;
+    }
+    const fd = openSync(this.#note, NOTE_FLAGS, 0o600);
+    try {
+      writeFileSync(fd, formatRanges(ranges));
+    } finally {
+      closeSync(fd);
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 /** Published ports of a daemon: what the dataplane is told, what a host that shares its addresses is told, and what is left at the end. */
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -301,6 +301,14 @@ test('reserved ports: others’ stay, ours go; what a killed process added is ta
   t.deepEqual(readdirSync(directory), []);
   t.is(await restoreReservedPorts(instance, system), '');
 
+  const victim = join(directory, 'victim');
+  writeFileSync(victim, 'precious');
+  symlinkSync(victim, join(directory, note));
+  await new ReservedPorts(instance, system, logger).set([{ first: 20, last: 21 }]);
+  t.is(readFileSync(victim, 'utf8'), 'precious');
+  t.regex(lines.splice(0).join(), /the host may take ports of Tapline's for its own connections: ELOOP/);
+  rmSync(join(directory, note));
+
   system.writeReservedPorts = () => Promise.reject(new Error('EROFS: read-only file system'));
   const next = new ReservedPorts(instance, system, logger);
   for (let i = 0; i < 2; i++) await next.set([{ first: 1, last: 2 }]);
@@ -365,4 +373,21 @@ endpoints:
   t.is(warnings().length, 2);
   await daemon.stop();
   t.deepEqual(leftovers(made), []);
+});
+
+test('shared: where the host has hardly any port left for itself, that is said', async (t) => {
+  const made = fixture();
+  const { daemon, system, logs } = made;
+  const nat = { ...config(`version: 1\nnat: { ports: 30000-60000 }`).nat };
+  await daemon.apply({ ...file(SHARED, '', '', 'masquerade: true'), nat });
+  t.is(system.reserved, '30000-60000');
+  const said = 'warn the host has 999 ports left of 32768-60999 for its own connections';
+  t.is(logs.filter((line) => line.startsWith(said)).length, 1);
+  await daemon.publish('a', ['8080:80/tcp']);
+  t.is(logs.filter((line) => line.startsWith(said)).length, 2);
+  await daemon.stop();
+  const usual = fixture();
+  await usual.daemon.apply(file(SHARED, '"8080:80"', '', 'masquerade: true'));
+  t.false(usual.logs.some((line) => line.includes('for its own connections')));
+  await usual.daemon.stop();
 });

@@ -281,6 +281,10 @@ export class SystemDouble implements System {
     return this.reserved;
   }
 
+  async readLocalPorts(): Promise<string> {
+    return '32768\t60999';
+  }
+
   async writeReservedPorts(text: string): Promise<void> {
     this.reserved = text;
   }
