@@ -136,10 +136,11 @@ test('agrees with a list that is searched from end to end', (t) => {
   for (let i = 0; i < 20_000; i++) {
     const asked = entries[random(entries.length)] as Entry;
     const port = random(65_536);
-    const holding = entries.filter(({ zone, protocol, address, first, last }) => {
-      const isThere =
-        String(address) === String(asked.address) || (address[3] === 0 && address[2] === asked.address[2]);
-      return zone === asked.zone && protocol === asked.protocol && isThere && first <= port && port <= last;
+    const isThere = ({ address }: Entry): boolean =>
+      String(address) === String(asked.address) || (address[3] === 0 && address[2] === asked.address[2]);
+    const holding = entries.filter((entry) => {
+      const { zone, protocol, first, last } = entry;
+      return zone === asked.zone && protocol === asked.protocol && first <= port && port <= last && isThere(entry);
     });
     const expected = holding.find((entry) => !isAny(entry)) ?? holding[0];
     const at = find(ports, asked, port);
