@@ -1,12 +1,14 @@
-/** Heap growth over ten million packets: nothing on the packet path may allocate, the guards, the router and the making of copies included. */
+/** Heap growth over ten million packets: nothing on the packet path may allocate, the guards, the router, address translation and the making of copies included. */
 
 import { COUNTER_BLOCK, COUNTER_RX_DROPS } from '../../core/counters.js';
 import { finishChecksum, sumBytes } from '../../core/packet/checksum.js';
 import { copyPacket } from '../../core/packet/copy.js';
 import { ROUTER_ALWAYS } from '../../core/switch/membership.js';
 import { LEARNING_TIME } from '../../core/switch/snooping.js';
+import { PROTOCOL_UDP } from '../../core/wire/ipv4.js';
 import { type Bench, load, makeBench, makeGuarded, tagged, tcpFrame } from './frames.js';
 import { frame4, frame6, hopAddress4, hopAddress6, makeRouted, NEAR_PORT } from './routed.js';
+import { Traffic } from './translated.js';
 
 const PACKETS = 10_000_000;
 /** Bytes that the measuring itself may cost: 0.01 a packet, where one allocated number a packet would be 160 MB. */
@@ -21,16 +23,21 @@ export interface HeapResult {
   readonly ok: boolean;
 }
 
-/** A dataplane, and slots with the frames that it is given in turn. */
+/** A dataplane, and what it is given. */
 interface Load {
   readonly bench: Bench;
-  readonly slots: readonly number[];
+  readonly give: (at: number) => void;
+}
+
+/** Frames that stand in slots, in turn. */
+function inTurn(bench: Bench, slots: readonly number[]): Load {
+  return { bench, give: (at) => give(bench, slots[at % slots.length], at) };
 }
 
 /** Unicast and broadcast from two ports to sixteen. */
 function bare(): Load {
   const bench = makeBench(16);
-  return { bench, slots: [...conversation(bench, 1, 2), ...conversation(bench, 2, 1)] };
+  return inTurn(bench, [...conversation(bench, 1, 2), ...conversation(bench, 2, 1)]);
 }
 
 /** The same under guards, with a multicast group, and with a trunk, which wants tags and sends them. */
@@ -42,15 +49,39 @@ function guarded(): Load {
   dataplane.process(load(arena, 2, report(2)));
   const group = load(arena, 1, multicastFrame(1));
   const fromTrunk = load(arena, TRUNK, tagged(tcpFrame(1, STRANGER), TAG));
-  return { bench, slots: [...conversation(bench, 1, 2), ...conversation(bench, 2, 1), group, fromTrunk] };
+  return inTurn(bench, [...conversation(bench, 1, 2), ...conversation(bench, 2, 1), group, fromTrunk]);
 }
 
 /** From network to network, both families: in place, and in a copy where somebody else holds the slot. */
 function routed(): Load {
   const bench = makeRouted();
   const frames = [frame4(hopAddress4(0)), frame6(hopAddress6(1))];
-  return { bench, slots: frames.map((frame) => load(bench.arena, NEAR_PORT, frame)) };
+  return inTurn(
+    bench,
+    frames.map((frame) => load(bench.arena, NEAR_PORT, frame)),
+  );
 }
+
+/** Connections through address translation, there and back; every eighth packet begins one, and others end by age. */
+function translated(): Load {
+  const traffic = new Traffic(PROTOCOL_UDP);
+  const { dataplane } = traffic.bench;
+  traffic.establish(Int32Array.from({ length: CONNECTIONS }, (_, i) => i));
+  const begin = (at: number): void => {
+    if ((at & 7) !== 0) traffic.give(at, (at >>> 4) & (CONNECTIONS - 1), (at & 8) !== 0);
+    else traffic.give(at, CONNECTIONS + ((at >>> 3) & NEW_CONNECTIONS), false);
+    if ((at & PACKETS_A_SECOND) !== 0) return;
+    dataplane.now++;
+    dataplane.router.flows.tick();
+  };
+  return { bench: traffic.bench, give: begin };
+}
+
+/** Connections that go on all the time, and numbers of the others; both less one are masks. */
+const CONNECTIONS = 1024;
+const NEW_CONNECTIONS = (1 << 24) - 1;
+/** Less one. So fast that connections end by age before the table is full of them. */
+const PACKETS_A_SECOND = (1 << 12) - 1;
 
 const TRUNK = 5;
 /** VLAN 10, priority 5. */
@@ -89,6 +120,7 @@ const RUNS: readonly { readonly name: string; readonly make: () => Load }[] = [
   { name: 'bare', make: bare },
   { name: 'every guard on, multicast, VLAN copies', make: guarded },
   { name: 'routed, IPv4 and IPv6', make: routed },
+  { name: 'translated, new connections among them', make: translated },
 ];
 /** Runs are numbered from 0. */
 export const HEAP_RUNS = RUNS.length;
@@ -96,9 +128,9 @@ export const HEAP_RUNS = RUNS.length;
 /** One run; needs a process of its own, and --expose-gc. */
 export function heapGrowth(run: number): HeapResult {
   const { name, make } = RUNS[run];
-  const { bench, slots } = make();
+  const { bench, give: next } = make();
   const burst = (count: number): void => {
-    for (let i = 0; i < count; i++) give(bench, slots[i % slots.length], i);
+    for (let i = 0; i < count; i++) next(i);
   };
   for (let i = 0; i < WARM_UP; i++) burst(PACKETS);
   const before = usedHeap();

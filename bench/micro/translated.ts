@@ -114,7 +114,7 @@ function copyWords(from: Int32Array, at: number, to: Int32Array, start: number):
 }
 
 /** Connections by number, in packets of either direction. */
-class Traffic {
+export class Traffic {
   readonly bench = makeTranslated();
   given = 0;
   private readonly protocol: number;
@@ -193,6 +193,15 @@ class Traffic {
       bench.dataplane.processBatch(slots, AHEAD);
     }
     this.given += count;
+  }
+
+  /** One packet of one connection. @param at which slot it comes in */
+  give(at: number, flow: number, isReply: boolean): void {
+    const slot = this.slots[at % AHEAD];
+    this.bench.arena.packets[slot].port = isReply ? WIRE_PORT : NEAR_PORT;
+    this.write(slot, flow, isReply);
+    this.bench.dataplane.process(slot);
+    this.given++;
   }
 
   /** Connections that have seen packets of both directions. */
