@@ -361,16 +361,42 @@ export const policyPortField = z.union(
   },
 );
 
+/** Fewer are soon used up; a parity needs several (RFC 4787, REQ-4). */
+const LEAST_PORTS = 8;
+const PORTS = `a range of at least ${LEAST_PORTS} ports such as "49152-65535"`;
+
 /** The ports of address translation, such as "49152-65535". */
-export const portRangeField = checkedField('a range of ports such as "49152-65535"', (text) => {
+export const portRangeField = checkedField(PORTS, (text) => {
   const range = parsePortRange(text);
-  return range !== null && range.last - range.first >= 7;
+  return range !== null && range.last - range.first + 1 >= LEAST_PORTS;
 });
 
-/** Where true and false may stand as well. */
-export const masqueradeAddressField = textField('true, false, or an address such as 10.77.0.5', (text) => {
+function readSource(text: string, phrase: string): Read<string> {
   const address = parseAddress(text);
-  return address === null
-    ? { expected: 'true, false, or an address such as 10.77.0.5' }
-    : { value: formatAddress(address) };
+  if (address === null) return { expected: phrase };
+  const reserved = reservedRange({ family: address.family, base: address.value, prefix: addressBits(address.family) });
+  if (reserved !== null) return { expected: reserved.replace('a subnet', 'an address') };
+  return { value: formatAddress(address) };
+}
+
+/** An address that packets leave from. */
+export const poolAddressField = textField('an IPv4 or IPv6 address', (text) =>
+  readSource(text, 'an IPv4 or IPv6 address'),
+);
+
+const MASQUERADE = 'true, false, or an address such as 10.77.0.5';
+
+/** The same where true and false may stand as well. */
+export const masqueradeAddressField = textField(MASQUERADE, (text) => readSource(text, MASQUERADE));
+
+const OUTSIDE_PREFIX = 'an IPv6 prefix such as 2001:db8:1::/64';
+
+/** What takes the place of an IPv6 subnet outside. */
+export const outsidePrefixField = textField(OUTSIDE_PREFIX, (text) => {
+  const cidr = parseCidr(text);
+  if (cidr === null || cidr.address.family !== 6) return { expected: OUTSIDE_PREFIX };
+  const subnet = subnetOf(cidr.address, cidr.prefix);
+  if (subnet.base !== cidr.address.value) return { expected: `${formatSubnet(subnet)}, the prefix without host bits` };
+  const reserved = reservedRange(subnet);
+  return reserved === null ? { value: formatSubnet(subnet) } : { expected: reserved.replace('a subnet', 'a prefix') };
 });

@@ -22,8 +22,11 @@ import {
   nameField,
   nonEmptyListOf,
   oneOf,
+  outsidePrefixField,
+  parsePortRange,
   pathField,
   policyPortField,
+  poolAddressField,
   portRangeField,
   prefixField,
   publishField,
@@ -175,7 +178,7 @@ const advertisementSchema = mapping('a mapping with enabled, interval, lifetime,
 /** true, false, one address, or a list; mistakes are said of the one, or of the entry. */
 const masqueradeField = z.unknown().transform((value, context): boolean | string[] => {
   if (typeof value === 'boolean') return value;
-  const field = Array.isArray(value) ? nonEmptyListOf('addresses', addressField) : masqueradeAddressField;
+  const field = Array.isArray(value) ? nonEmptyListOf('addresses', poolAddressField) : masqueradeAddressField;
   const result = field.safeParse(value);
   if (result.success) return [result.data].flat();
   for (const { message, path } of result.error.issues) context.addIssue({ code: 'custom', message, path: [...path] });
@@ -202,7 +205,7 @@ export const networkSchema = mapping('a network: a mapping with subnets', {
   /** IPv6 leaves from the uplink's address. */
   nat66: booleanField.default(false),
   /** Prefix that takes the place of the IPv6 subnet outside (RFC 6296). */
-  nptv6: cidrField.optional(),
+  nptv6: outsidePrefixField.optional(),
   /** What becomes of new connections to its endpoints that no rule of the policy decides on. */
   policy: oneOf(['accept', 'drop', 'reject']).default('accept'),
   /** The host and its endpoints reach each other, at the gateway's address. */
@@ -403,9 +406,19 @@ export const natSchema = mapping('a mapping with mapping, filtering, ports and s
   flows_per_endpoint: integerField(16, 4_194_304).default(131_072),
   alg: listOf('protocols', oneOf(['ftp', 'tftp'])).default([]),
   timeouts: natTimeoutsSchema.prefault({}),
-}).superRefine(({ port_block }, context) => {
-  if ((port_block & (port_block - 1)) !== 0)
+}).superRefine(({ port_block, ports, alg }, context) => {
+  if (port_block > 0 && (port_block & (port_block - 1)) !== 0)
     refuse(context, ['port_block'], `expected a power of two, or 0 for none, got ${port_block}`);
+  const range = ports === undefined ? null : parsePortRange(ports);
+  if (range !== null && port_block > range.last - range.first + 1)
+    refuse(
+      context,
+      ['port_block'],
+      `expected no more than the ${range.last - range.first + 1} of ports, got ${port_block}`,
+    );
+  alg.forEach((name, index) => {
+    if (alg.indexOf(name) !== index) refuse(context, ['alg', index], `${name} given twice`);
+  });
 });
 
 export const fileSchema = mapping('a mapping that begins with version: 1', {
