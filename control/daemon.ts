@@ -202,7 +202,9 @@ export class Daemon {
     };
     const { dataplane, interfaces } = this;
     const instance = this.#instance;
-    const parts = { system: this.#system, logger: this.#logger, dataplane, interfaces, instance, portRemoved };
+    // Published ports lead through it.
+    const remade = (): void => this.#publishAnew();
+    const parts = { system: this.#system, logger: this.#logger, dataplane, interfaces, instance, portRemoved, remade };
     const networks = (): NetworkConfig[] => [...this.networks.values()].map(({ config }) => config);
     return new HostPorts(parts, networks, () => (this.#isShared ? this.publications.vrfs() : new Set()));
   }
@@ -242,6 +244,11 @@ export class Daemon {
     await this.#hostPorts.update();
     await this.interfaces.vrfs.update();
     if (this.#uplink instanceof RoutedUplink) await this.#uplink.networksChanged();
+  }
+
+  /** The host has changed: the dataplane is told where published ports are now, and which ports the host keeps. */
+  #publishAnew(): void {
+    this.publications.update().catch((error: unknown) => this.#undoFailed('following the host', error));
   }
 
   /** Ports of the host's addresses that are Tapline's. */
@@ -569,6 +576,7 @@ export class Daemon {
   async removeNetwork(name: string, force: boolean): Promise<void> {
     await this.#applying;
     await this.#lock.run(`network ${name}`, async () => {
+      this.#refuseWhileStopping();
       const network = this.network(name);
       const attached = this.endpointsOf(name);
       if (!force && attached.length > 0) {
@@ -637,6 +645,7 @@ export class Daemon {
   /** @throws TaplineError `missing`, `invalid`, `conflict` */
   async removeRoute(vrf: string, prefix: string, metric?: number): Promise<void> {
     await this.#applying;
+    this.#refuseWhileStopping();
     this.requireVrf(vrf);
     await this.routes.remove(vrf, prefix, metric);
     const start = `${vrf} ${prefix} ${metric ?? ''}`;
@@ -679,6 +688,7 @@ export class Daemon {
   async disconnect(name: string): Promise<void> {
     await this.#applying;
     await this.#lock.run(`endpoint ${name}`, async () => {
+      this.#refuseWhileStopping();
       await this.#endpoints.detachNow(this.endpoint(name));
       this.#logger.info(`endpoint ${name} disconnected`);
     });
@@ -857,6 +867,7 @@ export class Daemon {
   /** @throws TaplineError `missing` */
   async removeRule(number: number): Promise<void> {
     await this.#applying;
+    this.#refuseWhileStopping();
     await this.policy.remove(number);
     this.#keepPolicy();
     await this.interfaces.vrfs.update();

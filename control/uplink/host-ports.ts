@@ -11,6 +11,8 @@ import { hostMark, removeHostPorts } from './leftovers.js';
 
 export interface HostPortsParts extends HostPortParts {
   readonly logger: DataplaneLogger;
+  /** One was made anew, with other addresses perhaps. */
+  remade(): void;
 }
 
 export class HostPorts {
@@ -73,6 +75,7 @@ export class HostPorts {
     logger.warn(`the host's interface ${port.device} was taken away (${error}); making it anew`);
     this.#inTurn(() => port.close())
       .then(() => this.update())
+      .then(() => this.#parts.remade())
       .catch((cause: unknown) => logger.error(`the host port cannot be made anew: ${firstLine(cause)}`));
     return true;
   }

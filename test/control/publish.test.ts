@@ -391,3 +391,33 @@ test('shared: where the host has hardly any port left for itself, that is said',
   t.false(usual.logs.some((line) => line.includes('for its own connections')));
   await usual.daemon.stop();
 });
+
+test('shared: published ports follow a host port that is made anew under another name', async (t) => {
+  const made = fixture();
+  const { daemon, dataplane, system } = made;
+  await daemon.apply(file(SHARED, '"8080:80"'));
+  const link = (): string[] => published(made).filter((line) => line.includes('169.254.42'));
+  t.deepEqual(link(), ['6 169.254.42.1 8080-8080 -> 172.30.0.2 80']);
+  // Somebody deleted it, and took its name.
+  system.taps.delete('/proc/self/ns/net tapline0');
+  system.aliases.push({ name: 'tapline0', alias: 'other' });
+  dataplane.portDown(dataplane.portNamed('host'), 'EBADFD');
+  await eventually(() => link().includes('6 169.254.42.2 8080-8080 -> 172.30.0.2 80'));
+  t.like(system.relays.get('tcp 0.0.0.0 8080')?.target(), { address: '169.254.42.2', from: '169.254.42.130' });
+  await daemon.stop();
+  t.deepEqual(leftovers(made), []);
+});
+
+test('what is left to the next process is not taken apart any more', async (t) => {
+  const made = fixture();
+  const { daemon } = made;
+  await daemon.apply(file(OWN, '"8080:80"'));
+  await daemon.leave();
+  const refused = { message: 'the daemon is stopping' };
+  await t.throwsAsync(daemon.disconnect('a'), refused);
+  await t.throwsAsync(daemon.removeNetwork('blue', true), refused);
+  await t.throwsAsync(daemon.unpublish('a', ['8080:80/tcp']), refused);
+  await t.throwsAsync(daemon.removeRoute('default', '10.0.0.0/8'), refused);
+  await t.throwsAsync(daemon.removeRule(1), refused);
+  t.deepEqual([...daemon.endpoints.keys()], ['a', 'b']);
+});
