@@ -5,7 +5,6 @@ import {
   FLOW_DESTINATION,
   FLOW_DNAT,
   FLOW_KIND,
-  FLOW_OWNER,
   FLOW_PORTS,
   FLOW_REPLY_DESTINATION,
   FLOW_REPLY_PORTS,
@@ -45,7 +44,7 @@ export class FlowSelection implements FlowMatch {
     this.owners = new Set(filter.party?.owners);
   }
 
-  matches(words: Int32Array, addresses6: Int32Array, flow: number): boolean {
+  matches(words: Int32Array, addresses6: Int32Array, flow: number, owner: number): boolean {
     const { protocol, states, port, reached, translated, source, destination } = this.filter;
     const at = flow * FLOW_WORDS;
     const state = words[at + FLOW_STATE];
@@ -56,13 +55,13 @@ export class FlowSelection implements FlowMatch {
     if (reached !== null && !isBetween(words[at + FLOW_PORTS] & 0xffff, reached)) return false;
     if (source !== null && !this.hasAddress(words, addresses6, flow, SOURCES, source)) return false;
     if (destination !== null && !this.hasAddress(words, addresses6, flow, DESTINATIONS, destination)) return false;
-    return this.isOfParty(words, addresses6, flow);
+    return this.isOfParty(words, addresses6, flow, owner);
   }
 
-  private isOfParty(words: Int32Array, addresses6: Int32Array, flow: number): boolean {
+  private isOfParty(words: Int32Array, addresses6: Int32Array, flow: number, owner: number): boolean {
     const { party } = this.filter;
     const at = flow * FLOW_WORDS;
-    if (party === null || this.owners.has(words[at + FLOW_OWNER])) return true;
+    if (party === null || this.owners.has(owner)) return true;
     const where = (words[at + FLOW_STATE] & FLOW_BRIDGED) === 0 ? party.vrf : party.domain;
     if (zoneOfKind(words[at + FLOW_KIND]) !== where) return false;
     return party.prefixes.some((prefix) => this.hasAddress(words, addresses6, flow, ADDRESSES, prefix));

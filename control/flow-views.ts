@@ -12,6 +12,7 @@ import {
   FLOW_REPLY_DESTINATION,
   FLOW_REPLY_PORTS,
   FLOW_REPLY_SOURCE,
+  FLOW_REST_WORDS,
   FLOW_RULE,
   FLOW_SNAT,
   FLOW_SOURCE,
@@ -101,9 +102,12 @@ export async function flushFlows(daemon: Daemon, { all = false, ...request }: Fl
   return await daemon.dataplane.nat.flushFlows(flowFilter(daemon, request));
 }
 
+/** Where in a record the addresses of IPv6 stand. */
+const ADDRESSES_AT = FLOW_WORDS + FLOW_REST_WORDS;
+
 /** @param record FLOW_LISTING words @param now seconds on the worker's clock */
 function flowView(daemon: Daemon, record: Int32Array, now: number): FlowView {
-  const [kind, state, rule] = [word(record, FLOW_KIND), word(record, FLOW_STATE), word(record, FLOW_RULE)];
+  const [kind, state, rule] = [word(record, FLOW_KIND), word(record, FLOW_STATE), word(record, FLOW_WORDS + FLOW_RULE)];
   const zone = zoneOfKind(kind);
   const isBridged = (state & FLOW_BRIDGED) !== 0;
   return {
@@ -111,7 +115,7 @@ function flowView(daemon: Daemon, record: Int32Array, now: number): FlowView {
     state: stateName(state & STATE_MASK),
     vrf: isBridged ? null : vrfName(daemon, zone),
     network: isBridged ? networkName(daemon, zone) : null,
-    from: ownerName(daemon, word(record, FLOW_OWNER)),
+    from: ownerName(daemon, word(record, FLOW_WORDS + FLOW_OWNER)),
     original: tupleView(record, FLOW_SOURCE, FLOW_DESTINATION, FLOW_PORTS, 0),
     reply: tupleView(record, FLOW_REPLY_SOURCE, FLOW_REPLY_DESTINATION, FLOW_REPLY_PORTS, 8),
     translated: (state & (FLOW_SNAT | FLOW_DNAT)) !== 0,
@@ -145,7 +149,7 @@ function tupleView(record: Int32Array, source: number, destination: number, port
   const address = (at: number, offset: number): string =>
     addressOf(
       isIpv6Kind(kind)
-        ? [...record.subarray(FLOW_WORDS + at6 + offset, FLOW_WORDS + at6 + offset + 4)]
+        ? [...record.subarray(ADDRESSES_AT + at6 + offset, ADDRESSES_AT + at6 + offset + 4)]
         : [0, 0, MAPPED, word(record, at)],
     );
   return {

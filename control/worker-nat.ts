@@ -1,7 +1,7 @@
 /** The worker's part of core/nat: what the main thread asks of it. */
 
 import type { Dataplane } from '../core/dataplane.js';
-import { FLOW_WORDS } from '../core/nat/flow.js';
+import { FLOW_REST_WORDS, FLOW_WORDS } from '../core/nat/flow.js';
 import type { FlowTable } from '../core/nat/flow-table.js';
 import { MAX_PORTS } from '../core/ports.js';
 import type { Router } from '../core/router/router.js';
@@ -91,11 +91,12 @@ export class WorkerNat {
     let flow = table.nextFrom(from);
     // A filter that matches little does not make the packets wait for the whole table either.
     for (let looked = 0; flow >= 0 && count < limit && looked < LOOKED; looked++, flow = table.nextFrom(flow + 1)) {
-      if (!selection.matches(table.words, table.addresses6, flow)) continue;
+      if (!selection.matches(table.words, table.addresses6, flow, table.ownerOf(flow))) continue;
       const at = count++ * FLOW_LISTING;
       words.set(table.words.subarray(flow * FLOW_WORDS, (flow + 1) * FLOW_WORDS), at);
-      words.set(table.addresses6.subarray(flow * 16, flow * 16 + 16), at + FLOW_WORDS);
-      words[at + FLOW_WORDS + 16] = flow;
+      words.set(table.words.subarray(table.restAt(flow), table.restAt(flow) + FLOW_REST_WORDS), at + FLOW_WORDS);
+      words.set(table.addresses6.subarray(flow * 16, flow * 16 + 16), at + FLOW_WORDS + FLOW_REST_WORDS);
+      words[at + FLOW_LISTING - 1] = flow;
     }
     return { words: words.slice(0, count * FLOW_LISTING), next: flow, now: table.now };
   }
@@ -106,7 +107,7 @@ export class WorkerNat {
     let removed = 0;
     let flow = table.nextFrom(from);
     for (let looked = 0; flow >= 0 && looked < limit; looked++, flow = table.nextFrom(flow + 1)) {
-      if (!selection.matches(table.words, table.addresses6, flow)) continue;
+      if (!selection.matches(table.words, table.addresses6, flow, table.ownerOf(flow))) continue;
       table.remove(flow);
       removed++;
     }

@@ -204,7 +204,7 @@ export interface FlowParty {
   readonly domain: number;
 }
 
-/** Int32 a flow in a listing: its FLOW_WORDS, 16 words of IPv6 addresses (zeros for IPv4), its number. */
+/** Int32 a flow in a listing: its FLOW_WORDS, its FLOW_REST_WORDS, 16 words of IPv6 addresses (zeros for IPv4), its number. */
 export const FLOW_LISTING = 37;
 
 export interface FlowPage {

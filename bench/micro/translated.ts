@@ -5,7 +5,7 @@
  */
 
 import { COUNTER_BLOCK, COUNTER_RX_DROPS } from '../../core/counters.js';
-import { FLOW_WORDS } from '../../core/nat/flow.js';
+import { FLOW_REST_WORDS, FLOW_WORDS } from '../../core/nat/flow.js';
 import { flowIndexBytes } from '../../core/nat/flow-index.js';
 import { DEFAULT_TIMEOUTS, flowAddressBytes, flowTableBytes } from '../../core/nat/flow-table.js';
 import { permissionBytes } from '../../core/nat/permissions.js';
@@ -53,7 +53,7 @@ const INSIDE = address4(NEAR, SENDER);
 const OUTSIDE = address4(FAR, GATEWAY);
 
 function makeTranslated(): Bench {
-  const words = new Int32Array(flowTableBytes(CAPACITY) / 4);
+  const words = new Int32Array(mapRegion(flowTableBytes(CAPACITY)).buffer);
   const addresses6 = new Int32Array(flowAddressBytes(CAPACITY) / 4);
   // As the daemon has it: in huge pages.
   const places = new Int32Array(mapRegion(flowIndexBytes(CAPACITY), true).buffer);
@@ -269,7 +269,7 @@ function establishedCase(
       at = (at + BATCH) % count;
     },
     check: () => traffic.isWhole && traffic.bench.dataplane.router.flows.table.count === count,
-    note: () => `${count} connections, ${FLOW_WORDS * 4} bytes each and 16 of the index`,
+    note: () => `${count} connections, ${(FLOW_WORDS + FLOW_REST_WORDS) * 4} bytes each and 16 of the index`,
   };
 }
 

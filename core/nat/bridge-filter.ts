@@ -165,11 +165,12 @@ export class BridgeFilter {
     const { table, policy } = this.flows;
     const { words } = table;
     const at = flow * FLOW_WORDS;
-    if (words[at + FLOW_RULE] >>> 16 !== policy.epoch) {
+    const ruleAt = table.restAt(flow) + FLOW_RULE;
+    if (words[ruleAt] >>> 16 !== policy.epoch) {
       const rule = this.decideFlow(flow, at, domain);
-      words[at + FLOW_RULE] = (policy.epoch << 16) | (rule + 1);
+      words[ruleAt] = (policy.epoch << 16) | (rule + 1);
     }
-    const rule = (words[at + FLOW_RULE] & 0xffff) - 1;
+    const rule = (words[ruleAt] & 0xffff) - 1;
     return policy.action(rule) === POLICY_ACCEPT ? DROP_NONE : this.obey(packet, domain, rule);
   }
 
@@ -213,7 +214,7 @@ export class BridgeFilter {
     const at = flow * FLOW_WORDS;
     const { words } = table;
     words[at + FLOW_KIND] = kind;
-    words[at + FLOW_RULE] = (flows.policy.epoch << 16) | (rule + 1);
+    words[table.restAt(flow) + FLOW_RULE] = (flows.policy.epoch << 16) | (rule + 1);
     this.writeTuples(flow, at, ports);
     const state = flows.opener.firstState(packet, at);
     if (state < 0) {

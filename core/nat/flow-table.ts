@@ -22,6 +22,7 @@ import {
   FLOW_PATH_REPLY,
   FLOW_REPLY_DESTINATION,
   FLOW_REPLY_SOURCE,
+  FLOW_REST_WORDS,
   FLOW_RULE,
   FLOW_SOURCE,
   FLOW_STATE,
@@ -85,12 +86,13 @@ export interface FlowEnd {
 
 /** A question about a flow. */
 export interface FlowMatch {
-  matches(words: Int32Array, addresses6: Int32Array, flow: number): boolean;
+  /** @param owner number of the port that the flow's first packet came in by */
+  matches(words: Int32Array, addresses6: Int32Array, flow: number, owner: number): boolean;
 }
 
 /** Bytes of `words` for a table of so many flows. */
 export function flowTableBytes(capacity: number): number {
-  return (capacity * FLOW_WORDS + HEADER_WORDS) * 4;
+  return (capacity * (FLOW_WORDS + FLOW_REST_WORDS) + HEADER_WORDS) * 4;
 }
 
 /** Bytes of `addresses6`; what no IPv6 flow uses is never touched. */
@@ -124,6 +126,7 @@ export class FlowTable {
   readonly recovered: number;
   discarded = 0;
 
+  private readonly rest: number;
   private readonly index: FlowIndex;
   private readonly wheel: FlowWheel;
   private readonly owners = new Int32Array(MAX_PORTS);
@@ -164,9 +167,10 @@ export class FlowTable {
     this.addresses6 = addresses6;
     this.capacity = capacity;
     this.now = now;
-    this.markAt = capacity * FLOW_WORDS;
+    this.rest = capacity * FLOW_WORDS;
+    this.markAt = this.rest + capacity * FLOW_REST_WORDS;
     this.index = new FlowIndex(words, addresses6, capacity, seed, index);
-    this.wheel = new FlowWheel(words, CLASSES, now);
+    this.wheel = new FlowWheel(words, this.rest, CLASSES, now);
     this.rebuild();
     this.recovered = this.count;
   }
@@ -184,6 +188,16 @@ export class FlowTable {
   /** First word of a flow. */
   at(flow: number): number {
     return flow * FLOW_WORDS;
+  }
+
+  /** First word of the rest of a flow (FLOW_RULE and so on). */
+  restAt(flow: number): number {
+    return this.rest + flow * FLOW_REST_WORDS;
+  }
+
+  /** Number of the port that a flow's first packet came in by. */
+  ownerOf(flow: number): number {
+    return this.words[this.restAt(flow) + FLOW_OWNER];
   }
 
   /**
@@ -238,8 +252,8 @@ export class FlowTable {
     const at = flow * FLOW_WORDS;
     words[at + FLOW_PATH] = 0;
     words[at + FLOW_PATH_REPLY] = 0;
-    words[at + FLOW_RULE] = 0;
-    for (let i = FLOW_TCP; i < FLOW_NEXT; i++) words[at + i] = 0;
+    words[this.restAt(flow) + FLOW_RULE] = 0;
+    for (let i = FLOW_TCP; i < FLOW_WORDS; i++) words[at + i] = 0;
     return flow;
   }
 
@@ -257,7 +271,7 @@ export class FlowTable {
       this.abort(flow);
       return false;
     }
-    words[at + FLOW_OWNER] = owner;
+    words[this.restAt(flow) + FLOW_OWNER] = owner;
     words[at + FLOW_EXPIRES] = this.now + this.timeouts[state & STATE_MASK];
     words[at + FLOW_STATE] = state;
     this.join(flow);
@@ -267,7 +281,7 @@ export class FlowTable {
 
   /** Gives back an entry of `begin` that shall be no flow. */
   abort(flow: number): void {
-    this.words[flow * FLOW_WORDS + FLOW_NEXT] = this.free;
+    this.words[this.restAt(flow) + FLOW_NEXT] = this.free;
     this.free = flow + 1;
   }
 
@@ -280,7 +294,7 @@ export class FlowTable {
     words[at + FLOW_STATE] = 0;
     this.index.remove(flow);
     this.wheel.unlink(flow, classOf(state));
-    this.owners[words[at + FLOW_OWNER]]--;
+    this.owners[words[this.restAt(flow) + FLOW_OWNER]]--;
     this.count--;
     this.abort(flow);
   }
@@ -289,7 +303,7 @@ export class FlowTable {
   removeWhere(match: FlowMatch): number {
     let removed = 0;
     for (let flow = this.nextFrom(0); flow >= 0; flow = this.nextFrom(flow + 1)) {
-      if (!match.matches(this.words, this.addresses6, flow)) continue;
+      if (!match.matches(this.words, this.addresses6, flow, this.ownerOf(flow))) continue;
       this.remove(flow);
       removed++;
     }
@@ -301,7 +315,7 @@ export class FlowTable {
     const before = this.owners[port];
     for (let flow = 0; this.owners[port] > 0; flow++) {
       flow = this.nextFrom(flow);
-      if (this.words[flow * FLOW_WORDS + FLOW_OWNER] === port) this.remove(flow);
+      if (this.words[this.restAt(flow) + FLOW_OWNER] === port) this.remove(flow);
     }
     return before;
   }
@@ -397,7 +411,7 @@ export class FlowTable {
       if (!this.evict(CLASS_EMBRYONIC) && !this.evict(CLASS_CLOSING)) return -1;
     }
     const flow = this.free - 1;
-    this.free = words[flow * FLOW_WORDS + FLOW_NEXT];
+    this.free = words[this.restAt(flow) + FLOW_NEXT];
     return flow;
   }
 
@@ -413,7 +427,7 @@ export class FlowTable {
   private join(flow: number): void {
     const at = flow * FLOW_WORDS;
     this.count++;
-    this.owners[this.words[at + FLOW_OWNER]]++;
+    this.owners[this.words[this.restAt(flow) + FLOW_OWNER]]++;
     this.wheel.link(flow, classOf(this.words[at + FLOW_STATE]));
   }
 
@@ -461,7 +475,7 @@ export class FlowTable {
     const { words } = this;
     const at = flow * FLOW_WORDS;
     const state = words[at + FLOW_STATE];
-    const owner = words[at + FLOW_OWNER];
+    const owner = words[this.restAt(flow) + FLOW_OWNER];
     const left = words[at + FLOW_EXPIRES] - this.now;
     if (state < 0 || (state & FLOW_LIVE) === 0 || DEFAULT_TIMEOUTS[state & STATE_MASK] === 0) return false;
     if (left <= 0 || left > LONGEST_TIMEOUT || owner < 0 || owner >= MAX_PORTS) return false;

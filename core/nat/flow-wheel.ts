@@ -7,7 +7,7 @@
  * stand in the order in which they came.
  */
 
-import { FLOW_EXPIRES, FLOW_NEXT, FLOW_PREVIOUS, FLOW_WORDS } from './flow.js';
+import { FLOW_EXPIRES, FLOW_NEXT, FLOW_PREVIOUS, FLOW_REST_WORDS, FLOW_WORDS } from './flow.js';
 
 /** Seconds that the wheel reaches ahead; flows that last longer are moved on once a round. */
 export const SLOTS = 8192;
@@ -19,15 +19,21 @@ export class FlowWheel {
   /** Flows of each class. */
   readonly counts: Int32Array;
   private readonly words: Int32Array;
+  /** Where the rest of the first flow's words begins. */
+  private readonly rest: number;
   /** First and last flow (plus 1; 0: none) of each list: class * SLOTS + slot. */
   private readonly heads: Int32Array;
   private readonly tails: Int32Array;
   /** By class: no flow stands before this second, so that searches for the oldest need not begin at the hand each time. */
   private readonly oldest: Int32Array;
 
-  /** @param now seconds */
-  constructor(words: Int32Array, classes: number, now: number) {
+  /**
+   * @param rest where in `words` the rest of the first flow's begins
+   * @param now seconds
+   */
+  constructor(words: Int32Array, rest: number, classes: number, now: number) {
     this.words = words;
+    this.rest = rest;
     this.hand = now;
     this.counts = new Int32Array(classes);
     this.heads = new Int32Array(classes * SLOTS);
@@ -38,8 +44,8 @@ export class FlowWheel {
   /** Puts a flow at the end of the list of the second that its FLOW_EXPIRES says, or of the last one that the wheel reaches. */
   link(flow: number, flowClass: number): void {
     const { words, heads, tails, hand, oldest } = this;
-    const at = flow * FLOW_WORDS;
-    const expires = words[at + FLOW_EXPIRES];
+    const at = this.rest + flow * FLOW_REST_WORDS;
+    const expires = words[flow * FLOW_WORDS + FLOW_EXPIRES];
     const second = expires < hand ? hand : expires - hand > SLOT_MASK ? hand + SLOT_MASK : expires;
     const list = flowClass * SLOTS + (second & SLOT_MASK);
     const tail = tails[list];
@@ -49,7 +55,7 @@ export class FlowWheel {
       heads[list] = flow + 1;
     } else {
       words[at + FLOW_PREVIOUS] = tail;
-      words[(tail - 1) * FLOW_WORDS + FLOW_NEXT] = flow + 1;
+      words[this.rest + (tail - 1) * FLOW_REST_WORDS + FLOW_NEXT] = flow + 1;
     }
     tails[list] = flow + 1;
     if (second < oldest[flowClass]) oldest[flowClass] = second;
@@ -58,13 +64,13 @@ export class FlowWheel {
 
   /** @param flowClass under which it was linked */
   unlink(flow: number, flowClass: number): void {
-    const { words } = this;
-    const at = flow * FLOW_WORDS;
+    const { words, rest } = this;
+    const at = rest + flow * FLOW_REST_WORDS;
     const next = words[at + FLOW_NEXT];
     const previous = words[at + FLOW_PREVIOUS];
-    if (previous > 0) words[(previous - 1) * FLOW_WORDS + FLOW_NEXT] = next;
+    if (previous > 0) words[rest + (previous - 1) * FLOW_REST_WORDS + FLOW_NEXT] = next;
     else this.heads[0 - previous] = next > 0 ? next : 0;
-    if (next > 0) words[(next - 1) * FLOW_WORDS + FLOW_PREVIOUS] = previous;
+    if (next > 0) words[rest + (next - 1) * FLOW_REST_WORDS + FLOW_PREVIOUS] = previous;
     else this.tails[0 - next] = previous > 0 ? previous : 0;
     this.counts[flowClass]--;
   }

@@ -1,5 +1,5 @@
 /**
- * The words of a flow: one connection, both directions of it, in FLOW_WORDS int32 of a flat table (80 bytes), which may lie in memory that
+ * The words of a flow: one connection, both directions of it, in FLOW_WORDS and FLOW_REST_WORDS int32 of flat tables (64 and 16 bytes), which may lie in memory that
  * outlives the process. All that can be computed anew from these words is kept elsewhere (flow-table.ts).
  *
  * A flow has two tuples. The original one is what the packet that began it had; the reply one is what answers have as they come in. Without
@@ -11,7 +11,7 @@
  * destination; the four address words here hold their last words.
  */
 
-export const FLOW_WORDS = 20;
+export const FLOW_WORDS = 16;
 export const FLOW_SOURCE = 0;
 export const FLOW_DESTINATION = 1;
 export const FLOW_PORTS = 2;
@@ -30,15 +30,21 @@ export const FLOW_EXPIRES = 8;
  */
 export const FLOW_PATH = 9;
 export const FLOW_PATH_REPLY = 10;
-/** Rule of the policy that let it pass, and the policy's epoch: `(epoch & 0xffff) << 16 | (rule + 1)`, 0 in the lower half: none. */
-export const FLOW_RULE = 11;
-/** Number of the port that the first packet came in by: whose it is, for limits. */
-export const FLOW_OWNER = 12;
 /** TCP: five words of tcp.ts. */
-export const FLOW_TCP = 13;
+export const FLOW_TCP = 11;
+
+/**
+ * What packets of a known flow do not need stands apart: the words above are a cache line then, and among a million flows each line is one
+ * to wait for. FLOW_REST_WORDS a flow, behind the entries of all (`FlowTable.restAt`).
+ */
+export const FLOW_REST_WORDS = 4;
+/** Rule of the policy that let it pass, and the policy's epoch: `(epoch & 0xffff) << 16 | (rule + 1)`, 0 in the lower half: none. */
+export const FLOW_RULE = 0;
+/** Number of the port that the first packet came in by: whose it is, for limits. */
+export const FLOW_OWNER = 1;
 /** Neighbors in the list of a second of the timer wheel: number of the flow plus 1; 0 or less: the end of the list of that number, negated. */
-export const FLOW_NEXT = 18;
-export const FLOW_PREVIOUS = 19;
+export const FLOW_NEXT = 2;
+export const FLOW_PREVIOUS = 3;
 
 /** FLOW_STATE, bits 0 to 3: how far it has come. */
 export const STATE_MASK = 0xf;

@@ -434,13 +434,14 @@ export class Flows implements FlowEnd {
     const at = (found >> 1) * FLOW_WORDS;
     // An address that the router has no longer is no source: answers would go to whoever has it now.
     if ((this.words[at + FLOW_STATE] & FLOW_SNAT) !== 0 && !this.opener.ownsSource(found >> 1)) return REOPEN;
-    if (this.words[at + FLOW_RULE] >>> 16 !== this.policy.epoch) {
+    const ruleAt = this.table.restAt(found >> 1) + FLOW_RULE;
+    if (this.words[ruleAt] >>> 16 !== this.policy.epoch) {
       // The rules have changed; what a gateway let in was none's to decide.
       const isRelated = (this.words[at + FLOW_STATE] & FLOW_RELATED) !== 0;
       const rule = isRelated ? NO_RULE : this.opener.decide(found >> 1);
-      this.words[at + FLOW_RULE] = (this.policy.epoch << 16) | (rule + 1);
+      this.words[ruleAt] = (this.policy.epoch << 16) | (rule + 1);
     }
-    if (this.policy.action(this.ruleOf(at)) !== POLICY_ACCEPT) return DROP_POLICY;
+    if (this.policy.action(this.ruleOf(found >> 1)) !== POLICY_ACCEPT) return DROP_POLICY;
     if ((this.words[at + FLOW_STATE] & FLOW_ALG) === 0) return this.advance(packet, found, at);
     this.algs.unshiftAcknowledgment(packet, found);
     const reason = this.advance(packet, found, at);
@@ -449,8 +450,8 @@ export class Flows implements FlowEnd {
   }
 
   /** The rule that decides about a flow, or NO_RULE. */
-  private ruleOf(at: number): number {
-    return (this.words[at + FLOW_RULE] & 0xffff) - 1;
+  private ruleOf(flow: number): number {
+    return (this.words[this.table.restAt(flow) + FLOW_RULE] & 0xffff) - 1;
   }
 
   /** The flow's state after a packet. A drop reason, REOPEN, or DROP_NONE. */
@@ -488,7 +489,7 @@ export class Flows implements FlowEnd {
   /** A packet that its flow does not carry further. */
   private halted(packet: Packet, from: RouterInterface, found: number, reason: number): number {
     // A flow that the rules refuse now stays until its time is over, so that packets of its other direction do not begin it anew.
-    if (reason === DROP_POLICY) return this.opener.deny(packet, from, this.ruleOf((found >> 1) * FLOW_WORDS));
+    if (reason === DROP_POLICY) return this.opener.deny(packet, from, this.ruleOf(found >> 1));
     if (reason !== REOPEN) return this.opener.refuse(packet, from, reason);
     // A new connection of the same addresses and ports, where the old one is through.
     this.table.remove(found >> 1);

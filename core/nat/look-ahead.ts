@@ -48,8 +48,7 @@ export class LookAhead {
     let touched = 0;
     for (let i = 0; i < count; i++) {
       const at = flows[i] * FLOW_WORDS;
-      // An entry may lie in two lines.
-      touched ^= words[at] ^ words[at + FLOW_WORDS - 1];
+      touched ^= words[at];
     }
     this.touched = touched;
   }

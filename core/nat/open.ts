@@ -55,7 +55,6 @@ import {
   FLOW_LIVE,
   FLOW_LOOSE,
   FLOW_MAPPED,
-  FLOW_OWNER,
   FLOW_PORTS,
   FLOW_RELATED,
   FLOW_REPLY_DESTINATION,
@@ -222,7 +221,8 @@ export class FlowOpener {
   private findPrefix(packet: Packet, from: RouterInterface): number {
     const { before, after } = this;
     const { prefixes } = this.flows;
-    if (from.kind !== INTERFACE_UPLINK || !prefixes.isOutside(from.vrf, before, DESTINATION)) return CONTINUE;
+    // From inside as well: endpoints may know each other by their addresses outside (RFC 6296, 4.3).
+    if (!prefixes.isOutside(from.vrf, before, DESTINATION)) return CONTINUE;
     if (!prefixes.inward(from.vrf, before, after, DESTINATION)) return refuse(packet, this.explainPrefix(packet, from));
     this.inside = INSIDE_PREFIX;
     return CONTINUE;
@@ -368,7 +368,7 @@ export class FlowOpener {
     }
     if (policy.action(this.rule) !== POLICY_ACCEPT) return this.deny(packet, from, this.rule);
     policy.count(this.rule);
-    const isInvited = this.rule !== NO_RULE || this.inside !== INSIDE_NONE || this.expected >= 0;
+    const isInvited = this.rule !== NO_RULE || this.isAddressed(from) || this.expected >= 0;
     const reason = forwarder.admit(from, to);
     if (reason !== DROP_NONE && (reason !== DROP_PROHIBITED || !isInvited) && !this.isHostsOwn(reason, from)) {
       return this.refuse(packet, from, reason);
@@ -385,6 +385,13 @@ export class FlowOpener {
     if (to.kind !== INTERFACE_NETWORK) return false;
     if (sourcesOf(to, packet) !== null) return true;
     return packet.etherType !== ETHERTYPE_IPV4 && this.flows.prefixes.isInside(to, this.after, DESTINATION);
+  }
+
+  /** Whether the packet in hand was sent to somebody inside as those who may do so know him. */
+  private isAddressed(from: RouterInterface): boolean {
+    // Another prefix is open to the wire; to other networks it opens nothing.
+    if (this.inside === INSIDE_PREFIX) return from.kind === INTERFACE_UPLINK;
+    return this.inside !== INSIDE_NONE;
   }
 
   /** The host reaches what is published, also of networks that are not reached from it otherwise. */
@@ -471,7 +478,8 @@ export class FlowOpener {
 
   /** Sets the source that the packet leaves with. A drop reason, or DROP_NONE. */
   private chooseSource(packet: Packet, from: RouterInterface, to: RouterInterface): number {
-    if (to.kind === INTERFACE_UPLINK && this.hasPrefix(packet, from)) return this.choosePrefix(packet, from);
+    const leavesPrefix = to.kind === INTERFACE_UPLINK || this.inside === INSIDE_PREFIX;
+    if (leavesPrefix && this.hasPrefix(packet, from)) return this.choosePrefix(packet, from);
     const isTranslated = this.translatesSource(packet, from, to);
     if (!isTranslated && this.inside === INSIDE_NONE) return DROP_NONE;
     if (!isTranslatable(this.view, packet)) return DROP_UNTRANSLATABLE;
@@ -594,7 +602,7 @@ export class FlowOpener {
     this.writeTuples(flow, at, isIpv6);
     const { words } = table;
     words[at + FLOW_KIND] = kindOf(from.vrf, packet.protocol, isIpv6);
-    words[at + FLOW_RULE] = (flows.policy.epoch << 16) | (this.rule + 1);
+    words[table.restAt(flow) + FLOW_RULE] = (flows.policy.epoch << 16) | (this.rule + 1);
     const first = this.firstState(packet, at);
     if (first < 0) {
       table.abort(flow);
@@ -711,7 +719,7 @@ export class FlowOpener {
     const external = flows.mappings.external(zoneOfKind(kind), tuple[4], tuple[5], tuple[6], tuple[7]);
     if (external === 0) return;
     const internal = words[at + FLOW_PORTS] >>> 16;
-    const owner = words[at + FLOW_OWNER];
+    const owner = flows.table.ownerOf(flow);
     const closing = isYielding(words[at + FLOW_STATE]);
     this.readInside(flow);
     flows.mappings.adopt(external, protocol, port, this.before, internal, owner, closing);
@@ -753,7 +761,7 @@ export class FlowOpener {
     const port = words[at + FLOW_PORTS] & 0xffff;
     const internal = words[at + FLOW_REPLY_PORTS] >>> 16;
     const closing = isYielding(words[at + FLOW_STATE]);
-    return mappings.adopt(external, protocolOfKind(kind), port, tuple, internal, words[at + FLOW_OWNER], closing);
+    return mappings.adopt(external, protocolOfKind(kind), port, tuple, internal, table.ownerOf(flow), closing);
   }
 
   /** Sets `before` to who has begun a flow. */

@@ -6,9 +6,9 @@
  */
 
 /** Words of FLOW_TCP: END, LIMIT (SIDES behind it), each followed by the reply's; both WINDOWs. Counted from the flow. */
-export const TCP_END = 13;
-export const TCP_LIMIT = 15;
-export const TCP_WINDOWS = 17;
+export const TCP_END = 11;
+export const TCP_LIMIT = 13;
+export const TCP_WINDOWS = 15;
 export const SIDES = 2;
 
 /** A window is 16 bits, here and in the header; the reply's stands in the upper half. */

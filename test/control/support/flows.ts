@@ -57,7 +57,7 @@ export function addFlow(table: FlowTable, spec: FlowSpec): number {
   table.words[at + FLOW_KIND] = kind;
   table.words[at + FLOW_PORTS] = both;
   table.words[at + FLOW_REPLY_PORTS] = reply[2];
-  table.words[at + FLOW_RULE] = rule + 1;
+  table.words[table.restAt(flow) + FLOW_RULE] = rule + 1;
   if (!table.commit(flow, state | FLOW_LIVE, owner)) throw new Error(`${original} is there already`);
   return flow;
 }

@@ -4,13 +4,13 @@ import {
   FLOW_DESTINATION,
   FLOW_KIND,
   FLOW_LIVE,
-  FLOW_OWNER,
   FLOW_PORTS,
   FLOW_REPLY_DESTINATION,
   FLOW_REPLY_PORTS,
   FLOW_REPLY_SOURCE,
   FLOW_SOURCE,
   FLOW_STATE,
+  FLOW_WORDS,
   isIpv6Kind,
 } from '../../../core/nat/flow.js';
 import {
@@ -101,7 +101,7 @@ export function find(table: FlowTable, kind: number, { source, destination, port
 
 /** The tuples of an entry, as they stand in the memory. */
 export function specOf({ words, addresses6 }: Memory, flow: number): Spec {
-  const at = flow * 20;
+  const at = flow * FLOW_WORDS;
   const kind = words[at + FLOW_KIND];
   const six = (from: number): number[] => [...addresses6.subarray(flow * 16 + from, flow * 16 + from + 4)];
   const [a, b, c, d] = isIpv6Kind(kind)
@@ -129,7 +129,7 @@ export function inconsistencies(table: FlowTable): string[] {
     tuples += isOne ? 1 : 2;
     if (find(table, kind, reply) !== flow * 2 + (isOne ? 0 : 1))
       wrong.push(`flow ${flow}: not found by its reply tuple`);
-    const owner = table.words[table.at(flow) + FLOW_OWNER];
+    const owner = table.ownerOf(flow);
     owners.set(owner, (owners.get(owner) ?? 0) + 1);
     classes[classOf(table.words[table.at(flow) + FLOW_STATE])]++;
   });

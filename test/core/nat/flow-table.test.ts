@@ -9,6 +9,8 @@ import {
   FLOW_PATH,
   FLOW_REPLIED,
   FLOW_REPLY_DESTINATION,
+  FLOW_REST_WORDS,
+  FLOW_RULE,
   FLOW_SOURCE,
   FLOW_STATE,
   FLOW_WORDS,
@@ -124,12 +126,12 @@ test('an aborted entry is no flow and is given out again', (t) => {
 test('what the last flow of an entry knew is not there for the next one', (t) => {
   const table = makeTable(1);
   const flow = add(table, masqueraded(1), STATE_ESTABLISHED);
-  table.words.fill(0x55, table.at(flow) + FLOW_PATH, table.at(flow) + FLOW_EXPIRES + 4);
-  table.words.fill(0x55, table.at(flow) + 13, table.at(flow) + 18);
+  table.words.fill(0x55, table.at(flow) + FLOW_PATH, table.at(flow) + FLOW_WORDS);
+  table.words[table.restAt(flow) + FLOW_RULE] = 0x55;
   table.remove(flow);
   const next = table.begin();
-  t.deepEqual([...table.words.subarray(table.at(next) + FLOW_PATH, table.at(next) + FLOW_OWNER)], [0, 0, 0]);
-  t.deepEqual([...table.words.subarray(table.at(next) + 13, table.at(next) + 18)], [0, 0, 0, 0, 0]);
+  t.true(table.words.subarray(table.at(next) + FLOW_PATH, table.at(next) + FLOW_WORDS).every((word) => word === 0));
+  t.is(table.words[table.restAt(next) + FLOW_RULE], 0);
 });
 
 test('onRemove is told of every end while the words still stand', (t) => {
@@ -485,7 +487,7 @@ class Walk {
     if (table.count !== reference.flows.size) throw new Error(`${op}: ${table.count} of ${reference.flows.size} flows`);
     for (const [flow, { spec, state, owner, expires }] of reference.flows) {
       const at = table.at(flow);
-      const there = [FLOW_STATE, FLOW_OWNER, FLOW_EXPIRES].map((index) => table.words[at + index]);
+      const there = [table.words[at + FLOW_STATE], table.ownerOf(flow), table.words[at + FLOW_EXPIRES]];
       if (there.join() !== [FLOW_LIVE | state, owner, expires].join()) throw new Error(`${op}: ${there}`);
       if (find(table, spec.kind, spec.original) !== flow * 2) throw new Error(`${op}: original tuple lost`);
       const reply = nameOf(spec.kind, spec.original) === nameOf(spec.kind, spec.reply) ? 0 : 1;
@@ -567,10 +569,13 @@ test('killed before any store of any operation: all other flows go on, and the o
 });
 
 test('whatever stands in the memory, the table that is made of it is consistent and usable to its last entry', (t) => {
-  const damage = fc.array(fc.tuple(fc.nat({ max: 8 * FLOW_WORDS }), fc.oneof(fc.integer(), fc.nat({ max: 20 }))), {
-    maxLength: 40,
-    size: 'max',
-  });
+  const damage = fc.array(
+    fc.tuple(fc.nat({ max: 8 * (FLOW_WORDS + FLOW_REST_WORDS) }), fc.oneof(fc.integer(), fc.nat({ max: 20 }))),
+    {
+      maxLength: 40,
+      size: 'max',
+    },
+  );
   const damage6 = fc.array(fc.tuple(fc.nat({ max: 127 }), fc.integer()), { maxLength: 4 });
   /** Entries that are copied over others: duplicates. */
   const copies = fc.array(fc.tuple(fc.nat({ max: 7 }), fc.nat({ max: 7 })), { maxLength: 3 });
@@ -608,7 +613,9 @@ test('the heir keeps age, state and owner, forgets paths, and leaves out what is
   before.words[before.at(long) + FLOW_PATH] = 123;
   add(before, masqueraded(2), STATE_ICMP_UNREPLIED);
   memory.words.copyWithin(5 * FLOW_WORDS, 0, FLOW_WORDS);
-  memory.words[8 * FLOW_WORDS] = 6;
+  const rest = 8 * FLOW_WORDS;
+  memory.words.copyWithin(rest + 5 * FLOW_REST_WORDS, rest, rest + FLOW_REST_WORDS);
+  memory.words[8 * (FLOW_WORDS + FLOW_REST_WORDS)] = 6;
   const table = makeTable(8, memory, 1100);
   t.is(table.recovered, 1);
   t.is(table.discarded, 2);
@@ -628,8 +635,8 @@ test('an entry with nonsense in one word is not believed, and its neighbor is', 
     ['unknown state', FLOW_STATE, FLOW_LIVE | 15],
     ['over', FLOW_EXPIRES, 1001],
     ['too far ahead', FLOW_EXPIRES, 1002 + LONGEST_TIMEOUT],
-    ['no owner', FLOW_OWNER, -1],
-    ['owner too high', FLOW_OWNER, 8192],
+    ['no owner', 4 * FLOW_WORDS + FLOW_OWNER, -1],
+    ['owner too high', 4 * FLOW_WORDS + FLOW_OWNER, 8192],
     ['no kind', FLOW_KIND, 1 << 26],
     ['address words that are not those of its addresses', FLOW_SOURCE, 77],
     ['the same, of the reply', FLOW_REPLY_DESTINATION, 77],

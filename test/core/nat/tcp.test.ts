@@ -86,7 +86,7 @@ test('the numbers of tcp-words.ts are those that the layout of a flow and the he
   t.is(own.TCP_END, flow.FLOW_TCP);
   t.is(own.TCP_LIMIT, own.TCP_END + own.SIDES);
   t.is(own.TCP_WINDOWS, own.TCP_LIMIT + own.SIDES);
-  t.true(own.TCP_WINDOWS < flow.FLOW_NEXT);
+  t.true(own.TCP_WINDOWS < flow.FLOW_WORDS);
   t.is(own.SCALE_BITS, flow.FLOW_SCALE_REPLY_SHIFT - flow.FLOW_SCALE_SHIFT);
   t.is(own.SCALES, 0xff << flow.FLOW_SCALE_SHIFT);
   t.is(own.FINISHED, 1 << flow.FLOW_TCP_FLAGS_SHIFT);
