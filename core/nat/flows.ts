@@ -503,7 +503,7 @@ export class Flows implements FlowEnd {
     // Of the host's connections only those to published ports have begun in spite of that.
     if (reason === DROP_HOST_ACCESS) return (state & FLOW_DNAT) !== 0;
     if (reason !== DROP_PROHIBITED) return false;
-    return (state & (FLOW_DNAT | FLOW_RELATED)) !== 0 || this.ruleOf(at) !== NO_RULE;
+    return (state & (FLOW_DNAT | FLOW_RELATED)) !== 0 || this.ruleOf((flow & ~FLOW_ERROR) >> 1) !== NO_RULE;
   }
 
   /** A port goes: its flows end with it. */
