@@ -147,7 +147,7 @@ test('connections end with the port of the endpoint that began them, and give ba
   lab.say(A, udp(INSIDE, FIRST));
   lab.say(A, tcp(INSIDE, `${SERVER}:80`));
   lab.say(A2, udp('10.1.0.12:5000', FIRST));
-  lab.topology.removePort(A.port);
+  lab.detach(A);
   t.is(lab.flows.table.count, 1);
   t.is(lab.flows.mappings.count, 1);
   t.is(lab.flows.permissions.count, 1);

@@ -194,6 +194,12 @@ export class NatLab extends Lab {
     this.flows.changed();
   }
 
+  /** A port goes, as the worker lets it go. */
+  detach(station: Station): void {
+    this.topology.removePort(station.port);
+    this.dataplane.counters.retire(station.port);
+  }
+
   /** In the order in which they decide. */
   rules(...rules: RuleSpec[]): void {
     const records = new Int32Array(rules.length * RULE_RECORD);

@@ -145,7 +145,7 @@ test('fragments that must not be cut further leave in fragments', (t) => {
 test('a connection that waits for its other end goes with the port that it came in by', (t) => {
   const lab = new NatLab();
   t.is(lab.say(OUTSIDE, tcp(`${SERVER}:80`, `${EXTERNAL}:999`)), 'held');
-  lab.topology.removePort(OUTSIDE.port);
+  lab.detach(OUTSIDE);
   t.is(lab.held, 0);
   t.deepEqual(lab.dropped(), { port_gone: 1 });
   expectWhole(t, lab);
