@@ -261,7 +261,7 @@ export class Flows implements FlowEnd {
 
   /** The packet of a known flow, by the general path. */
   private slow4(packet: Packet, from: RouterInterface, found: number): number {
-    const reason = this.examine(packet, found);
+    const reason = this.examine(packet, from, found);
     if (reason !== DROP_NONE) return this.halted(packet, from, found, reason);
     packet.flow = found;
     const at = (found >> 1) * FLOW_WORDS;
@@ -346,7 +346,7 @@ export class Flows implements FlowEnd {
   }
 
   private slow6(packet: Packet, from: RouterInterface, found: number): number {
-    const reason = this.examine(packet, found);
+    const reason = this.examine(packet, from, found);
     if (reason !== DROP_NONE) return this.halted(packet, from, found, reason);
     packet.flow = found;
     return this.resolve6(packet, from, found);
@@ -430,10 +430,11 @@ export class Flows implements FlowEnd {
   }
 
   /** What is looked at once a flow and once again whenever something has changed. A drop reason, REOPEN, or DROP_NONE. */
-  private examine(packet: Packet, found: number): number {
+  private examine(packet: Packet, from: RouterInterface, found: number): number {
     const at = (found >> 1) * FLOW_WORDS;
     // An address that the router has no longer is no source: answers would go to whoever has it now.
     if ((this.words[at + FLOW_STATE] & FLOW_SNAT) !== 0 && !this.opener.ownsSource(found >> 1)) return REOPEN;
+    if ((found & 1) === DIRECTION_ORIGINAL && this.opener.isExposed(packet, from, found >> 1)) return REOPEN;
     const ruleAt = this.table.restAt(found >> 1) + FLOW_RULE;
     if (this.words[ruleAt] >>> 16 !== this.policy.epoch) {
       // The rules have changed; what a gateway let in was none's to decide.

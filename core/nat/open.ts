@@ -854,6 +854,20 @@ export class FlowOpener {
     return this.flows.prefixes.isOutside(zone, tuple, DESTINATION);
   }
 
+  /** Whether a flow that is not translated would be if it began now: its network is hidden from the wire since. */
+  isExposed(packet: Packet, from: RouterInterface, flow: number): boolean {
+    const { words } = this.flows.table;
+    const at = flow * FLOW_WORDS;
+    if (from.kind !== INTERFACE_NETWORK || (words[at + FLOW_STATE] & (FLOW_SNAT | FLOW_DNAT)) !== 0) return false;
+    this.readOriginal(flow);
+    const { tuple } = this;
+    const isHidden = sourcesOf(from, packet) !== null || this.flows.prefixes.isInside(from, tuple, SOURCE);
+    if (!isHidden) return false;
+    const vrf = this.router.vrfs[from.vrf] as Vrf;
+    const to = this.router.interfaces[this.ifaceBehind(vrf, tuple[4], tuple[5], tuple[6], tuple[7])];
+    return to?.kind === INTERFACE_UPLINK;
+  }
+
   /** What the policy says now of a flow that there is. A rule, or NO_RULE. */
   decide(flow: number): number {
     const { policy, table } = this.flows;

@@ -20,8 +20,8 @@ import { expectWhole, gatewayMac, prefix, word4 } from '../router/lab.js';
 import { authentication } from '../wire/build.js';
 import { Connection } from './connection.js';
 import { A, A2, B, C, EXTERNAL, EXTERNAL6, MASQUERADE_BOTH, NatLab, OUTSIDE, SERVER, SERVER2, SERVER6 } from './lab.js';
-import { TCP, UDP } from './packets.js';
-import { echo, filler, framed, gre, packetWithout, tcp, udp } from './wire.js';
+import { slowPseudoSum, TCP, UDP } from './packets.js';
+import { describe, echo, filler, framed, gre, ipOf, packetWithout, readQuote, tcp, udp } from './wire.js';
 
 const INSIDE = '10.1.0.11:5000';
 const FIRST = `${SERVER}:53`;
@@ -389,6 +389,28 @@ test('a successor in whose VRF nothing is as it was drops what does not fit, and
     'a new one gets one of the range',
   );
   expectWhole(t, heir);
+});
+
+test('segments that the kernel has not cut yet are translated as they are, and so are sums that it has not finished', (t) => {
+  const lab = new NatLab();
+  const end = { station: A, end: INSIDE, seen: `${EXTERNAL}:5000`, port: 1 };
+  new Connection(lab, end, `${SERVER}:80`).open();
+  const whole = tcp(INSIDE, `${SERVER}:80`, { flags: 'A', sequence: 1001, acknowledgment: 9001, data: filler(8000) });
+  const given = framed(whole, gatewayMac(1), A.mac);
+  const vnet = { flags: 1, gsoType: 1, gsoSize: 1448, headerLength: 54, checksumStart: 34, checksumOffset: 16 };
+  new DataView(given.buffer).setUint16(50, slowPseudoSum(given.slice(26, 34), TCP, 8020));
+  const sent = lab.receive(A.port, given, vnet);
+  t.is(sent.length, 1);
+  const left = sent[0].frame;
+  t.is(describe(readQuote(ipOf(left))), `tcp A ${EXTERNAL}:5000 > ${SERVER}:80`);
+  t.is(
+    new DataView(left.buffer).getUint16(50),
+    slowPseudoSum(left.slice(26, 34), TCP, 8020),
+    'the sum of the new pseudo-header',
+  );
+  t.deepEqual([...sent[0].vnet.slice(0, 8)], [1, 1, 54, 0, 1448 & 255, 1448 >> 8, 34, 0]);
+  t.deepEqual(left.slice(54), given.slice(54));
+  expectWhole(t, lab);
 });
 
 test('echo requests to the router itself are its own affair', (t) => {

@@ -6,7 +6,22 @@ import { POLICY_ACCEPT } from '../../../core/nat/policy.js';
 import { FILTERING_ENDPOINT_INDEPENDENT } from '../../../core/nat/settings.js';
 import { expectWhole, word4 } from '../router/lab.js';
 import { authentication } from '../wire/build.js';
-import { A, A2, B, C, EXTERNAL, NatLab, OUTSIDE, prefixes, SERVER, SERVER2, SERVER6, UPLINK, VRF } from './lab.js';
+import {
+  A,
+  A2,
+  B,
+  C,
+  EXTERNAL,
+  MASQUERADE,
+  NatLab,
+  OUTSIDE,
+  prefixes,
+  SERVER,
+  SERVER2,
+  SERVER6,
+  UPLINK,
+  VRF,
+} from './lab.js';
 import { UDP } from './packets.js';
 import { echo, filler, fragments4, ipOf, packet, packetWithout, tcp, udp } from './wire.js';
 
@@ -124,6 +139,22 @@ test("an address that the uplink has no longer is nobody's source", (t) => {
   t.is(lab.say(A2, published), `6 udp 203.0.113.9:8053 > ${SERVER}:99`);
   const segment = tcp('10.1.0.11:5000', `${SERVER}:80`, { flags: 'A', sequence: 2, acknowledgment: 8 });
   t.is(lab.say(A, segment), `1 tcp R ${SERVER}:80 > 10.1.0.11:5000 | dropped no_flow`, 'the client learns at once');
+  expectWhole(t, lab);
+});
+
+test('a network that is hidden from the wire from now on is so with the connections that it has', (t) => {
+  const lab = new NatLab({ translation: { 1: null } });
+  const datagram = udp('10.3.0.15:5000', `${SERVER}:53`);
+  const datagram6 = udp('[fd00:1::11]:5000', `[${SERVER6}]:53`);
+  t.is(lab.say(C, datagram), `6 udp 10.3.0.15:5000 > ${SERVER}:53`);
+  t.is(lab.say(A, datagram6), `6 udp [fd00:1::11]:5000 > [${SERVER6}]:53`);
+  const segment = { flags: 'A', sequence: 7, acknowledgment: 9 };
+  t.is(lab.say(C, tcp('10.3.0.15:5000', `${SERVER}:80`, segment)), `6 tcp A 10.3.0.15:5000 > ${SERVER}:80`);
+  lab.change(3, { translation: MASQUERADE });
+  lab.change(1, { translation: prefixes('fd00:1::/48', '2001:db8:aa::/48') });
+  t.is(lab.say(C, datagram), `6 udp ${EXTERNAL}:5000 > ${SERVER}:53`);
+  t.regex(lab.say(A, datagram6), /^6 udp \[2001:db8:aa:/);
+  t.regex(lab.say(C, tcp('10.3.0.15:5000', `${SERVER}:80`, segment)), /^5 tcp R .* \| dropped no_flow$/);
   expectWhole(t, lab);
 });
 
