@@ -230,12 +230,11 @@ export interface Patch4 extends Omit<Ipv4Patch, 'from' | 'to'> {
   readonly toMac?: readonly number[];
 }
 
+const PATTERN = Uint8Array.from({ length: 65_536 }, (_, i) => (i * 7) & 0xff);
+
 /** Some UDP. */
 export function datagram(length = 26): Uint8Array {
-  return udp(
-    { srcPort: 1111, dstPort: 2222 },
-    Uint8Array.from({ length: length - 8 }, (_, i) => (i * 7) & 0xff),
-  );
+  return udp({ srcPort: 1111, dstPort: 2222 }, PATTERN.slice(0, length - 8));
 }
 
 /** An IPv4 packet on its way to the gateway: TTL 64. */

@@ -7,7 +7,7 @@ import { prefix, via, word4, words6 } from './lab.js';
 
 const PREFIXES = 100_000;
 const CHANGES = 50_000;
-const LOOKUPS = 400;
+const LOOKUPS = 200;
 
 /** Prefixes and the number of their next hop, found by trying every one. */
 class Reference {

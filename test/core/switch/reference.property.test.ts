@@ -313,7 +313,7 @@ test('agrees with a reference bridge over any topology and history', (t) => {
       if (difference !== null) throw new Error(difference);
       for (const [name, count] of twins.outcomes) seen.set(name, (seen.get(name) ?? 0) + count);
     }),
-    { seed, numRuns: 500 },
+    { seed, numRuns: 250 },
   );
   for (const name of OUTCOMES) t.true((seen.get(name) ?? 0) > 10, `${name} came up ${seen.get(name)} times; ${RERUN}`);
   t.deepEqual(

@@ -92,7 +92,11 @@ export async function createOutside(
   return outside;
 }
 
-/** @param foreign networks that outside has no route to */
+/**
+ * Networks are not translated unless they say so: whoever is reached sees who asks, and the outside reaches all it has a route to.
+ *
+ * @param foreign networks that outside has no route to
+ */
 export async function createCity(
   t: ExecutionContext,
   places: readonly Place[],
@@ -117,7 +121,10 @@ export async function createCity(
     }
   }
   people.set('outside', { namespace: outside, addresses: FAR, agent: await startAgent(t, outside, 'outside') });
-  const networks = places.map(({ network, subnet, config }) => [network, { subnets: subnetsOf(subnet), ...config }]);
+  const networks = places.map(({ network, subnet, config }) => [
+    network,
+    { subnets: subnetsOf(subnet), masquerade: false, ...config },
+  ]);
   const config = { version: 1, uplink: OWN_UPLINK, networks: Object.fromEntries(networks), endpoints };
   const tapline = await startTapline(t, config, { ...options, netns: host });
   return { tapline, host, outside, people };
