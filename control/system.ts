@@ -1,6 +1,7 @@
 /** What the daemon asks of the kernel and of container engines, behind one interface so that tests can stand in for it. */
 
 import { readFileSync, statfsSync, statSync } from 'node:fs';
+import { type HeldNft, openHeldNft } from '../io/held-nft.js';
 import { type HostFacts, hostFacts } from '../io/host-facts.js';
 import { openRelay, type Relay, type RelayRequest } from '../io/host-relay.js';
 import { addHostsLine, removeHostsLine } from '../io/hosts-file.js';
@@ -39,6 +40,8 @@ export interface System {
   readIpInside<T>(netns: string, ...words: string[]): Promise<T[]>;
   /** A script for `nft -f`, in our own namespace. @throws NftMissing where there is no nft */
   runNft(script: string): Promise<void>;
+  /** A socket that holds tables, which nobody else changes and which end with it. @throws NftMissing; Error, one line */
+  openHeldNft(): HeldNft;
   /** Null where there is no such table. */
   listNftTable(family: string, name: string): Promise<string | null>;
   /** Names of all tables of a family. */
@@ -113,6 +116,7 @@ export const realSystem: System = {
   runIpInside: runIpBatch,
   readIpInside,
   runNft,
+  openHeldNft,
   listNftTable,
   listNftTables,
   openRelay,

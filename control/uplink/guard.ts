@@ -4,6 +4,7 @@
  * already. Fragments but the first have no ports and pass; without the first the host's stack makes nothing of them.
  */
 
+import type { HeldNft } from '../../io/held-nft.js';
 import type { DataplaneLogger } from '../dataplane.js';
 import { firstLine } from '../errors.js';
 import { mergeRanges } from '../port-ranges.js';
@@ -13,6 +14,8 @@ import type { System } from '../system.js';
 const PRIORITY = -500;
 
 const TABLE_PREFIX = 'tapline_';
+/** No device's table ends so: `_` in its name is a number. */
+const HELD_SUFFIX = '_held';
 
 /** nft takes letters, digits, `_`, `.`, `/` in a name; everything else as the number of the character. Other devices have other names. */
 export function guardTable(device: string): string {
@@ -20,8 +23,13 @@ export function guardTable(device: string): string {
   return `${TABLE_PREFIX}${device.replace(/[^A-Za-z0-9]/gu, encode)}`;
 }
 
+/** Of this process or another, which may be no more. */
 export function isGuardTable(table: string): boolean {
-  return table.startsWith(TABLE_PREFIX);
+  return table.startsWith(TABLE_PREFIX) && !table.endsWith(HELD_SUFFIX);
+}
+
+export function heldTable(device: string): string {
+  return `${guardTable(device)}${HELD_SUFFIX}`;
 }
 
 /** Works where there is such a table, and where there is none. */
@@ -60,6 +68,26 @@ function setOf(name: string, type: string, prefixes: readonly string[]): string 
   return `  set ${name} { type ${type}; flags interval; auto-merge;${elements} }\n`;
 }
 
+/** What both tables have in them. */
+function contents(
+  device: string,
+  prefixes: readonly string[],
+  mark: string,
+  ports: readonly GuardedPorts[] = [],
+): string {
+  const ports4 = ports.filter(({ address }) => !address.includes(':'));
+  const ports6 = ports.filter(({ address }) => address.includes(':'));
+  const [v4, v6] = [false, true].map((six) => prefixes.filter((prefix) => prefix.includes(':') === six));
+  return `${setOf('subnets4', 'ipv4_addr', v4 as string[])}${setOf('subnets6', 'ipv6_addr', v6 as string[])}${portSet('ports4', 'ipv4_addr', ports4)}${portSet('ports6', 'ipv6_addr', ports6)}  chain ingress {
+    type filter hook ingress device "${device}" priority ${PRIORITY}; policy accept;
+    ip daddr @subnets4 drop comment "${mark}"
+    ip6 daddr @subnets6 drop comment "${mark}"
+    ip daddr . meta l4proto . th dport @ports4 drop comment "${mark}"
+    ip6 daddr . meta l4proto . th dport @ports6 drop comment "${mark}"
+  }
+`;
+}
+
 /**
  * One transaction that puts the guard in the place of what was there before.
  *
@@ -72,21 +100,27 @@ export function guardScript(
   ports: readonly GuardedPorts[] = [],
 ): string {
   const table = guardTable(device);
-  const ports4 = ports.filter(({ address }) => !address.includes(':'));
-  const ports6 = ports.filter(({ address }) => address.includes(':'));
-  const [v4, v6] = [false, true].map((six) => prefixes.filter((prefix) => prefix.includes(':') === six));
-  return `${removalScript(table)}table netdev ${table} {
-${setOf('subnets4', 'ipv4_addr', v4 as string[])}${setOf('subnets6', 'ipv6_addr', v6 as string[])}${portSet('ports4', 'ipv4_addr', ports4)}${portSet('ports6', 'ipv6_addr', ports6)}  chain ingress {
-    type filter hook ingress device "${device}" priority ${PRIORITY}; policy accept;
-    ip daddr @subnets4 drop comment "${mark}"
-    ip6 daddr @subnets6 drop comment "${mark}"
-    ip daddr . meta l4proto . th dport @ports4 drop comment "${mark}"
-    ip6 daddr . meta l4proto . th dport @ports6 drop comment "${mark}"
-  }
-}
-`;
+  return `${removalScript(table)}table netdev ${table} {\n${contents(device, prefixes, mark, ports)}}\n`;
 }
 
+/** The same once more, in a table that nobody else can flush. */
+export function heldScript(
+  device: string,
+  prefixes: readonly string[],
+  mark: string,
+  ports: readonly GuardedPorts[] = [],
+): string {
+  const table = heldTable(device);
+  const body = contents(device, prefixes, mark, ports);
+  const empty = `table netdev ${table} {\n  flags owner\n}\n`;
+  return `${empty}delete table netdev ${table}\ntable netdev ${table} {\n  flags owner\n${body}}\n`;
+}
+
+/**
+ * Two tables with the same in them. One outlives the process, so that its flows outlive it too; but whoever flushes the rules takes
+ * it away, and before it is back the host's stack has reset every connection that had a packet on its way. The other is held: it ends
+ * with the process, and not before. Where there can be none, the first is on its own.
+ */
 export class Guard {
   readonly #device: string;
   readonly #mark: string;
@@ -102,6 +136,9 @@ export class Guard {
   #work: Promise<void> = Promise.resolve();
   /** That it could not be put back has been said. */
   #failing = false;
+  #held: HeldNft | null = null;
+  /** Why there is no table that is held, as has been said. */
+  #unheld = '';
 
   /** @param mark says whose it is; see hostMark */
   constructor(device: string, mark: string, system: System, logger: DataplaneLogger) {
@@ -138,6 +175,26 @@ export class Guard {
     this.#intact = (await this.#list()) ?? '';
     this.#behind = false;
     this.#failing = false;
+    this.#hold();
+  }
+
+  #hold(): void {
+    try {
+      this.#held ??= this.#system.openHeldNft();
+      this.#held.run(heldScript(this.#device, this.#prefixes, this.#mark, this.#ports));
+      this.#unheld = '';
+    } catch (error) {
+      this.#letGo();
+      const line = firstLine(error);
+      const what = `whoever flushes the rules of nftables interrupts connections through ${this.#device}`;
+      if (line !== this.#unheld) this.#logger.info(`${what}: ${line}`);
+      this.#unheld = line;
+    }
+  }
+
+  #letGo(): void {
+    this.#held?.close();
+    this.#held = null;
   }
 
   #list(): Promise<string | null> {
@@ -159,6 +216,7 @@ export class Guard {
       const wasBehind = this.#behind;
       if (!wasBehind && (await this.#list()) === this.#intact) {
         this.#failing = false;
+        if (this.#held === null) this.#hold();
         return;
       }
       await this.#put();
@@ -178,6 +236,7 @@ export class Guard {
       if (this.#intact === null) return;
       this.#intact = null;
       this.#behind = false;
+      this.#letGo();
       await removeGuardTable(guardTable(this.#device), this.#system);
     });
   }

@@ -3,7 +3,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import test from 'ava';
 import { realSystem, type System } from '../../control/system.js';
-import { Guard, guardScript, guardTable, removeStaleGuard } from '../../control/uplink/guard.js';
+import { Guard, guardScript, guardTable, heldTable, removeStaleGuard } from '../../control/uplink/guard.js';
 import { withNamespace } from '../../io/netns.js';
 import { nftProgram } from '../../io/nft.js';
 import { SystemDouble } from './support/system-double.js';
@@ -17,11 +17,20 @@ const system: System = {
   ...realSystem,
   linkFacts: (device) => withNamespace(netns, () => realSystem.linkFacts(device)),
   runNft: (script) => withNamespace(netns, () => realSystem.runNft(script)),
+  openHeldNft: () => withNamespace(netns, () => realSystem.openHeldNft()),
   listNftTable: (family, table) => withNamespace(netns, () => realSystem.listNftTable(family, table)),
 };
 
+/** The same where no table can be held. */
+const without: System = {
+  ...system,
+  openHeldNft: () => {
+    throw new Error('nft: Operation not supported');
+  },
+};
+
 const nft = (...words: string[]): string =>
-  withNamespace(netns, () => execFileSync(nftProgram(), words, { encoding: 'utf8' }));
+  withNamespace(netns, () => execFileSync(nftProgram(), words, { encoding: 'utf8', stdio: 'pipe' }));
 
 function ping(address: string): boolean {
   return spawnSync('ip', ['netns', 'exec', far, 'ping', '-c1', '-W1', address]).status === 0;
@@ -125,10 +134,12 @@ test.serial('it drops ports of one address, however their ranges overlap, and le
 
 test.serial('it comes back when it is flushed or changed, and says so; untouched it is left alone', async (t) => {
   const log = logger();
-  const guard = new Guard('up-0.1', 'tapline:host:1', system, log);
+  const guard = new Guard('up-0.1', 'tapline:host:1', without, log);
   await guard.install(['172.30.0.0/24']);
   await guard.check();
-  t.deepEqual(log.lines, []);
+  const said =
+    'whoever flushes the rules of nftables interrupts connections through up-0.1: nft: Operation not supported';
+  t.deepEqual(log.lines.splice(0), [said]);
   nft('flush', 'ruleset');
   t.true(ping('172.30.0.9'));
   await guard.check();
@@ -144,9 +155,41 @@ test.serial('it comes back when it is flushed or changed, and says so; untouched
   t.is(nft('list', 'ruleset'), '');
 });
 
+test.serial('what is held outlasts whatever others do, and ends with the guard, or the process', async (t) => {
+  const log = logger();
+  const guard = new Guard('up-0.1', 'tapline:host:1', system, log);
+  await guard.install(['172.30.0.0/24']);
+  const whole = nft('list', 'ruleset');
+  nft('flush', 'ruleset');
+  t.false(ping('172.30.0.9'));
+  const held = heldTable('up-0.1');
+  for (const words of [
+    ['delete', 'table', 'netdev', held],
+    ['flush', 'chain', 'netdev', held, 'ingress'],
+    ['flush', 'set', 'netdev', held, 'subnets4'],
+  ])
+    t.throws(() => nft(...words), { message: /Operation not permitted/ });
+  await guard.update(['172.31.0.0/24']);
+  t.true(ping('172.30.0.9'));
+  nft('flush', 'ruleset');
+  t.false(ping('172.31.0.9'));
+  await guard.update(['172.30.0.0/24']);
+  t.is(nft('list', 'ruleset').split('hook ingress').length, whole.split('hook ingress').length);
+  // Another one cannot have it meanwhile, and says so.
+  const other = new Guard('up-0.1', 'tapline:host:1', system, log);
+  await other.install(['172.30.0.0/24']);
+  t.regex(log.lines.join(), /^whoever flushes the rules of nftables .*: nft: Could not process rule: Operation not /);
+  await guard.remove();
+  await other.check();
+  nft('flush', 'ruleset');
+  t.false(ping('172.30.0.9'), 'its turn');
+  await other.remove();
+  t.is(nft('list', 'ruleset'), '');
+});
+
 test.serial('one left by a killed process is replaced, or removed where none is needed', async (t) => {
-  await new Guard('up-0.1', 'tapline:host:1', system, logger()).install(['172.30.0.0/24', '172.31.0.0/24']);
-  const next = new Guard('up-0.1', 'tapline:host:1', system, logger());
+  await new Guard('up-0.1', 'tapline:host:1', without, logger()).install(['172.30.0.0/24', '172.31.0.0/24']);
+  const next = new Guard('up-0.1', 'tapline:host:1', without, logger());
   await next.install(['172.31.0.0/24']);
   t.true(ping('172.30.0.9'));
   t.false(ping('172.31.0.9'));

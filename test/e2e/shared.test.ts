@@ -44,7 +44,7 @@ const sharedConfig = (hosts: readonly Host[]): object => ({
   version: 1,
   uplink: { device: 'up0', mode: 'shared' },
   networks: {
-    blue: { subnets: [SUBNETS.v4, SUBNETS.v6] },
+    blue: { subnets: [SUBNETS.v4, SUBNETS.v6], masquerade: false },
     lonely: { subnets: ['172.31.0.0/24'], internal: true },
   },
   endpoints: endpointsOf(hosts),
@@ -335,7 +335,7 @@ test.serial(
       const { received, duplicates, text } = await pingCount(from, to, '-c', '2', '-i', '0.2');
       t.deepEqual([received, duplicates], [2, 0], text);
     }
-    t.is((await outdoors.nft('list', 'ruleset')).split('hook ingress').length, 2, 'one guard');
+    t.is((await outdoors.nft('list', 'ruleset')).split('hook ingress').length, 3, 'one guard, of two tables');
     await second.stop();
     t.is(await snapshot(outdoors), before);
   },

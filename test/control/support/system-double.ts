@@ -3,6 +3,7 @@
 import type { ContainerInfo } from '../../../control/containers.js';
 import { TaplineError } from '../../../control/errors.js';
 import { OWN_NAMESPACE, type System } from '../../../control/system.js';
+import type { HeldNft } from '../../../io/held-nft.js';
 import type { HostFacts } from '../../../io/host-facts.js';
 import type { Relay, RelayRequest } from '../../../io/host-relay.js';
 import type { LinkFacts } from '../../../io/interface.js';
@@ -15,6 +16,14 @@ import type { Uplink, UplinkOptions } from '../../../io/uplink.js';
 
 const LINK: LinkFacts = { index: 7, mac: '02:00:00:00:00:01', mtu: 1500, enabled: true, carrier: true };
 const NO_FACTS: HostFacts = { addresses: [], linkLocal: null, defaults: [] };
+
+/** What an nft script makes of tables: those that it deletes go, and what it says behind the last of them is made. */
+function change(tables: Map<string, string>, script: string): void {
+  for (const [, table] of script.matchAll(/^delete table (\S+ \S+)$/gm)) tables.delete(table as string);
+  const rest = script.slice(script.lastIndexOf('delete table'));
+  const made = /^table (\S+ \S+) \{$/m.exec(rest)?.[1];
+  if (made !== undefined) tables.set(made, script);
+}
 
 /** A line of `ip -batch` as `ip -json` would print what it made. */
 function printed(line: string): Record<string, string | number> {
@@ -49,6 +58,8 @@ export class SystemDouble implements System {
   readonly filters = new Map<string, FilterProgram | undefined>();
   /** nftables' tables: `family name` to the script that made them. */
   readonly tables = new Map<string, string>();
+  /** Those that are the process's own. */
+  readonly heldTables = new Map<string, string>();
   /** Sockets that tell of changes, by descriptor: whether something waits. */
   readonly changes = new Map<number, boolean>();
   /** Lines given to `ip`, in order. */
@@ -234,9 +245,12 @@ export class SystemDouble implements System {
   /** Understands what makes and what deletes a table. */
   async runNft(script: string): Promise<void> {
     if (this.nftError !== null) throw new Error(this.nftError);
-    for (const [, table] of script.matchAll(/^delete table (\S+ \S+)$/gm)) this.tables.delete(table as string);
-    const made = /^table (\S+ \S+) \{$/m.exec(script)?.[1];
-    if (made !== undefined) this.tables.set(made, script);
+    change(this.tables, script);
+  }
+
+  openHeldNft(): HeldNft {
+    if (this.nftError !== null) throw new Error(this.nftError);
+    return { run: (script) => change(this.heldTables, script), close: () => this.heldTables.clear() };
   }
 
   async listNftTable(family: string, name: string): Promise<string | null> {
