@@ -1,8 +1,9 @@
 /**
- * `node scripts/test.mjs [--unit] [--e2e] [--idle=SECONDS] [FILE...]`: lint, types, unit suites two at a time, then the end-to-end suites
- * one at a time, since those measure time and count processes; but for those that mostly wait, which run two at a time. FILE is a test or a folder of tests, as source or compiled;
- * with FILEs only these run. The last line is `N passed, N failed`, with `, N skipped` where something was skipped; the
- * exit code is 0 where nothing failed. With CI=true in the environment a skipped test is a failed one.
+ * `node scripts/test.mjs [--unit] [--e2e] [--idle=SECONDS] [FILE...]`: lint, types, unit suites, then the end-to-end suites, three at a
+ * time, since most wait for tools and timers; but for those that measure time or the use of the processor, which run one at a time,
+ * last. FILE is a test or a folder of tests, as source or compiled; with FILEs only these run. The last line is `N passed, N failed`,
+ * with `, N skipped` where something was skipped; the exit code is 0 where nothing failed. With CI=true in the environment a skipped
+ * test is a failed one.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -16,15 +17,29 @@ import { findSuites, parseArguments, UsageError } from './test/select.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-const UNIT_CONCURRENCY = 2;
-/** End-to-end suites that wait for tools and timers most of their time, and measure nothing that another would disturb. */
-const WAITING = new Set(
-  [
-    ['attacks', 'announce', 'fdb', 'isolation', 'mirror', 'multicast', 'vlan'],
-    ['bridged-dhcp', 'gateway', 'reachability', 'several-networks', 'slaac', 'static-routes'],
-  ].flatMap((names) => names.map((name) => `e2e/${name}`)),
+/** Of suites that run beside each other. More gain nothing on two processors. */
+const CONCURRENCY = 3;
+/**
+ * End-to-end suites that others would disturb: they hold times, shares of a processor, memory or rates to bounds, or start the
+ * machine's container engines. All others make namespaces of their own, and leave alone whatever they did not make.
+ */
+const ALONE = new Set(
+  ['capture', 'conntrack-load', 'containers', 'crash', 'lifecycle', 'loop', 'order', 'publish', 'storm', 'traffic'].map(
+    (name) => `e2e/${name}`,
+  ),
 );
-const WAITING_CONCURRENCY = 2;
+/** They begin, so that none of them is the one that all wait for at the end. The longest first. */
+const LONG = [
+  'quickstart',
+  'bench',
+  'static-routes',
+  'attacks',
+  'conformance',
+  'nat',
+  'neighbors',
+  'multicast',
+  'vlan',
+].map((name) => `e2e/${name}`);
 
 function lint(report) {
   const biome = join(root, 'node_modules/.bin/biome');
@@ -57,10 +72,11 @@ async function runAll(suites, concurrency, report, idleSeconds) {
 }
 
 async function runEndToEnd(suites, report, idleSeconds) {
-  const waiting = suites.filter(({ name }) => WAITING.has(name));
-  const others = suites.filter(({ name }) => !WAITING.has(name));
-  await runAll(waiting, WAITING_CONCURRENCY, report, idleSeconds);
-  await runAll(others, 1, report, idleSeconds);
+  const long = LONG.flatMap((name) => suites.find((suite) => suite.name === name) ?? []);
+  const beside = suites.filter((suite) => !ALONE.has(suite.name) && !long.includes(suite));
+  const alone = suites.filter(({ name }) => ALONE.has(name));
+  await runAll([...long, ...beside], CONCURRENCY, report, idleSeconds);
+  await runAll(alone, 1, report, idleSeconds);
 }
 
 async function main() {
@@ -69,7 +85,7 @@ async function main() {
   if (wanted.files.length === 0) lint(report);
   if (build(report)) {
     const { unit, e2e } = findSuites(root, wanted);
-    await runAll(unit, UNIT_CONCURRENCY, report, wanted.idleSeconds);
+    await runAll(unit, CONCURRENCY, report, wanted.idleSeconds);
     if (process.getuid() === 0) await runEndToEnd(e2e, report, wanted.idleSeconds);
     else for (const suite of e2e) report.skipped(suite.name, 'network namespaces need root');
   }
