@@ -40,7 +40,7 @@ const OWN = {
 const ownConfig = (hosts: readonly Host[], uplink: object = {}): object => ({
   version: 1,
   uplink: { ...OWN, ...uplink },
-  networks: { blue: { subnets: [SUBNETS.v4, SUBNETS.v6] } },
+  networks: { blue: { subnets: [SUBNETS.v4, SUBNETS.v6], masquerade: false } },
   endpoints: endpointsOf(hosts),
 });
 
