@@ -156,7 +156,7 @@ export class Forwarder {
     if (!isSumRight(first, second, third, source, destination)) return refuse(packet, DROP_IP_CHECKSUM);
     const refusal = sourceReason4(source);
     if (refusal !== DROP_NONE && !isOfHostLink(from, source, destination)) return refuse(packet, refusal);
-    if ((this.vrfs[from.vrf] as Vrf).tracking) {
+    if (from.tracking) {
       packet.flow = NO_FLOW;
       return this.flows.receive4(packet, from, source, destination, third);
     }
@@ -181,7 +181,7 @@ export class Forwarder {
     if (refusal !== DROP_NONE) return refuse(packet, refusal);
     const destination = view.getInt32(l3 + IPV4_DESTINATION);
     packet.flow = NO_FLOW;
-    if (!(this.vrfs[from.vrf] as Vrf).tracking) return this.resolve4(packet, from, destination);
+    if (!from.tracking) return this.resolve4(packet, from, destination);
     const source = view.getInt32(l3 + IPV4_SOURCE);
     return this.flows.receive4(packet, from, source, destination, view.getInt32(l3 + IPV4_TTL));
   }
@@ -199,7 +199,7 @@ export class Forwarder {
     if (route.kind !== ROUTE_UNICAST) return this.unusual4(packet, from, route, destination);
     const hop = route.hops.length === 1 ? route.hops[0] : this.multipath.choose(route, packet);
     const to = this.interfaces[hop.iface] as RouterInterface;
-    if (vrf.tracking && packet.flow === NO_FLOW) {
+    if (from.tracking && packet.flow === NO_FLOW) {
       const verdict = this.flows.opener.open(packet, from, to);
       if (verdict !== CONTINUE) return verdict;
     }
@@ -352,7 +352,7 @@ export class Forwarder {
     if (refusal !== DROP_NONE) return refuse(packet, refusal);
     const hopLimit = ipv6HopLimit(view, l3);
     packet.flow = NO_FLOW;
-    if ((this.vrfs[from.vrf] as Vrf).tracking) return this.receiveTracked6(packet, from, hopLimit);
+    if (from.tracking) return this.receiveTracked6(packet, from, hopLimit);
     const shortcut = this.shortcuts.find6(a, b, c, d, from.number);
     if (shortcut === null || hopLimit <= 1 || isTooBig(view, packet, shortcut.mtu)) {
       return this.resolve6(packet, from, a, b, c, d);
@@ -388,7 +388,7 @@ export class Forwarder {
     if (isLinkLocal(view.getInt32(l3 + IPV6_SOURCE))) return this.beyondScope6(packet, from);
     const hop = route.hops.length === 1 ? route.hops[0] : this.multipath.choose(route, packet);
     const to = this.interfaces[hop.iface] as RouterInterface;
-    if (vrf.tracking && packet.flow === NO_FLOW) {
+    if (from.tracking && packet.flow === NO_FLOW) {
       const verdict = this.flows.opener.open(packet, from, to);
       if (verdict !== CONTINUE) return verdict;
     }

@@ -95,6 +95,8 @@ export class RouterInterface {
   readonly translation: TranslationOptions | null;
   /** False: nothing can be sent there, and its connected prefixes are not in the FIB. */
   up = true;
+  /** As its VRF says: packets that come in are looked up in the flow table. */
+  tracking = false;
 
   constructor(number: number, options: InterfaceOptions) {
     this.number = number;

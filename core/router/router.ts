@@ -298,7 +298,9 @@ export class Router implements RouterContext, ReassemblyContext {
   }
 
   setVrf(number: number, options: VrfOptions): void {
-    Object.assign(this.vrf(number), options);
+    const vrf = this.vrf(number);
+    Object.assign(vrf, options);
+    for (const iface of this.interfaces) if (iface?.vrf === number) iface.tracking = vrf.tracking;
     this.forwarder.shortcuts.forget();
   }
 
@@ -366,6 +368,7 @@ export class Router implements RouterContext, ReassemblyContext {
     const iface = new RouterInterface(number, options);
     const { dataplane } = this;
     iface.up = isUp;
+    iface.tracking = this.vrf(options.vrf).tracking;
     this.interfaces[number] = iface;
     this.neighbors.setInterface(iface);
     this.flows.prefixes.update(this.interfaces);
