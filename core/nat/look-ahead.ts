@@ -3,8 +3,8 @@
  * does not wait in turn: all their places are read first, then all their flows, so that the misses overlap. Nothing depends on what is read
  * here; it is in the caches when the packets come.
  *
- * Among a million flows, packets of a batch take NNN ns instead of MMM; among a thousand it would cost 10 ns a packet, so few flows are left
- * alone. IPv4 without options, TCP or UDP.
+ * Among a million flows, packets of a batch take 5 to 10 % less (medians of alternating runs: 264 ns instead of 289, 253 instead of 276);
+ * among a thousand it would cost 17 ns a packet, so few flows are left alone. IPv4 without options, TCP or UDP.
  */
 
 import type { Dataplane } from '../dataplane.js';
