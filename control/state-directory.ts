@@ -58,10 +58,10 @@ function isRamFileSystem(path: string): boolean {
 }
 
 /** @throws Error where there is no RAM file system */
-function placeFor(socket: string, shared: string): string {
+function placeFor(socket: string, shared: string, isRam: (path: string) => boolean): string {
   const path = resolve(socket);
-  if (isRamFileSystem(dirname(path))) return `${path}.state`;
-  if (!isRamFileSystem(shared)) throw new Error(`neither ${dirname(path)} nor ${shared} is a tmpfs`);
+  if (isRam(dirname(path))) return `${path}.state`;
+  if (!isRam(shared)) throw new Error(`neither ${dirname(path)} nor ${shared} is a tmpfs`);
   return join(shared, `${SHARED_PREFIX}${createHash('sha256').update(path).digest('hex').slice(0, 16)}`);
 }
 
@@ -145,6 +145,8 @@ function removeForgotten(shared: string): void {
 export interface StateDirectoryOptions {
   /** Stand-in for /dev/shm. */
   readonly shared?: string;
+  /** Stand-in for asking the file system. */
+  readonly isRam?: (path: string) => boolean;
   /** Milliseconds. */
   readonly patience?: number;
 }
@@ -153,11 +155,11 @@ export interface StateDirectoryOptions {
  * @throws TaplineError: `conflict` while another process has it; `failure` where there can be none, which is no reason not to start
  */
 export async function openStateDirectory(socket: string, options: StateDirectoryOptions = {}): Promise<StateDirectory> {
-  const { shared = SHARED_MEMORY, patience = LOCK_PATIENCE } = options;
+  const { shared = SHARED_MEMORY, isRam = isRamFileSystem, patience = LOCK_PATIENCE } = options;
   let path = '';
   let fd: number;
   try {
-    path = placeFor(socket, shared);
+    path = placeFor(socket, shared, isRam);
     if (dirname(path) === shared) removeForgotten(shared);
     fd = await lock(path, patience);
   } catch (error) {

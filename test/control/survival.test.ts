@@ -21,6 +21,9 @@ import { openStateDirectory } from '../../control/state-directory.js';
 import { openSurvival } from '../../control/survival.js';
 
 /** A directory of a test's own; in shared memory, which is a RAM file system. */
+/** Wherever temporary files are: on a disk, as far as these tests go. */
+const isRam = (path: string): boolean => path.startsWith('/dev/shm/');
+
 function directory(t: ExecutionContext, parent = '/dev/shm'): string {
   const path = mkdtempSync(join(parent, 'tl-'));
   t.teardown(() => rmSync(path, { recursive: true, force: true }));
@@ -105,10 +108,10 @@ test('elsewhere it is in shared memory, and what nobody will ask for any more is
   const shared = directory(t);
   const parent = directory(t, tmpdir());
   const gone = directory(t, tmpdir());
-  const left = await openStateDirectory(join(gone, 's'), { shared });
+  const left = await openStateDirectory(join(gone, 's'), { shared, isRam });
   t.regex(left.path, new RegExp(`^${shared}/tapline-`));
   left.close();
-  const held = await openStateDirectory(join(parent, 'held'), { shared });
+  const held = await openStateDirectory(join(parent, 'held'), { shared, isRam });
   rmSync(gone, { recursive: true });
   // Others may put there what they like; only root can make it theirs in a test.
   if (process.getuid?.() === 0) {
@@ -116,7 +119,7 @@ test('elsewhere it is in shared memory, and what nobody will ask for any more is
     execFileSync('mkfifo', [join(shared, 'tapline-trap', 'lock')]);
     chownSync(join(shared, 'tapline-trap'), 65_534, 65_534);
   }
-  const own = await openStateDirectory(join(parent, 's'), { shared });
+  const own = await openStateDirectory(join(parent, 's'), { shared, isRam });
   t.false(existsSync(left.path));
   t.true(existsSync(held.path));
   held.remove();
@@ -135,7 +138,7 @@ test('a directory that others may look into is not used', async (t) => {
 test('where nothing can be kept the daemon is told so, and starts', async (t) => {
   const { lines, logger } = makeLogger();
   const disk = directory(t, tmpdir());
-  const survival = await openSurvival(join(disk, 's'), 1024, logger, { shared: disk });
+  const survival = await openSurvival(join(disk, 's'), 1024, logger, { shared: disk, isRam });
   t.is(survival.tables, null);
   t.regex(
     lines.join('\n'),
