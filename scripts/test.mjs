@@ -1,7 +1,6 @@
 /**
  * `node scripts/test.mjs [--unit] [--e2e] [--idle=SECONDS] [FILE...]`: lint, types, unit suites, then the end-to-end suites, three at a
- * time, since most wait for tools and timers; but for those that measure time or the use of the processor, which run one at a time,
- * last. FILE is a test or a folder of tests, as source or compiled; with FILEs only these run. The last line is `N passed, N failed`,
+ * time, since most wait for tools and timers; but for those that others would disturb, which run one at a time, last. FILE is a test or a folder of tests, as source or compiled; with FILEs only these run. The last line is `N passed, N failed`,
  * with `, N skipped` where something was skipped; the exit code is 0 where nothing failed. With CI=true in the environment a skipped
  * test is a failed one.
  */
@@ -20,14 +19,10 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** Of suites that run beside each other. More gain nothing on two processors. */
 const CONCURRENCY = 3;
 /**
- * End-to-end suites that others would disturb: they hold times, shares of a processor, memory or rates to bounds, or start the
- * machine's container engines. All others make namespaces of their own, and leave alone whatever they did not make.
+ * End-to-end suites that others would disturb: they hold times, memory and what is lost under load to bounds. All others make
+ * namespaces of their own, leave alone whatever they did not make, and allow for a machine that has other work.
  */
-const ALONE = new Set(
-  ['capture', 'conntrack-load', 'containers', 'crash', 'lifecycle', 'loop', 'order', 'publish', 'storm', 'traffic'].map(
-    (name) => `e2e/${name}`,
-  ),
-);
+const ALONE = new Set(['conntrack-load', 'crash', 'order', 'publish', 'storm'].map((name) => `e2e/${name}`));
 /** They begin, so that none of them is the one that all wait for at the end. The longest first. */
 const LONG = [
   'quickstart',
