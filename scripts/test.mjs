@@ -1,8 +1,8 @@
 /**
  * `node scripts/test.mjs [--unit] [--e2e] [--idle=SECONDS] [FILE...]`: lint, types, unit suites, then the end-to-end suites, three at a
- * time, since most wait for tools and timers; but for those that others would disturb, which run one at a time, last. FILE is a test or a folder of tests, as source or compiled; with FILEs only these run. The last line is `N passed, N failed`,
- * with `, N skipped` where something was skipped; the exit code is 0 where nothing failed. With CI=true in the environment a skipped
- * test is a failed one.
+ * time, since most wait for tools and timers; but for those that others would disturb, which run one at a time, last. FILE is a test or
+ * a folder of tests, as source or compiled; with FILEs only these run. The last line is `N passed, N failed`, with `, N skipped` where
+ * something was skipped; the exit code is 0 where nothing failed. With CI=true in the environment a skipped test is a failed one.
  */
 
 import { spawnSync } from 'node:child_process';
