@@ -20,6 +20,7 @@ const TEST = [
   ...RUN,
   ['busybox-static', 'busybox'],
   ['coturn', 'turnserver'],
+  ['curl', 'curl'],
   ['dnsmasq-base', 'dnsmasq'],
   ['docker.io', 'dockerd'],
   ['ethtool', 'ethtool'],
@@ -48,7 +49,14 @@ const TEST = [
   ['vsftpd', 'vsftpd'],
   ['wrk', 'wrk'],
 ];
-const BENCH = [...RUN, ['gcc', 'gcc'], ['iperf3', 'iperf3'], ['libc6-dev', '/usr/include/stdio.h'], ['wrk', 'wrk']];
+const BENCH = [
+  ...RUN,
+  ['gcc', 'gcc'],
+  ['iperf3', 'iperf3'],
+  ['libc6-dev', '/usr/include/stdio.h'],
+  ['nftables', 'nft'],
+  ['wrk', 'wrk'],
+];
 const NEEDS = { run: RUN, test: TEST, bench: BENCH };
 
 export const PURPOSES = Object.keys(NEEDS);
