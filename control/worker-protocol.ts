@@ -1,6 +1,7 @@
 /** What main thread and worker say to each other. Commands go over a MessagePort with an eventfd to wake the worker out of the kernel. */
 
 import type { MessagePort } from 'node:worker_threads';
+import type { FlowSettings } from '../core/nat/flows.js';
 import type { InterfaceOptions } from '../core/router/interface.js';
 import type { VrfOptions } from '../core/router/router.js';
 import type { Prefix } from '../core/router/vrf.js';
@@ -152,20 +153,7 @@ export interface WorkerNatState {
   readonly policyHits: SharedArrayBuffer;
 }
 
-export interface WorkerNatSettings {
-  /** MAPPING_ and FILTERING_ of core/nat/settings.ts. */
-  readonly mapping: number;
-  readonly filtering: number;
-  readonly firstPort: number;
-  readonly lastPort: number;
-  /** Ports of a block; 0: none. */
-  readonly portBlock: number;
-  readonly flowsPerEndpoint: number;
-  /** Seconds by state (core/nat/flow.ts). */
-  readonly timeouts: Int32Array;
-  /** ALG_FTP and so on, as a mask. */
-  readonly algs: number;
-}
+export type WorkerNatSettings = FlowSettings;
 
 /** Which flows: those that all of this fits; 0 and null fit any. */
 export interface FlowFilter {

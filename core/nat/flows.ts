@@ -95,10 +95,12 @@ export interface FlowSettings {
   /** Of external addresses, for translated connections. */
   readonly firstPort: number;
   readonly lastPort: number;
+  /** Ports of a block; 0: none. */
   readonly portBlock: number;
   readonly flowsPerEndpoint: number;
-  /** Seconds by state. */
+  /** Seconds by state (flow.ts). */
   readonly timeouts: Int32Array;
+  /** ALG_FTP and so on, as a mask. */
   readonly algs: number;
 }
 

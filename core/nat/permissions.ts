@@ -7,7 +7,8 @@
  * better it. One mapping has at most 65,536 flows to one address, one for each port there.
  */
 
-const PLACE_WORDS = 2;
+import { PLACE_WORDS, vacate } from '../tables/places.js';
+
 const COUNT_MASK = 0xffff;
 const HIGH_MASK = 0xffff0000 | 0;
 
@@ -68,7 +69,7 @@ export class Permissions {
     words[place + 1]--;
     if ((words[place + 1] & COUNT_MASK) !== 0) return;
     this.count--;
-    this.vacate(place);
+    vacate(words, this.mask, place);
   }
 
   /** The place of what was hashed last, or a free one. */
@@ -79,22 +80,6 @@ export class Permissions {
       place = (place + PLACE_WORDS) & mask;
     }
     return place;
-  }
-
-  /** Moves back what would not be found any more. */
-  private vacate(place: number): void {
-    const { words, mask } = this;
-    let hole = place;
-    for (let at = (hole + PLACE_WORDS) & mask; words[at + 1] !== 0; at = (at + PLACE_WORDS) & mask) {
-      const home = (words[at] << 1) & mask;
-      // It may fill the hole only if its home does not lie behind it, going round.
-      if (((at - home) & mask) < ((at - hole) & mask)) continue;
-      words[hole] = words[at];
-      words[hole + 1] = words[at + 1];
-      hole = at;
-    }
-    words[hole] = 0;
-    words[hole + 1] = 0;
   }
 
   private hash(external: number, protocol: number, port: number, address: Int32Array, at: number): void {

@@ -3,11 +3,12 @@
  * is looked at only where it is the right one, but for one case in billions. Finding allocates nothing.
  */
 
+import { mix } from '../tables/number-index.js';
+import { PLACE_WORDS, vacate } from '../tables/places.js';
 import { MAPPED } from './address.js';
 import type { Neighbor } from './neighbor.js';
 
 /** Words a place: hash, id of the neighbor (0: empty). */
-const PLACE_WORDS = 2;
 
 export class NeighborIndex {
   private readonly words: Int32Array;
@@ -70,25 +71,10 @@ export class NeighborIndex {
     const { words, mask } = this;
     let hole = (this.hash(neighbor.iface, neighbor.a, neighbor.b, neighbor.c, neighbor.d) << 1) & mask;
     while (words[hole + 1] !== neighbor.id) hole = (hole + PLACE_WORDS) & mask;
-    for (let at = (hole + PLACE_WORDS) & mask; words[at + 1] !== 0; at = (at + PLACE_WORDS) & mask) {
-      const home = (words[at] << 1) & mask;
-      // It may fill the hole only if its home does not lie behind the hole (cyclically).
-      if (((at - home) & mask) < ((at - hole) & mask)) continue;
-      words[hole] = words[at];
-      words[hole + 1] = words[at + 1];
-      hole = at;
-    }
-    words[hole] = 0;
-    words[hole + 1] = 0;
+    vacate(words, mask, hole);
   }
 
   private hash(iface: number, a: number, b: number, c: number, d: number): number {
     return mix(mix(mix(mix(mix(this.seed, a), b), c), iface), d);
   }
-}
-
-/** One round of multiply and shift (a constant of MurmurHash3's finaliser). */
-function mix(hash: number, word: number): number {
-  const h = Math.imul(hash ^ word, 0x85ebca6b | 0);
-  return h ^ (h >>> 15);
 }

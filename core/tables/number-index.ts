@@ -7,8 +7,9 @@
  *   for (let place = index.search(hash); place >= 0; place = index.searchOn(place, hash)) if (isIt(index.numberAt(place))) …
  */
 
+import { PLACE_WORDS, vacate } from './places.js';
+
 /** Words a place: hash, number plus 1 (0: empty). */
-const PLACE_WORDS = 2;
 const FIRST_PLACES = 1024;
 
 export class NumberIndex {
@@ -51,16 +52,7 @@ export class NumberIndex {
     const { words, mask } = this;
     let hole = (hash << 1) & mask;
     while (words[hole + 1] !== number + 1) hole = (hole + PLACE_WORDS) & mask;
-    for (let at = (hole + PLACE_WORDS) & mask; words[at + 1] !== 0; at = (at + PLACE_WORDS) & mask) {
-      const home = (words[at] << 1) & mask;
-      // It may fill the hole only if its home does not lie behind the hole (cyclically).
-      if (((at - home) & mask) < ((at - hole) & mask)) continue;
-      words[hole] = words[at];
-      words[hole + 1] = words[at + 1];
-      hole = at;
-    }
-    words[hole] = 0;
-    words[hole + 1] = 0;
+    vacate(words, mask, hole);
     this.count--;
   }
 
