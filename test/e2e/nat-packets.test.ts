@@ -5,7 +5,7 @@
 
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { type Tcpdump, tcpdump, temporaryDirectory, tshark, tsharkCounts } from './support/frames.js';
+import { PLAIN_PAYLOAD, type Tcpdump, tcpdump, temporaryDirectory, tshark, tsharkCounts } from './support/frames.js';
 import { iperf, iperfServer } from './support/iperf.js';
 import type { Namespace } from './support/namespace.js';
 import { createFar, FAR, reflect, startMirror, watchPrivate } from './support/nat.js';
@@ -193,7 +193,7 @@ for (const engine of ENGINES) {
     const files = await scene.captures();
     for (const [place, file] of Object.entries(files)) {
       const fields = ['frame.number', 'frame.protocols', 'ip.src', 'ip.dst', '_ws.col.Info'];
-      t.deepEqual(await tshark(file, fields, WRONG), [], place);
+      t.deepEqual(await tshark(file, fields, WRONG, PLAIN_PAYLOAD), [], place);
       const kinds = KINDS[place as keyof typeof KINDS];
       const counts = await tsharkCounts(file, Object.values(kinds));
       const missing = Object.keys(kinds).filter((_, index) => counts[index] === 0);

@@ -105,6 +105,9 @@ const VERIFY = [
   'sctp.checksum:CRC 32c',
 ].flatMap((setting) => ['-o', setting]);
 
+/** Random ports and random payload look like some protocol to it now and then, and like a malformed one then. */
+export const PLAIN_PAYLOAD = ['tcp', 'udp'].flatMap((protocol) => ['-d', `${protocol}.port==1-65535,data`]);
+
 /** How many packets each of the display filters lets through, by one run of tshark. No filter has a comma. */
 export async function tsharkCounts(path: string, filters: readonly string[]): Promise<number[]> {
   const statistics = `io,stat,0,${filters.join(',')}`;
@@ -117,18 +120,26 @@ export async function tsharkCounts(path: string, filters: readonly string[]): Pr
   return counts;
 }
 
-/** One row of values for each packet that the display filter lets through, by tshark, with all checksums verified. */
-export async function tshark(path: string, fields: readonly string[], filter = ''): Promise<string[][]> {
+/**
+ * One row of values for each packet that the display filter lets through, by tshark, with all checksums verified.
+ *
+ * @param more of its options
+ */
+export async function tshark(
+  path: string,
+  fields: readonly string[],
+  filter = '',
+  more: readonly string[] = [],
+): Promise<string[][]> {
   const wanted = fields.flatMap((field) => ['-e', field]);
   const select = filter === '' ? [] : ['-Y', filter];
-  const text = await must(['tshark', '-n', '-r', path, ...VERIFY, ...select, '-T', 'fields', ...wanted]);
+  const text = await must(['tshark', '-n', '-r', path, ...VERIFY, ...more, ...select, '-T', 'fields', ...wanted]);
   return text
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => line.split('\t'));
 }
 
-/** Local experimental EtherType (IEEE 802, clause 9.2.4): nothing else on a wire of ours has it. */
 /**
  * Display filter for any checksum that is wrong. Linux sends 0xffff where a TCP checksum comes out as 0 (skb_checksum_help), one
  * packet of 65,536: the same number in one's complement, which every receiver takes and tshark alone calls wrong.
@@ -136,6 +147,7 @@ export async function tshark(path: string, fields: readonly string[], filter = '
 export const BAD_CHECKSUM =
   'ip.checksum.status == 0 || (tcp.checksum.status == 0 && tcp.checksum != 0xffff) || udp.checksum.status == 0';
 
+/** Local experimental EtherType (IEEE 802, clause 9.2.4): nothing else on a wire of ours has it. */
 export const TEST_ETHERTYPE = 0x88b5;
 export const TEST_FILTER = 'ether proto 0x88b5';
 
