@@ -124,6 +124,8 @@ export class Daemon {
     this.eventLog = new EventLog(this.#logger, {
       port: (number) => this.dataplane.portName(number),
       network: (number) => this.#networkNumbered(number)?.name ?? null,
+      service: () => null,
+      backend: () => null,
     });
     this.mirrors = this.#makeMirrors();
     const vrfs = new Vrfs(

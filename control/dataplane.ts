@@ -25,6 +25,7 @@ import { macWords } from './mac.js';
 import { NatClient, NoWorkerError } from './nat-client.js';
 import { Numbers } from './numbers.js';
 import { RouterClient } from './router-client.js';
+import { ServiceClient } from './service-client.js';
 import { mapTables, type TableLayout, type TableMemory, tableWords } from './table-memory.js';
 import type {
   Capture,
@@ -164,6 +165,8 @@ const SETTLED_WITHOUT_WORKER: ReadonlySet<Command['op']> = new Set([
   'setNat',
   'setPublished',
   'setPolicy',
+  'setService',
+  'removeService',
   'settle',
   'stop',
 ]);
@@ -228,6 +231,10 @@ class WorkerDataplane implements Dataplane {
     (command) => this.request(command),
     () => this.replaced(),
   );
+  readonly services = new ServiceClient(
+    (command) => this.request(command),
+    () => this.replaced(),
+  );
   private readonly livePorts = new Map<number, LivePort>();
   private readonly removals = new Map<number, Promise<void>>();
   private readonly watches = new Map<number, Watch>();
@@ -285,6 +292,7 @@ class WorkerDataplane implements Dataplane {
       settled: this.settled,
       ...this.router.setup(),
       ...this.nat.setup(),
+      ...this.services.setup(),
     };
     const worker = this.booted ?? bootWorker();
     this.booted = null;

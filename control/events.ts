@@ -31,6 +31,8 @@ export interface EventView {
   readonly address: string | null;
   /** First and last port of a block; null else. */
   readonly ports: string | null;
+  /** backend-suspect, backend-trusted: SERVICE/ENDPOINT:PORT; service-flood: the service. Null else. */
+  readonly service: string | null;
   /** One sentence for a person. */
   readonly text: string;
 }
@@ -39,6 +41,9 @@ export interface EventView {
 export interface Names {
   port(number: number): string | null;
   network(number: number): string | null;
+  service(number: number): string | null;
+  /** SERVICE/ENDPOINT:PORT. */
+  backend(number: number): string | null;
 }
 
 type Unsaid = Omit<EventView, 'text'>;
@@ -75,6 +80,12 @@ const SENTENCES: Readonly<Record<DataplaneEvent['kind'], (event: Unsaid) => stri
     `no port is left at ${event.address} for endpoint ${event.port ?? '-'}: raise nat.ports, or give masquerade more addresses`,
   'port-block-taken': (event) => `endpoint ${event.port ?? '-'} has ports ${event.ports} of ${event.address}`,
   'port-block-freed': (event) => `endpoint ${event.port ?? '-'} gave back ports ${event.ports} of ${event.address}`,
+  'backend-suspect': (event) =>
+    `backend ${event.service ?? event.count} refuses new connections, or does not answer them: others get them`,
+  'backend-trusted': (event) => `backend ${event.service ?? event.count} gets new connections again`,
+  'service-flood': (event) =>
+    `service ${event.service ?? event.count} gets more new connections than flood_rate: they are spread by hash, and not noted`,
+  'service-flood-over': (event) => `service ${event.service ?? event.count} notes new connections again`,
   'events-lost': (event) => `${event.count} events were lost: more happened than could be told`,
 };
 
@@ -98,6 +109,7 @@ function lostEvents(id: number, time: string, count: number): EventView {
     count,
     address: null,
     ports: null,
+    service: null,
   };
   return { ...unsaid, text: SENTENCES['events-lost'](unsaid) };
 }
@@ -141,8 +153,14 @@ export class EventLog {
       count: event.count,
       address: event.address === '' ? null : event.address,
       ports: event.ports ?? null,
+      service: this.#serviceOf(event),
     };
     return { ...unsaid, text: SENTENCES[event.kind](unsaid) };
+  }
+
+  #serviceOf({ kind, count }: DataplaneEvent): string | null {
+    if (kind === 'backend-suspect' || kind === 'backend-trusted') return this.#names.backend(count);
+    return kind === 'service-flood' || kind === 'service-flood-over' ? this.#names.service(count) : null;
   }
 
   /** Moves and losses come by the thousand: the log has the first of each second. */

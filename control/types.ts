@@ -3,6 +3,7 @@
  * thread; tests may put a double in its place.
  */
 
+import type { ServiceOptions } from '../core/lb/service.js';
 import type { FlowFilter, FlowPage, MappingPage, WorkerNatSettings, WorkerNatStatus } from './worker-protocol.js';
 
 export type EngineName = 'uring' | 'epoll';
@@ -156,6 +157,10 @@ export interface DataplaneEvent {
     | 'ports-exhausted'
     | 'port-block-taken'
     | 'port-block-freed'
+    | 'backend-suspect'
+    | 'backend-trusted'
+    | 'service-flood'
+    | 'service-flood-over'
     | 'events-lost';
   readonly network: number;
   readonly vlan: number;
@@ -404,7 +409,24 @@ export interface DataplaneNat {
   mappings(from: number, limit: number): Promise<MappingPage>;
 }
 
+/** Services and their backends (core/lb). What listens for them are records of `DataplaneNat.setPublished`. */
+export interface DataplaneServices {
+  /** Makes a service or replaces what it was, while its flows go on. */
+  set(number: number, options: ServiceOptions): Promise<void>;
+  remove(number: number): Promise<void>;
+  /**
+   * Ends flows of a backend that is gone: UDP is balanced anew with its next datagram, TCP is reset at both ends.
+   *
+   * @param tcp false: TCP goes on
+   * @returns how many
+   */
+  endFlows(backend: number, tcp: boolean): Promise<number>;
+  /** BACKEND_COUNTERS each, by number of the backend: shared memory, costs the worker nothing. */
+  readonly counters: Float64Array;
+}
+
 export interface Dataplane {
+  readonly services: DataplaneServices;
   addNetwork(spec: NetworkSpec): Promise<number>;
   /** The network must have no ports left. */
   removeNetwork(network: number): Promise<void>;

@@ -1,6 +1,7 @@
 /** What main thread and worker say to each other. Commands go over a MessagePort with an eventfd to wake the worker out of the kernel. */
 
 import type { MessagePort } from 'node:worker_threads';
+import type { ServiceOptions } from '../core/lb/service.js';
 import type { FlowSettings } from '../core/nat/flows.js';
 import type { InterfaceOptions } from '../core/router/interface.js';
 import type { VrfOptions } from '../core/router/router.js';
@@ -39,6 +40,7 @@ export interface WorkerSetup {
   readonly interfaces: readonly WorkerInterface[];
   readonly routes: readonly WorkerRoute[];
   readonly nat: WorkerNatState;
+  readonly services: WorkerServicesState;
 }
 
 /** A descriptor that the main thread wants to know readable. */
@@ -154,6 +156,13 @@ export interface WorkerNatState {
 }
 
 export type WorkerNatSettings = FlowSettings;
+
+/** All that core/lb is configured with. */
+export interface WorkerServicesState {
+  /** BACKEND_COUNTERS float64 each, by number of the backend (core/lb/service.ts). */
+  readonly counters: SharedArrayBuffer;
+  readonly services: readonly (readonly [number: number, options: ServiceOptions])[];
+}
 
 /** Which flows: those that all of this fits; 0 and null fit any. */
 export interface FlowFilter {
@@ -301,6 +310,10 @@ export type Command =
   /** Those among `limit` entries of the table from number `from` on. */
   | { op: 'flushFlows'; from: number; limit: number; filter: FlowFilter }
   | { op: 'natStatus' }
+  | { op: 'setService'; number: number; options: ServiceOptions }
+  | { op: 'removeService'; number: number }
+  /** Ends a backend's flows, TCP by RST to both ends where `tcp` says so; else TCP goes on. */
+  | { op: 'endBackend'; backend: number; tcp: boolean; from: number; limit: number }
   /** At most `limit` mappings from place `from` on. */
   | { op: 'mappings'; from: number; limit: number }
   /** All that is to come back of what another process left has come back. */

@@ -3,6 +3,8 @@
 import {
   EVENT_ADDRESS,
   EVENT_ADDRESS_CONFLICT,
+  EVENT_BACKEND_SUSPECT,
+  EVENT_BACKEND_TRUSTED,
   EVENT_FDB_FULL,
   EVENT_FLOW_LIMIT,
   EVENT_FLOWS_ALARM,
@@ -16,6 +18,8 @@ import {
   EVENT_QUARANTINED,
   EVENT_RECORD,
   EVENT_RELEASED,
+  EVENT_SERVICE_FLOOD,
+  EVENT_SERVICE_FLOOD_OVER,
 } from '../core/events.js';
 import { NO_MAC_LIMIT } from '../core/ports.js';
 import { ROUTER_ALWAYS, ROUTER_AUTO, ROUTER_NEVER } from '../core/switch/membership.js';
@@ -149,6 +153,10 @@ const EVENT_KINDS: Readonly<Record<number, DataplaneEvent['kind']>> = {
   [EVENT_PORTS_EXHAUSTED]: 'ports-exhausted',
   [EVENT_PORT_BLOCK]: 'port-block-taken',
   [EVENT_PORT_BLOCK_FREED]: 'port-block-freed',
+  [EVENT_BACKEND_SUSPECT]: 'backend-suspect',
+  [EVENT_BACKEND_TRUSTED]: 'backend-trusted',
+  [EVENT_SERVICE_FLOOD]: 'service-flood',
+  [EVENT_SERVICE_FLOOD_OVER]: 'service-flood-over',
 };
 
 /** @param networks to find out which network and VLAN a domain is */

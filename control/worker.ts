@@ -56,6 +56,7 @@ import type {
 } from './worker-protocol.js';
 import { FDB_RECORD } from './worker-protocol.js';
 import { WorkerRouter } from './worker-router.js';
+import { WorkerServices } from './worker-services.js';
 
 /** Milliseconds between two turns of maintenance; also the longest sleep. */
 const TICK = 1000;
@@ -82,6 +83,7 @@ class Worker {
   private readonly dataplane: Dataplane;
   private readonly router: WorkerRouter;
   private readonly nat: WorkerNat;
+  private readonly services: WorkerServices;
   private readonly captures: Captures;
   private readonly clock = new Clock();
   private readonly removing = new Map<number, number>();
@@ -123,6 +125,7 @@ class Worker {
       },
     });
     this.nat = new WorkerNat(this.dataplane);
+    this.services = new WorkerServices(this.dataplane);
     this.router = new WorkerRouter(this.dataplane.router);
     this.captures = new Captures(this.arena, () => this.send({ kind: 'captured' }));
     this.engine.watch(COMMAND_TOKEN, this.wakeup.fd);
@@ -132,6 +135,7 @@ class Worker {
     this.dataplane.fdb.recount();
     for (const entry of setup.statics) this.inherit('static entry', () => this.addStatic(entry));
     this.router.inherit(setup, (what, take) => this.inherit(what, take));
+    this.inherit('services', () => this.services.inherit(setup.services));
     this.inherit('address translation', () => this.nat.inherit(setup.nat));
     if (setup.settled) this.settle();
     for (const mirror of setup.mirrors) this.inherit('mirror', () => this.dataplane.topology.addMirror(mirror));
@@ -326,7 +330,9 @@ class Worker {
 
   private dispatchRouted(command: Command): Answer | undefined {
     const answer = this.router.dispatch(command);
-    return answer === undefined ? this.nat.dispatch(command) : answer;
+    if (answer !== undefined) return answer;
+    const translated = this.nat.dispatch(command);
+    return translated === undefined ? this.services.dispatch(command) : translated;
   }
 
   private addNetwork(network: WorkerNetwork): void {

@@ -97,6 +97,7 @@ export const DROP_REASONS: readonly DropReason[] = [
   { name: 'filtered', text: 'not from whom the filter of an address translation lets in' },
   { name: 'untranslatable', text: 'protocol or packet that address translation cannot carry' },
   { name: 'unsolicited', text: 'connection from outside that nobody waits for' },
+  { name: 'no_backend', text: 'the service has no backend that takes connections' },
 ];
 
 /** Room for reasons in every port's counter block; larger than DROP_REASONS so that the layout outlives new ones. */
@@ -182,3 +183,4 @@ export const DROP_PORTS_EXHAUSTED = 76;
 export const DROP_FILTERED = 77;
 export const DROP_UNTRANSLATABLE = 78;
 export const DROP_UNSOLICITED = 79;
+export const DROP_NO_BACKEND = 80;

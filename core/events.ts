@@ -19,6 +19,13 @@ export const EVENT_PORTS_EXHAUSTED = 11;
 /** An endpoint (the port) got, or gave back, a block of ports from the number on, at an external address. */
 export const EVENT_PORT_BLOCK = 12;
 export const EVENT_PORT_BLOCK_FREED = 13;
+/** A backend (the number) has refused or not answered several flows in a row: it gets none for a while, or as long as nobody says better. */
+export const EVENT_BACKEND_SUSPECT = 14;
+/** It has answered since, or its time is over. */
+export const EVENT_BACKEND_TRUSTED = 15;
+/** A service (the number) gets more new flows than are noted; and no longer. */
+export const EVENT_SERVICE_FLOOD = 16;
+export const EVENT_SERVICE_FLOOD_OVER = 17;
 
 /** Int32 an event: kind, domain, port, port before, MAC's first two octets, last four, number, IP address (see `addWithAddress`). */
 export const EVENT_RECORD = 11;

@@ -343,13 +343,69 @@ export const publishField = textField<string>(PUBLISH, (text) => {
   return 'value' in read ? { value: formatPublish(read.value) } : read;
 });
 
-const LISTEN = 'a listening address such as "10.77.0.1:8080/tcp"';
+const LISTEN = 'a listening address such as "10.77.0.1:8080/tcp", "[fd00::1]:53/udp" or "8000-8010/tcp"';
+/** Address (IPv6 in brackets), ports, protocol. */
+const LISTEN_SYNTAX = /^(?:(?:\[([^\]]+)\]|([0-9.]+)):)?([0-9-]+)(?:\/([a-z]+))?$/;
 
-export const listenField = textField(LISTEN, (text) => {
-  const match = /^(?:\[([^\]]+)\]|([0-9.]+)):([0-9]+)\/(tcp|udp)$/.exec(text);
-  const ok = match !== null && parseAddress(match[1] ?? match[2] ?? '') !== null && parsePort(match[3] ?? '') !== null;
-  return ok ? { value: text } : { expected: LISTEN };
+export const LISTEN_PROTOCOLS = ['tcp', 'udp'] as const;
+
+/** What a text such as "10.77.0.1:8080/tcp" says. */
+export interface ListenSpec {
+  /** Null: all addresses of the uplink; the unspecified address: all of its family. */
+  readonly address: Address | null;
+  readonly protocol: (typeof LISTEN_PROTOCOLS)[number];
+  readonly first: number;
+  readonly last: number;
+}
+
+export function readListen(text: string): Read<ListenSpec> {
+  const match = LISTEN_SYNTAX.exec(text);
+  const ports = parsePortRange(match?.[3] ?? '');
+  if (match === null || ports === null) return { expected: LISTEN };
+  const [listen, isBracketed] = [match[1] ?? match[2], match[1] !== undefined];
+  const address = listen === undefined ? null : parseAddress(listen);
+  if (listen !== undefined && (address === null || (address.family === 6) !== isBracketed))
+    return { expected: 'an IPv4 address or an IPv6 address in brackets to listen on' };
+  const protocol = LISTEN_PROTOCOLS.find((one) => one === (match[4] ?? 'tcp'));
+  if (protocol === undefined) return { expected: 'a listening address of protocol tcp or udp' };
+  return { value: { address, protocol, ...ports } };
+}
+
+/** The one way to write it: protocol always, no ranges of one port. */
+export function formatListen({ address, protocol, first, last }: ListenSpec): string {
+  const where = address === null ? '' : address.family === 4 ? formatAddress(address) : `[${formatAddress(address)}]`;
+  return `${where === '' ? '' : `${where}:`}${first === last ? first : `${first}-${last}`}/${protocol}`;
+}
+
+export const listenField = textField<string>(LISTEN, (text) => {
+  const read = readListen(text);
+  return 'value' in read ? { value: formatListen(read.value) } : read;
 });
+
+const STATUS = 'an HTTP status code or a range such as "200-399"';
+
+/** @returns null where it is none */
+export function parseStatus(text: string): { first: number; last: number } | null {
+  const match = /^([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?$/.exec(text);
+  const [first, last] = [Number(match?.[1]), Number(match?.[2] ?? match?.[1])];
+  return match === null || last < first ? null : { first, last };
+}
+
+/** Status codes: a number, or a range in text. */
+export const statusField = z.union(
+  [integerField(100, 599), checkedField(STATUS, (text) => parseStatus(text) !== null)],
+  { error: `expected ${STATUS}` },
+);
+
+/** A prime number. */
+export function primeField(least: number, most: number) {
+  return integerField(least, most).refine(isPrime, { error: `expected a prime number from ${least} to ${most}` });
+}
+
+function isPrime(number: number): boolean {
+  for (let divisor = 2; divisor * divisor <= number; divisor++) if (number % divisor === 0) return false;
+  return number > 1;
+}
 
 const PORT_RANGE = 'a port number or a range such as "6000-6010"';
 

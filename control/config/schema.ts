@@ -29,10 +29,13 @@ import {
   poolAddressField,
   portRangeField,
   prefixField,
+  primeField,
   publishField,
   rateField,
   sourceField,
+  statusField,
   subnetField,
+  textField,
   vlanField,
   vlanRangeField,
 } from './fields.js';
@@ -345,17 +348,67 @@ export const mirrorSchema = mapping('a mirror: a mapping with from and to', {
   direction: oneOf(['both', 'in', 'out']).default('both'),
 });
 
-const backendSchema = mapping('a backend: a mapping with endpoint and port', {
+export const SCHEDULERS = ['rr', 'wrr', 'lc', 'wlc', 'sh', 'maglev'] as const;
+
+export const MAX_WEIGHT = 65_535;
+
+export const backendSchema = mapping('a backend: a mapping with endpoint and port, and weight where wanted', {
   endpoint: nameField,
+  /** For the first port of a listener; those of a range follow in order. */
   port: integerField(1, 65_535),
-  weight: integerField(0, 65_535).default(1),
+  /** 0: no new connections; those that there are go on. */
+  weight: integerField(0, MAX_WEIGHT).default(1),
+});
+
+/** How a backend's health is found out, from inside the network. Seconds. */
+export const healthSchema = mapping('a mapping with type, and path, status, interval and so on where wanted', {
+  type: oneOf(['tcp', 'http', 'https']),
+  /** The backend's unless given. */
+  port: integerField(1, 65_535).optional(),
+  path: textField('a path such as "/health"', (text) =>
+    /^\/[\x21-\x7e]*$/.test(text) ? { value: text } : { expected: 'a path such as "/health"' },
+  ).optional(),
+  /** The Host header; the backend's address unless given. */
+  host: nameField.optional(),
+  /** A code, or a range of them. */
+  status: statusField.optional(),
+  /** Text that the body must have in it. */
+  body: z.string({ error: 'expected text' }).min(1, { error: 'expected text' }).optional(),
+  interval: integerField(1, 3600).default(2),
+  timeout: integerField(1, 3600).default(2),
+  /** Checks in a row that a backend must pass to be up again, and fail to be down. */
+  rise: integerField(1, 100).default(2),
+  fall: integerField(1, 100).default(3),
+}).superRefine(({ type, path, host, status, body }, context) => {
+  const given = Object.entries({ path, host, status, body }).filter(([, value]) => value !== undefined);
+  if (type === 'tcp' && given[0] !== undefined) refuse(context, [given[0][0]], 'needs type: http or type: https');
+});
+
+/** What connections tell of their backends. */
+const passiveSchema = mapping('a mapping with failures and time', {
+  /** Connections in a row that a backend refuses or does not answer before others get the next ones; 0: never. */
+  failures: integerField(0, 1000).default(3),
+  /** Seconds that it gets none. */
+  time: integerField(1, 3600).default(10),
 });
 
 export const serviceSchema = mapping('a service: a mapping with network, listen and backends', {
   network: nameField,
   listen: nonEmptyListOf('listening addresses', listenField),
-  scheduler: nameField.default('rr'),
-  backends: listOf('backends', backendSchema),
+  scheduler: oneOf(SCHEDULERS).default('rr'),
+  backends: listOf('backends', backendSchema).default([]),
+  /** direct: packets reach backends as they are, and answers go straight to clients; backends have the service's address too. */
+  forwarding: oneOf(['nat', 'direct']).default('nat'),
+  /** Seconds that a client keeps its backend; 0: it does not. */
+  affinity: integerField(0, 86_400).default(0),
+  /** Entries of the table of sh and maglev. */
+  table_size: primeField(251, 1_048_573).default(65_537),
+  /** Seconds until connections of a backend that drains (weight 0) are ended; 0: they end by themselves. */
+  drain_timeout: integerField(0, 86_400).default(0),
+  /** New connections a second above which no more are noted, and hashing goes on without; 0: no such rate. */
+  flood_rate: integerField(0, 10_000_000).default(100_000),
+  health: healthSchema.optional(),
+  passive: passiveSchema.prefault({}),
 });
 
 const matchSchema = mapping('a mapping with one of network, endpoint, cidr', {
@@ -446,6 +499,8 @@ export type MirrorConfig = z.output<typeof mirrorSchema>;
 export type TrunkConfig = z.output<typeof trunkSchema>;
 export type StormConfig = z.output<typeof networkStormSchema>;
 export type PortStormConfig = z.output<typeof portStormSchema>;
+export type HealthConfig = z.output<typeof healthSchema>;
+export type BackendConfig = z.output<typeof backendSchema>;
 export type ServiceConfig = z.output<typeof serviceSchema>;
 export type NatConfig = z.output<typeof natSchema>;
 export type PolicyRule = z.output<typeof policyRuleSchema>;

@@ -15,6 +15,7 @@
 import { Algs } from '../alg/algs.js';
 import type { Dataplane } from '../dataplane.js';
 import { DROP_HOST_ACCESS, DROP_NO_FLOW, DROP_NONE, DROP_POLICY, DROP_PORT_GONE, DROP_PROHIBITED } from '../drop.js';
+import { Services } from '../lb/services.js';
 import { PACKET_FRAGMENT, PACKET_IPV4_OPTIONS, type Packet } from '../packet/packet.js';
 import type { Forwarder } from '../router/forward.js';
 import type { RouterInterface } from '../router/interface.js';
@@ -128,6 +129,7 @@ export class Flows implements FlowEnd {
   readonly unsolicited: Unsolicited;
   readonly lookAhead: LookAhead;
   readonly algs: Algs;
+  readonly services = new Services();
   settings: FlowSettings | null = null;
   filtering = FILTERING_ADDRESS_DEPENDENT;
   mapping = MAPPING_ENDPOINT_INDEPENDENT;

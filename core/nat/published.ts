@@ -8,7 +8,7 @@
 import { MAPPED } from '../router/address.js';
 
 /** Words of a record. Addresses are four words, those of IPv4 mapped (RFC 4291, 2.5.5.2). */
-export const PUBLISHED_RECORD = 14;
+export const PUBLISHED_RECORD = 15;
 /** Number of the VRF in whose addresses it is. */
 export const PUBLISHED_ZONE = 0;
 /** 6, 17 or 132: TCP, UDP, SCTP. */
@@ -24,6 +24,8 @@ export const PUBLISHED_TARGET_FIRST = 12;
 /** The dataplane's number of the endpoint's port; NO_PORT: nobody's, only kept from address translation. */
 export const PUBLISHED_PORT = 13;
 export const NO_PORT = 0;
+/** Number of the service (core/lb) that it leads to in place of an endpoint; 0: to the endpoint. */
+export const PUBLISHED_SERVICE = 14;
 
 /** What orders the records: all up to the first port, in the order in which they stand. */
 const KEY_WORDS = PUBLISHED_FIRST + 1;

@@ -9,6 +9,7 @@ import type {
   Dataplane,
   DataplaneEvent,
   DataplaneNat,
+  DataplaneServices,
   DataplaneStatus,
   FdbEntry,
   FdbFlush,
@@ -35,6 +36,7 @@ import type {
   WorkerNatStatus,
 } from '../../../control/worker-protocol.js';
 import type { Dataplane as CoreDataplane } from '../../../core/dataplane.js';
+import { BACKEND_COUNTERS, type ServiceOptions } from '../../../core/lb/service.js';
 import { FlowTable, flowAddressBytes, flowTableBytes } from '../../../core/nat/flow-table.js';
 import { Mappings } from '../../../core/nat/mappings.js';
 import { MAX_RULES } from '../../../core/nat/policy.js';
@@ -122,6 +124,29 @@ export class NatDouble implements DataplaneNat {
   }
 }
 
+export class ServicesDouble implements DataplaneServices {
+  readonly all = new Map<number, ServiceOptions>();
+  readonly counters = new Float64Array(64 * BACKEND_COUNTERS);
+  /** Backends whose flows were ended, and whether TCP too. */
+  readonly ended: { backend: number; tcp: boolean }[] = [];
+  /** Makes the next call of that name throw. */
+  readonly failing = new Set<string>();
+
+  async set(number: number, options: ServiceOptions): Promise<void> {
+    if (this.failing.delete('set')) throw new Error('EIO set told to fail');
+    this.all.set(number, options);
+  }
+
+  async remove(number: number): Promise<void> {
+    this.all.delete(number);
+  }
+
+  async endFlows(backend: number, tcp: boolean): Promise<number> {
+    this.ended.push({ backend, tcp });
+    return 0;
+  }
+}
+
 /** Flows that the double has room for: more than two pages of a listing. */
 const FLOWS = 10_000;
 
@@ -170,6 +195,7 @@ export class DataplaneDouble implements Dataplane {
   /** Called after a port is there and before addPort answers. */
   beforeAnswer: (port: number) => Promise<void> | void = () => {};
   readonly nat = new NatDouble();
+  readonly services = new ServicesDouble();
   #next = 1;
   #portDown: (port: number, error: string) => void = () => {};
   #event: (event: DataplaneEvent) => void = () => {};

@@ -1,0 +1,66 @@
+/** The main thread's handle on core/lb: the services, kept for a worker's successor; and the counters of their backends. */
+
+import { BACKEND_COUNTERS, MAX_BACKENDS, type ServiceOptions } from '../core/lb/service.js';
+import { NoWorkerError } from './nat-client.js';
+import type { DataplaneServices } from './types.js';
+import type { Answer, Command, FlushPage, WorkerServicesState } from './worker-protocol.js';
+
+/** Entries of the table that are looked at while packets wait: about a millisecond. */
+const PAGE = 4096;
+
+export class ServiceClient implements DataplaneServices {
+  private readonly request: (command: Command) => Promise<Answer>;
+  private readonly replaced: () => Promise<boolean>;
+  private readonly services = new Map<number, ServiceOptions>();
+  private readonly memory = new SharedArrayBuffer((MAX_BACKENDS + 1) * BACKEND_COUNTERS * 8);
+  readonly counters = new Float64Array(this.memory);
+
+  /** @param request, replaced as NatClient has them */
+  constructor(request: (command: Command) => Promise<Answer>, replaced: () => Promise<boolean>) {
+    this.request = request;
+    this.replaced = replaced;
+  }
+
+  /** For a worker that starts. */
+  setup(): { services: WorkerServicesState } {
+    return { services: { counters: this.memory, services: [...this.services] } };
+  }
+
+  async set(number: number, options: ServiceOptions): Promise<void> {
+    this.services.set(number, options);
+    await this.request({ op: 'setService', number, options });
+  }
+
+  async remove(number: number): Promise<void> {
+    this.services.delete(number);
+    await this.request({ op: 'removeService', number });
+  }
+
+  /** Flows outlive a worker: what one that died has not ended, its successor does. */
+  async endFlows(backend: number, tcp: boolean): Promise<number> {
+    for (;;) {
+      try {
+        return await this.endInPages(backend, tcp);
+      } catch (error) {
+        if (!(error instanceof NoWorkerError) || !(await this.replaced())) throw error;
+      }
+    }
+  }
+
+  /** In pages, between which packets pass. */
+  private async endInPages(backend: number, tcp: boolean): Promise<number> {
+    let count = 0;
+    for (let from = 0; from >= 0; ) {
+      const { removed, next } = (await this.request({
+        op: 'endBackend',
+        backend,
+        tcp,
+        from,
+        limit: PAGE,
+      })) as FlushPage;
+      count += removed;
+      from = next;
+    }
+    return count;
+  }
+}
