@@ -19,6 +19,8 @@ function makeLog(): { log: EventLog; lines: string[]; add: (part: Partial<Datapl
   ]);
   const log = new EventLog(logger, {
     port: (number) => ports.get(number) ?? null,
+    service: () => null,
+    backend: () => null,
     network: (number) => (number === 1 ? 'blue' : null),
   });
   const event = {
