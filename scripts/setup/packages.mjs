@@ -16,8 +16,11 @@ const RUN = [
   ['procps', 'ps'],
   ['util-linux', 'nsenter'],
 ];
+/** What Debian has nginx pass TCP connections on with. */
+const NGINX_STREAM = '/usr/lib/nginx/modules/ngx_stream_module.so';
 const TEST = [
   ...RUN,
+  ['bind9-dnsutils', 'dig'],
   ['busybox-static', 'busybox'],
   ['coturn', 'turnserver'],
   ['curl', 'curl'],
@@ -25,6 +28,7 @@ const TEST = [
   ['docker.io', 'dockerd'],
   ['ethtool', 'ethtool'],
   ['gcc', 'gcc'],
+  ['haproxy', 'haproxy'],
   ['iperf3', 'iperf3'],
   ['iptables', 'iptables'],
   ['iputils-arping', 'arping'],
@@ -32,10 +36,12 @@ const TEST = [
   ['isc-dhcp-client', 'dhclient'],
   ['libc6-dev', '/usr/include/stdio.h'],
   ['libcap2-bin', 'capsh'],
+  ['libnginx-mod-stream', NGINX_STREAM],
   ['mtr-tiny', 'mtr'],
   ['ndisc6', 'rdisc6'],
   ['netsniff-ng', 'mausezahn'],
   ['nftables', 'nft'],
+  ['nginx-light', 'nginx'],
   ['podman', 'podman'],
   ['python3-scapy', '/usr/lib/python3/dist-packages/scapy'],
   ['runc', 'runc'],
@@ -52,9 +58,12 @@ const TEST = [
 const BENCH = [
   ...RUN,
   ['gcc', 'gcc'],
+  ['haproxy', 'haproxy'],
   ['iperf3', 'iperf3'],
   ['libc6-dev', '/usr/include/stdio.h'],
+  ['libnginx-mod-stream', NGINX_STREAM],
   ['nftables', 'nft'],
+  ['nginx-light', 'nginx'],
   ['wrk', 'wrk'],
 ];
 const NEEDS = { run: RUN, test: TEST, bench: BENCH };
