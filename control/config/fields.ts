@@ -4,6 +4,7 @@
  */
 
 import { z } from 'zod';
+import { isPrime } from '../../core/lb/maglev.js';
 import { MAX_STORM_RATE } from '../../core/switch/storm.js';
 import {
   type Address,
@@ -400,11 +401,6 @@ export const statusField = z.union(
 /** A prime number. */
 export function primeField(least: number, most: number) {
   return integerField(least, most).refine(isPrime, { error: `expected a prime number from ${least} to ${most}` });
-}
-
-function isPrime(number: number): boolean {
-  for (let divisor = 2; divisor * divisor <= number; divisor++) if (number % divisor === 0) return false;
-  return number > 1;
 }
 
 const PORT_RANGE = 'a port number or a range such as "6000-6010"';
