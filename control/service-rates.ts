@@ -1,0 +1,142 @@
+/** What the dataplane counts of backends, and how fast that grows. */
+
+import {
+  BACKEND_COUNTERS,
+  COUNT_ACTIVE,
+  COUNT_BYTES_IN,
+  COUNT_BYTES_OUT,
+  COUNT_FAILURES,
+  COUNT_FLOWS,
+  COUNT_INACTIVE,
+  COUNT_PACKETS_IN,
+  COUNT_PACKETS_OUT,
+} from '../core/lb/service.js';
+
+/** Of a backend, or the sum of a service's. */
+export interface BackendCounts {
+  /** Connections that it got in all; those that are established; half-open ones, and closed ones that are still known. */
+  readonly flows: number;
+  readonly active: number;
+  readonly inactive: number;
+  /** From clients. Bytes are those of IP packets. */
+  readonly packetsIn: number;
+  readonly bytesIn: number;
+  /** To clients. */
+  readonly packetsOut: number;
+  readonly bytesOut: number;
+  /** Connections that it has refused, or not answered in time. */
+  readonly failures: number;
+}
+
+/** A second, over the last one. */
+export interface Rate {
+  /** New ones. */
+  readonly connections: number;
+  /** Both directions. */
+  readonly packets: number;
+  readonly bits: number;
+}
+
+/** @param number the dataplane's, of a backend */
+export function backendCounts(counters: Float64Array, number: number): BackendCounts {
+  const at = number * BACKEND_COUNTERS;
+  return {
+    flows: counters[at + COUNT_FLOWS],
+    active: counters[at + COUNT_ACTIVE],
+    inactive: counters[at + COUNT_INACTIVE],
+    packetsIn: counters[at + COUNT_PACKETS_IN],
+    bytesIn: counters[at + COUNT_BYTES_IN],
+    packetsOut: counters[at + COUNT_PACKETS_OUT],
+    bytesOut: counters[at + COUNT_BYTES_OUT],
+    failures: counters[at + COUNT_FAILURES],
+  };
+}
+
+export function sumCounts(all: readonly BackendCounts[]): BackendCounts {
+  const sum = (key: keyof BackendCounts): number => all.reduce((total, counts) => total + counts[key], 0);
+  return {
+    flows: sum('flows'),
+    active: sum('active'),
+    inactive: sum('inactive'),
+    packetsIn: sum('packetsIn'),
+    bytesIn: sum('bytesIn'),
+    packetsOut: sum('packetsOut'),
+    bytesOut: sum('bytesOut'),
+    failures: sum('failures'),
+  };
+}
+
+/** @returns null where none of them is known yet */
+export function sumRates(all: readonly (Rate | null)[]): Rate | null {
+  const known = all.filter((rate) => rate !== null);
+  const sum = (key: keyof Rate): number => known.reduce((total, rate) => total + rate[key], 0);
+  return known.length === 0 ? null : { connections: sum('connections'), packets: sum('packets'), bits: sum('bits') };
+}
+
+/** A backend at the last look. */
+interface Look {
+  flows: number;
+  packets: number;
+  bytes: number;
+  rate: Rate | null;
+  /** The look that has seen it. */
+  seen: number;
+}
+
+/** Two looks that follow each other at once tell nothing about a second. */
+const SHORTEST_MS = 100;
+
+/** Looks at the counters once a second, so that whoever asks gets rates without waiting for a second look. */
+export class ServiceRates {
+  readonly #counters: Float64Array;
+  readonly #looks = new Map<number, Look>();
+  #count = 0;
+  /** Milliseconds of a clock that only goes forward. */
+  #time = 0;
+
+  /** @param counters BACKEND_COUNTERS a backend, by number */
+  constructor(counters: Float64Array) {
+    this.#counters = counters;
+  }
+
+  /**
+   * To be called once a second; costs next to nothing where there are no backends.
+   *
+   * @param backends numbers of those that there are
+   * @param now milliseconds, as in `performance.now()`
+   */
+  look(backends: Iterable<number>, now: number): void {
+    const elapsed = now - this.#time;
+    if (this.#count > 0 && elapsed < SHORTEST_MS) return;
+    this.#count++;
+    this.#time = now;
+    for (const number of backends) this.#lookAt(number, elapsed / 1000);
+    for (const [number, { seen }] of this.#looks) if (seen !== this.#count) this.#looks.delete(number);
+  }
+
+  /** @param seconds since the last look */
+  #lookAt(number: number, seconds: number): void {
+    const { flows, packetsIn, packetsOut, bytesIn, bytesOut } = backendCounts(this.#counters, number);
+    const [packets, bytes] = [packetsIn + packetsOut, bytesIn + bytesOut];
+    const last = this.#looks.get(number);
+    if (last === undefined) {
+      this.#looks.set(number, { flows, packets, bytes, rate: null, seen: this.#count });
+      return;
+    }
+    // Fewer than before: the number is another backend's now.
+    const isSame = flows >= last.flows && packets >= last.packets;
+    last.rate = isSame
+      ? {
+          connections: (flows - last.flows) / seconds,
+          packets: (packets - last.packets) / seconds,
+          bits: ((bytes - last.bytes) * 8) / seconds,
+        }
+      : null;
+    Object.assign(last, { flows, packets, bytes, seen: this.#count });
+  }
+
+  /** Null until a backend has been looked at twice. @param number the dataplane's */
+  of(number: number): Rate | null {
+    return this.#looks.get(number)?.rate ?? null;
+  }
+}
