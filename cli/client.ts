@@ -35,6 +35,10 @@ export class ApiClient {
     return this.#json<T>('POST', path, body);
   }
 
+  patch<T>(path: string, body: unknown): Promise<T> {
+    return this.#json<T>('PATCH', path, body);
+  }
+
   delete<T>(path: string, query: Query = {}): Promise<T> {
     return this.#json<T>('DELETE', withQuery(path, query));
   }

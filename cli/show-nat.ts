@@ -4,10 +4,10 @@ import type { Command } from 'commander';
 import type { FlowsView, FlowView, TupleView } from '../control/flow-views.js';
 import type { ExternalView, NatMappingsView, NatMappingView, NatView, OwnerView } from '../control/nat-views.js';
 import type { ApiClient } from './client.js';
-import { type Context, clientOf, numeric, usageError, wantsJson, withJson, withSocket } from './context.js';
+import { type Context, numeric, usageError, withJson, withSocket } from './context.js';
 import { type FlowOptions, flowRequest, withFlowOptions } from './flow-options.js';
-import { type Column, formatRecord, formatTable, list, printJson } from './output.js';
-import { repeat } from './repeat.js';
+import { showListing, type WatchOptions, withWatch } from './listing.js';
+import { type Column, formatRecord, formatTable, list } from './output.js';
 
 const FLOWS: readonly Column<FlowView>[] = [
   { title: 'PROTO', value: ({ proto }) => proto },
@@ -72,9 +72,8 @@ function natText(view: NatView): string {
   return `${head}${used}${owners}`;
 }
 
-interface Listing {
+interface Listing extends WatchOptions {
   readonly limit?: string;
-  readonly watch?: string | true;
 }
 
 /** @param lines how many of them, with what they are: "1000 connections" */
@@ -82,41 +81,8 @@ function moreLine(more: boolean, lines: string): string {
   return more ? `${lines} shown, there are more: --limit shows up to 100000\n` : '';
 }
 
-/** Seconds between two outputs; null: one output. */
-function watchSeconds({ watch }: Listing): number | null {
-  if (watch === undefined) return null;
-  const seconds = watch === true ? 1 : Number(watch);
-  if (!(seconds >= 0.1 && seconds <= 3600))
-    throw usageError(`--watch: expected seconds from 0.1 to 3600, got ${JSON.stringify(watch)}`);
-  return seconds;
-}
-
 function withListing(command: Command): Command {
-  return command
-    .option('--limit <number>', 'show so many at most; 1000 unless given')
-    .option('--watch [seconds]', 'show it again every second, or as often as said, until Ctrl-C');
-}
-
-/** Once, or again and again; with --watch and --json a line of JSON each time. */
-async function showListing<T>(
-  command: Command,
-  context: Context,
-  options: Listing,
-  ask: (client: ApiClient) => Promise<T>,
-  format: (value: T) => string,
-): Promise<void> {
-  const client = clientOf(command, context);
-  const seconds = watchSeconds(options);
-  const json = wantsJson(command);
-  if (seconds !== null) {
-    return repeat(context, seconds, async () => {
-      const value = await ask(client);
-      return json ? `${JSON.stringify(value)}\n` : format(value);
-    });
-  }
-  const value = await ask(client);
-  if (json) printJson(context, value);
-  else context.stdout.write(format(value));
+  return withWatch(command.option('--limit <number>', 'show so many at most; 1000 unless given'));
 }
 
 function limitOf({ limit }: Listing): { limit?: string | number } {
