@@ -96,6 +96,11 @@ export function formatAddress(address: Address): string {
   return address.family === 4 ? formatIPv4(address.value) : formatIPv6(address.value);
 }
 
+/** True for 0.0.0.0 and ::, which stand for all addresses of their family. */
+export function isUnspecified({ value }: Address): boolean {
+  return value === 0n;
+}
+
 export function canonicalAddress(text: string): string | null {
   const address = parseAddress(text);
   return address === null ? null : formatAddress(address);

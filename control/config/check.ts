@@ -4,6 +4,8 @@
  */
 
 import { addressBits, contains, formatAddress, overlaps, parseSubnet, type Subnet } from './address.js';
+import { checkHostLinks } from './host-links.js';
+import { keptName } from './kept-names.js';
 import { checkMirrors } from './mirror.js';
 import { checkPolicy } from './policy.js';
 import { conflict, invalid, type KeyPath, type Problem } from './problems.js';
@@ -20,22 +22,14 @@ import {
   TARGET_KEYS,
   type UplinkConfig,
 } from './schema.js';
+import { checkServices } from './service.js';
 import { knownAddress as address, gatewaysOf, isBridged, unusable, uplinkGateways } from './subnets.js';
 import { checkTranslation } from './translation.js';
 
+export { UPLINK_PORT_NAME } from './kept-names.js';
+
 /** Least MTU of a link that carries IPv6 (RFC 8200 section 5). */
 const IPV6_MIN_MTU = 1280;
-
-/** Names of the uplink's and of the host's port and interface, which therefore no network or endpoint can have. */
-export const UPLINK_PORT_NAME = 'uplink';
-export const HOST_PORT_NAME = 'host';
-/** Link-local addresses of the routers at the host's TAPs: 169.254.42.1 and on. */
-export const HOST_LINKS = '169.254.42.0/24';
-
-function keptName(name: string): string | null {
-  if (name === UPLINK_PORT_NAME) return 'the name uplink is kept for the uplink; take another';
-  return name === HOST_PORT_NAME ? 'the name host is kept for the port of the host; take another' : null;
-}
 
 function checkGateways(name: string, network: NetworkConfig): Problem[] {
   const problems: Problem[] = [];
@@ -73,20 +67,6 @@ function checkRange(name: string, network: NetworkConfig): Problem[] {
     if (subnet !== undefined) served.add(subnet);
   });
   return problems;
-}
-
-/** Only where there is a host port, which is for all VRFs the same on the host's side. */
-function checkHostLinks({ networks, uplink, endpoints }: Configuration): Problem[] {
-  const isPublished = uplink?.mode === 'shared' && [...endpoints.values()].some(({ publish }) => publish.length > 0);
-  if (!isPublished && ![...networks.values()].some(({ host }) => host)) return [];
-  const links = parseSubnet(HOST_LINKS);
-  return [...networks].flatMap(([name, { subnets }]) =>
-    subnets.flatMap((text, index) => {
-      if (!overlaps(parseSubnet(text), links)) return [];
-      const what = `${text} overlaps ${HOST_LINKS}, the links to the host`;
-      return [conflict(['networks', name, 'subnets', index], `${what}; choose another`)];
-    }),
-  );
 }
 
 function checkAdvertisements(name: string, network: NetworkConfig): Problem[] {
@@ -430,35 +410,6 @@ function checkEndpoints(config: Configuration): Problem[] {
         ),
       );
     }
-  }
-  return problems;
-}
-
-function checkServices(config: Configuration): Problem[] {
-  const problems: Problem[] = [];
-  const listeners = new Owners();
-  for (const [name, service] of config.services) {
-    const path = ['services', name];
-    if (!config.networks.has(service.network)) {
-      problems.push(
-        invalid([...path, 'network'], `expected the name of a network, got ${JSON.stringify(service.network)}`),
-      );
-    }
-    service.listen.forEach((text, index) => {
-      const owner = listeners.claim(text, name);
-      if (owner !== null)
-        problems.push(conflict([...path, 'listen', index], `${text} already belongs to service ${owner}`));
-    });
-    service.backends.forEach((backend, index) => {
-      const endpoint = config.endpoints.get(backend.endpoint);
-      if (endpoint?.network === service.network) return;
-      problems.push(
-        invalid(
-          [...path, 'backends', index, 'endpoint'],
-          `expected an endpoint of network ${service.network}, got ${JSON.stringify(backend.endpoint)}`,
-        ),
-      );
-    });
   }
   return problems;
 }

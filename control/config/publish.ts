@@ -1,23 +1,23 @@
 /** Published ports against the uplink, their endpoint's network and each other. */
 
-import { type Address, formatAddress } from './address.js';
-import { formatPublish, type PublishSpec, readPublish } from './fields.js';
-import { conflict, invalid, type KeyPath, type Problem } from './problems.js';
+import { type Address, formatAddress, isUnspecified } from './address.js';
+import { AT_UPLINK, type Claim, overlapProblems } from './claims.js';
+import { type PublishSpec, readPublish } from './fields.js';
+import { invalid, type Problem } from './problems.js';
 import type { Configuration, NetworkConfig, UplinkConfig } from './schema.js';
+
+export { isUnspecified } from './address.js';
 
 type Objects = Pick<Configuration, 'uplink' | 'networks' | 'endpoints'>;
 type Families = readonly (4 | 6)[];
+/** An uplink whose addresses are configured. */
+type WireUplink = Extract<UplinkConfig, { addresses: string[] }>;
 
 /** A published port as the configuration has it. Throws on text that has not been validated before. */
 export function publishSpec(text: string): PublishSpec {
   const read = readPublish(text);
   if (!('value' in read)) throw new Error(`not a published port: ${text}`);
   return read.value;
-}
-
-/** True for 0.0.0.0 and ::, which stand for all addresses of their family. */
-export function isUnspecified({ value }: Address): boolean {
-  return value === 0n;
 }
 
 /** True for 127.0.0.0/8 and ::1. */
@@ -36,7 +36,7 @@ export function networkFamilies({ subnets }: NetworkConfig): Families {
 }
 
 /** Addresses that the router has on the wire: the uplink's, and those that networks leave from. */
-function wireAddresses(uplink: Extract<UplinkConfig, { addresses: string[] }>, { networks }: Objects): string[] {
+export function wireAddresses(uplink: WireUplink, { networks }: Pick<Objects, 'networks'>): string[] {
   const own = uplink.addresses.map((text) => text.split('/', 1)[0] ?? text);
   const pools = [...networks.values()].flatMap(({ vrf, masquerade }) =>
     vrf === uplink.vrf && Array.isArray(masquerade) ? masquerade : [],
@@ -44,14 +44,22 @@ function wireAddresses(uplink: Extract<UplinkConfig, { addresses: string[] }>, {
   return [...new Set([...own, ...pools])];
 }
 
-/** Why an endpoint of the network can have no published ports at all; or null. */
-function unpublishable(name: string, network: NetworkConfig, uplink: UplinkConfig | null): string | null {
-  const modes = 'an uplink of mode own, shared or routed';
-  if (uplink === null) return `needs ${modes}; there is none`;
-  if (uplink.mode === 'bridged') return `needs ${modes}, got bridged`;
-  if (network.internal) return `network ${name} is internal: nothing of it is published; leave out internal, or this`;
+/** Why nothing of a network can be reached at the uplink's addresses, and what would help. */
+export interface Unpublishable {
+  readonly why: string;
+  /** '': nothing but to do without. */
+  readonly remedy: string;
+}
+
+export function unpublishable(name: string, network: NetworkConfig, uplink: UplinkConfig | null): Unpublishable | null {
+  const needs = 'needs an uplink of mode own, shared or routed';
+  if (uplink === null) return { why: `${needs}; there is none`, remedy: '' };
+  if (uplink.mode === 'bridged') return { why: `${needs}, got bridged`, remedy: '' };
+  if (network.internal)
+    return { why: `network ${name} is internal: nothing of it is published`, remedy: 'leave out internal' };
   if (network.vrf === uplink.vrf) return null;
-  return `network ${name} is in VRF ${network.vrf}, the uplink in VRF ${uplink.vrf}; nothing is published across VRFs`;
+  const where = `network ${name} is in VRF ${network.vrf}, the uplink in VRF ${uplink.vrf}`;
+  return { why: `${where}; nothing is published across VRFs`, remedy: '' };
 }
 
 /** What is wrong with the address that it is bound to; or null. */
@@ -71,51 +79,23 @@ function addressMistake(
   return `expected an address of the uplink, ${there.join(' or ')}, to publish on, got ${formatAddress(address)}`;
 }
 
-/** A published port, and where it is said. */
-interface Claim extends PublishSpec {
-  readonly owner: string;
-  readonly path: KeyPath;
-  /** Its place among all, in the order of the file. */
-  readonly order: number;
+interface PublishedClaims {
+  readonly claims: readonly Claim[];
+  /** Of those that are no claims. */
+  readonly problems: readonly Problem[];
 }
 
-function isSameAddress(a: Address | null, b: Address | null): boolean {
-  if (a === null || b === null) return true;
-  return a.family === b.family && (a.value === b.value || isUnspecified(a) || isUnspecified(b));
-}
-
-function overlapProblem(a: Claim, b: Claim): Problem {
-  const [before, after] = a.order < b.order ? [a, b] : [b, a];
-  const whose = before.owner === after.owner ? 'this endpoint' : `endpoint ${before.owner}`;
-  const what = `${formatPublish(after)} is taken by ${formatPublish(before)} of ${whose}`;
-  return conflict(after.path, `${what}; choose other ports, or another address`);
-}
-
-/** By first port, each is compared with those before it that reach as far: seldom more than one. */
-function checkOverlaps(claims: readonly Claim[]): Problem[] {
-  const found: { problem: Problem; order: number }[] = [];
-  let open: Claim[] = [];
-  for (const claim of claims.toSorted((a, b) => a.first - b.first || a.order - b.order)) {
-    open = open.filter(({ last }) => last >= claim.first);
-    for (const other of open) {
-      if (other.protocol !== claim.protocol || !isSameAddress(other.address, claim.address)) continue;
-      found.push({ problem: overlapProblem(other, claim), order: Math.max(other.order, claim.order) });
-    }
-    open.push(claim);
-  }
-  return found.sort((a, b) => a.order - b.order).map(({ problem }) => problem);
-}
-
-/** @returns the problems of all endpoints' published ports; those with unknown networks have theirs elsewhere */
-export function checkPublished(config: Objects): Problem[] {
+/** What endpoints have published; those with unknown networks have their problems elsewhere. */
+export function publishedClaims(config: Objects): PublishedClaims {
   const problems: Problem[] = [];
   const claims: Claim[] = [];
   for (const [owner, { network: name, publish }] of config.endpoints) {
     const network = config.networks.get(name);
     if (network === undefined || publish.length === 0) continue;
-    const why = unpublishable(name, network, config.uplink);
-    if (why !== null) {
-      problems.push(invalid(['endpoints', owner, 'publish'], why));
+    const reason = unpublishable(name, network, config.uplink);
+    if (reason !== null) {
+      const line = reason.remedy === '' ? reason.why : `${reason.why}; ${reason.remedy}, or this`;
+      problems.push(invalid(['endpoints', owner, 'publish'], line));
       continue;
     }
     publish.forEach((text, index) => {
@@ -123,8 +103,14 @@ export function checkPublished(config: Objects): Problem[] {
       const path = ['endpoints', owner, 'publish', index];
       const mistake = addressMistake(spec, name, network, config);
       if (mistake !== null) problems.push(invalid(path, mistake));
-      else claims.push({ ...spec, owner, path, order: claims.length });
+      else claims.push({ ...spec, place: AT_UPLINK, text, kind: 'endpoint', owner, path });
     });
   }
-  return [...problems, ...checkOverlaps(claims)];
+  return { claims, problems };
+}
+
+/** @returns the problems of all endpoints' published ports */
+export function checkPublished(config: Objects): Problem[] {
+  const { claims, problems } = publishedClaims(config);
+  return [...problems, ...overlapProblems(claims)];
 }

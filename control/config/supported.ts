@@ -17,6 +17,5 @@ export function unsupportedNetwork(name: string, network: NetworkConfig): Proble
 export function unsupportedProblems(config: Configuration): Problem[] {
   const problems: Problem[] = [];
   for (const [name, network] of config.networks) problems.push(...unsupportedNetwork(name, network));
-  for (const name of config.services.keys()) problems.push(unsupported(['services', name]));
   return problems;
 }

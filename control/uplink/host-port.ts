@@ -5,7 +5,7 @@
  */
 
 import type { Tap } from '../../io/tap.js';
-import { HOST_LINKS } from '../config/check.js';
+import { HOST_LINKS } from '../config/host-links.js';
 import { firstLine, TaplineError } from '../errors.js';
 import type { Interfaces } from '../interfaces.js';
 import { stableMac } from '../mac.js';
