@@ -23,6 +23,8 @@ import { TaplineError } from './errors.js';
 
 /** Owner of the gateway's address; no endpoint can have this name. */
 const GATEWAY = '(gateway)';
+/** The highest addresses of an IPv6 subnet are anycast ones (RFC 2526). */
+const ANYCAST = 128n;
 
 /**
  * The MAC that follows from an address: 02:42 and the four octets for IPv4, as Docker does; for IPv6 a locally
@@ -58,6 +60,8 @@ class Pool {
   readonly #allowed = new Map<bigint, Set<string>>();
   readonly #first: bigint;
   readonly #last: bigint;
+  /** Addresses that services listen at: the router's meanwhile. Several may have one. */
+  readonly #virtual = new Map<bigint, Set<string>>();
   /** Every address from #givenFirst up to, but not including, this one is taken or set aside. */
   #lowest: bigint;
 
@@ -110,8 +114,30 @@ class Pool {
     for (const value of held) if (!this.#owners.has(value)) this.#noteFree(value);
   }
 
+  /** A service that listens there. */
+  service(value: bigint): string | undefined {
+    return this.#virtual.get(value)?.values().next().value;
+  }
+
+  addService(value: bigint, service: string): void {
+    const services = this.#virtual.get(value) ?? new Set();
+    this.#virtual.set(value, services.add(service));
+  }
+
+  removeService(service: string): void {
+    for (const [value, services] of this.#virtual) {
+      if (!services.delete(service) || services.size > 0) continue;
+      this.#virtual.delete(value);
+      this.#noteFree(value);
+    }
+  }
+
+  virtual(): bigint[] {
+    return [...this.#virtual.keys()];
+  }
+
   #isSetAside(value: bigint): boolean {
-    return this.#owners.has(value) || this.#allowed.has(value);
+    return this.#owners.has(value) || this.#allowed.has(value) || this.#virtual.has(value);
   }
 
   /** The address that is held for the owner, else the lowest free one; null when none is left. */
@@ -126,6 +152,16 @@ class Pool {
     if (this.#lowest > this.#givenLast) return null;
     this.take(this.#lowest, owner);
     return this.#lowest;
+  }
+
+  /** The highest free address, where nobody looks for the next one; null when none is left. */
+  top(owner: string): bigint | null {
+    const isLarge = this.subnet.family === 6 && this.#givenLast - this.#givenFirst >= ANYCAST;
+    let value = isLarge ? this.#givenLast - ANYCAST : this.#givenLast;
+    while (this.#isSetAside(value) || this.#held.has(value)) value--;
+    if (value < this.#givenFirst) return null;
+    this.take(value, owner);
+    return value;
   }
 
   release(value: bigint): void {
@@ -180,10 +216,20 @@ function macClaimed({ owner, by }: MacOwner): string {
   return CLAIMED[by](owner);
 }
 
+/** Addresses that somebody has until an endpoint needs one of them. */
+export interface Loan {
+  /** With prefix length: one of each subnet. */
+  readonly addresses: string[];
+  /** Gives them back; nothing happens where they have been called back. */
+  end(): void;
+}
+
 export class Ipam {
   readonly #network: string;
   readonly #pools: readonly Pool[];
   readonly #macs = new Map<string, MacOwner>();
+  /** By borrower: how to tell him that the loan is over. */
+  readonly #loans = new Map<string, () => void>();
 
   /** @param gatewayMac null where no gateway of ours is in the network */
   constructor(network: string, config: NetworkConfig, gatewayMac: string | null = null) {
@@ -243,6 +289,7 @@ export class Ipam {
     if (address === null || pool === undefined || !pool.usable(address.value)) {
       throw new TaplineError('invalid', `expected a host address of network ${this.#network}, got ${text}`, key);
     }
+    this.#callBack(pool.owner(address.value));
     const taken = pool.owner(address.value);
     if (taken === GATEWAY) {
       throw new TaplineError(
@@ -254,6 +301,9 @@ export class Ipam {
     if (taken !== undefined) {
       throw new TaplineError('conflict', `${canonicalAddress(text)} is already an address of endpoint ${taken}`, key);
     }
+    const service = pool.service(address.value);
+    if (service !== undefined)
+      throw new TaplineError('conflict', `${canonicalAddress(text)} is an address of service ${service}`, key);
     const user = pool.otherUser(address.value, owner);
     if (user !== undefined) {
       const whose = `already one of the allowed_addresses of endpoint ${user}`;
@@ -262,11 +312,45 @@ export class Ipam {
     pool.take(address.value, owner);
   }
 
+  /**
+   * Sets aside what a service listens at, in place of what it had; the gateway's own address is that all the same. Endpoints may have one
+   * among their `allowed_addresses`, to answer as the service.
+   *
+   * @param claims addresses, and the keys where they are asked for
+   * @throws TaplineError `conflict` for an endpoint's address; then the service has what it had
+   */
+  setVirtual(service: string, claims: readonly { address: string; key: string }[]): void {
+    const wanted = claims.map(({ address: text, key }) => {
+      const address = parseAddress(text);
+      const pool = address === null ? undefined : this.#poolOf(address);
+      if (address === null || pool === undefined)
+        throw new Error(`not an address of network ${this.#network}: ${text}`);
+      this.#callBack(pool.owner(address.value));
+      const taken = pool.owner(address.value);
+      if (taken !== undefined && taken !== GATEWAY)
+        throw new TaplineError('conflict', `${text} is already an address of endpoint ${taken}; choose another`, key);
+      return { pool, value: address.value };
+    });
+    for (const pool of this.#pools) pool.removeService(service);
+    for (const { pool, value } of wanted) pool.addService(value, service);
+  }
+
+  /** Addresses of services besides the gateway's, in the order in which they came. */
+  virtual(): string[] {
+    return this.#pools.flatMap((pool) =>
+      pool
+        .virtual()
+        .filter((value) => pool.owner(value) !== GATEWAY)
+        .map((value) => formatAddress({ family: pool.subnet.family, value })),
+    );
+  }
+
   /** Sets an address aside that the owner may use; prefixes and addresses of elsewhere concern nobody here. */
   #allow(owner: string, text: string, key: string): void {
     const address = parseAddress(text);
     const pool = address === null ? undefined : this.#poolOf(address);
     if (address === null || pool === undefined) return;
+    this.#callBack(pool.owner(address.value));
     const taken = pool.owner(address.value);
     if (taken === GATEWAY)
       throw new TaplineError('invalid', `${text} is the gateway address of network ${this.#network}`, key);
@@ -279,6 +363,39 @@ export class Ipam {
     const taken = this.#macs.get(mac);
     if (taken !== undefined) throw new TaplineError('conflict', `${mac} is ${macClaimed(taken)}`, key);
     this.#macs.set(mac, { owner, by });
+  }
+
+  /**
+   * Lends an address of each subnet, until an endpoint asks for one of them, or needs one where no other is left.
+   *
+   * @param borrower no endpoint can have this name
+   * @param calledBack told at once, before the endpoint has the address
+   * @throws TaplineError `conflict` when a subnet has no address left; then nothing is lent
+   */
+  lend(borrower: string, mac: string, calledBack: () => void): Loan {
+    this.#reserveMac(borrower, mac, 'mac', 'mac');
+    const addresses = this.#pools.map((pool) => {
+      const value = pool.top(borrower);
+      if (value === null) throw this.#noneLeft(borrower, pool);
+      return `${formatAddress({ family: pool.subnet.family, value })}/${pool.subnet.prefix}`;
+    });
+    this.#loans.set(borrower, calledBack);
+    const end = (): void => {
+      if (this.#loans.get(borrower) !== calledBack) return;
+      this.#loans.delete(borrower);
+      this.release(borrower);
+    };
+    return { addresses, end };
+  }
+
+  /** @returns whether it was lent to him */
+  #callBack(borrower: string | undefined): boolean {
+    const calledBack = borrower === undefined ? undefined : this.#loans.get(borrower);
+    if (borrower === undefined || calledBack === undefined) return false;
+    this.#loans.delete(borrower);
+    this.release(borrower);
+    calledBack();
+    return true;
   }
 
   macOwner(mac: string): MacOwner | undefined {
@@ -325,10 +442,16 @@ export class Ipam {
   }
 
   #allocate(pool: Pool, owner: string): Address {
-    const value = pool.next(owner);
-    if (value !== null) return { family: pool.subnet.family, value };
+    let value = pool.next(owner);
+    for (const borrower of [...this.#loans.keys()])
+      if (value === null && pool.owns(borrower) && this.#callBack(borrower)) value = pool.next(owner);
+    if (value === null) throw this.#noneLeft(owner, pool);
+    return { family: pool.subnet.family, value };
+  }
+
+  #noneLeft(owner: string, { given }: Pool): TaplineError {
     this.release(owner);
-    throw new TaplineError('conflict', `no address left in ${formatSubnet(pool.given)} of network ${this.#network}`);
+    return new TaplineError('conflict', `no address left in ${formatSubnet(given)} of network ${this.#network}`);
   }
 
   /** From the first IPv4 address, else the first of all; another candidate only when somebody asked for that very MAC. */

@@ -3,7 +3,7 @@
 import type { NetworkConfig } from './config/schema.js';
 import { knownAddress } from './config/subnets.js';
 import type { Interfaces } from './interfaces.js';
-import type { PolicyEndpoint, PolicyNetwork, PolicyObjects } from './policy-records.js';
+import type { PolicyChecks, PolicyEndpoint, PolicyNetwork, PolicyObjects } from './policy-records.js';
 import { linkLocalAddress, slaacAddresses } from './slaac.js';
 import type { EndpointState, NetworkState } from './state.js';
 
@@ -11,6 +11,8 @@ export interface PolicySources {
   readonly networks: ReadonlyMap<string, NetworkState>;
   readonly endpoints: ReadonlyMap<string, EndpointState>;
   readonly interfaces: Interfaces;
+  /** Health checks, by network. */
+  readonly checks: readonly PolicyChecks[];
   isBridged(network: string): boolean;
 }
 
@@ -20,6 +22,7 @@ export function policyObjects(sources: PolicySources): PolicyObjects {
   let endpoints: readonly PolicyEndpoint[] | null = null;
   return {
     networks: networks.map((network) => policyNetwork(network, sources)),
+    checks: sources.checks,
     /** Found out when a rule asks for it: where there are none, an endpoint that comes need not wait for all others to be gone through. */
     get endpoints(): readonly PolicyEndpoint[] {
       endpoints ??= [...sources.endpoints.values()]

@@ -47,9 +47,17 @@ export interface PolicyEndpoint {
   readonly prefixes: readonly string[];
 }
 
+/** What health checks in a network come from. */
+export interface PolicyChecks {
+  readonly network: string;
+  /** CIDR. */
+  readonly prefixes: readonly string[];
+}
+
 export interface PolicyObjects {
   readonly networks: readonly PolicyNetwork[];
   readonly endpoints: readonly PolicyEndpoint[];
+  readonly checks: readonly PolicyChecks[];
 }
 
 /** A rule with the number under which its hits are counted. */
@@ -177,18 +185,30 @@ function isFiltered(network: PolicyNetwork, rules: readonly NumberedRule[], obje
   );
 }
 
+/** Health checks reach whom they look after, whatever the rules say of others. */
+function checkRecords(number: number, network: PolicyNetwork, { checks }: PolicyObjects): number[][] {
+  const prefixes = checks.filter((one) => one.network === network.name).flatMap((one) => one.prefixes);
+  const inside: Side = { place: network.place, ...ANY_ADDRESS };
+  return prefixes.map((prefix) => record(number, 'accept', prefixSide(network.place, prefix), inside));
+}
+
 /**
  * @param rules in the order in which they decide
  * @param defaults numbers of the networks' own actions, by name, for those that do not accept: they come after all rules
+ * @param checking number of what lets health checks through, before all rules
  */
 export function policyRecords(
   rules: readonly NumberedRule[],
   defaults: ReadonlyMap<string, number>,
   objects: PolicyObjects,
+  checking: number | null = null,
 ): PolicyRecords {
   const records = rules.flatMap((rule) => ruleRecords(rule, objects));
   const filtered: number[] = [];
   for (const network of objects.networks) {
+    // Elsewhere nobody asks.
+    if (checking !== null && isFiltered(network, rules, objects))
+      records.unshift(...checkRecords(checking, network, objects));
     const number = defaults.get(network.name);
     const anybody: Side = { place: 0, ...ANY_ADDRESS };
     if (number !== undefined)

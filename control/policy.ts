@@ -49,6 +49,8 @@ export class PolicyRules {
   #rules: readonly Rule[] = [];
   /** By network; of those that do not accept. */
   #defaults: ReadonlyMap<string, Counted> = new Map();
+  /** Of what lets health checks through; null where there are none. */
+  #checking: Counted | null = null;
   /** Numbers under which somebody is counted, or was when the dataplane was told last. */
   #taken: ReadonlySet<number> = new Set();
   /** What the dataplane has; null: not known. */
@@ -143,13 +145,15 @@ export class PolicyRules {
     const objects = this.#objects();
     this.#defaults = this.#defaultsOf(objects);
     const numbers = new Map([...this.#defaults].map(([name, { number }]) => [name, number]));
-    const wanted = policyRecords(this.#rules, numbers, objects);
+    this.#checking = objects.checks.length === 0 ? null : (this.#checking ?? this.#take());
+    const wanted = policyRecords(this.#rules, numbers, objects, this.#checking?.number ?? null);
     if (this.#sent === null || !isSame(wanted, this.#sent)) {
       this.#sent = null;
       await this.#nat.setPolicy(wanted.records, wanted.filtered);
       this.#sent = wanted;
     }
-    this.#taken = new Set([...this.#rules, ...this.#defaults.values()].map(({ number }) => number));
+    const checking = this.#checking === null ? [] : [this.#checking];
+    this.#taken = new Set([...this.#rules, ...this.#defaults.values(), ...checking].map(({ number }) => number));
   }
 
   #defaultsOf({ networks }: PolicyObjects): Map<string, Counted> {

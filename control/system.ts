@@ -15,6 +15,7 @@ import { type DeviceState, deviceAliases, deviceState } from '../io/rtnetlink.js
 import { attachTap, removeTap, type Tap, type TapOptions } from '../io/tap.js';
 import { openUplink, type Uplink, type UplinkOptions } from '../io/uplink.js';
 import { type ContainerInfo, containerEngines, findContainer } from './containers.js';
+import { type CheckThread, type CheckThreadListener, startCheckThread } from './health/check-thread.js';
 
 export interface System {
   attachTap(options: TapOptions): Promise<Tap>;
@@ -69,6 +70,8 @@ export interface System {
   namespaceIdentity(path: string): string | null;
   /** False for a file that is no namespace: an empty one that a namespace was once mounted on, say. */
   isNamespace(path: string): boolean;
+  /** A thread that checks servers, in a namespace of its own. @throws Error, one line */
+  startCheckThread(listener: CheckThreadListener): Promise<CheckThread>;
 }
 
 /** The line `Pid:` of a pidfd's fdinfo (proc(5)); -1 once the process is gone. */
@@ -133,4 +136,5 @@ export const realSystem: System = {
   findContainer: (name) => findContainer(name, containerEngines(process.env)),
   namespaceIdentity,
   isNamespace,
+  startCheckThread,
 };

@@ -28,6 +28,7 @@ export const fcntl: (fd: number, command: number, argument: number) => number = 
   'int fcntl(int fd, int command, intptr_t argument)',
 );
 export const setns: (fd: number, type: number) => number = library.func('int setns(int fd, int type)');
+export const unshare: (flags: number) => number = library.func('int unshare(int flags)');
 export const mmap: (
   a: number,
   length: number,

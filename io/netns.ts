@@ -1,6 +1,7 @@
-/** Network namespaces: entering one on this thread and coming back. */
+/** Network namespaces: entering one on this thread and coming back; one of a thread's own. */
 
-import { check, close, errno, open, SystemError, setns } from './libc.js';
+import { readlinkSync, writeFileSync } from 'node:fs';
+import { check, close, errno, open, SystemError, setns, unshare } from './libc.js';
 
 const O_RDONLY_CLOEXEC = 0o2000000;
 const CLONE_NEWNET = 0x40000000;
@@ -56,4 +57,30 @@ export function openNamespace(path: string): number {
   const fd = open(path, O_RDONLY_CLOEXEC);
   if (fd < 0) throw new SystemError(errno(), `opening network namespace ${path}`, 'no such namespace, or it has ended');
   return fd;
+}
+
+/**
+ * Moves this thread, and no other, into a network namespace of its own. Whatever sockets its event loop opens from now on are there. The
+ * namespace, with all devices in it, ends with the thread, however that ends. For worker threads alone: what a main thread's children
+ * inherit, and where /proc/self leads, would change.
+ *
+ * @returns a path by which the other threads of the process find the namespace
+ * @throws SystemError
+ */
+export function enterOwnNamespace(): string {
+  check(unshare(CLONE_NEWNET), 'making a network namespace', 'needs CAP_SYS_ADMIN');
+  refuseAdvertisements();
+  // "1234/task/1240"
+  return `/proc/${readlinkSync('/proc/thread-self')}/ns/net`;
+}
+
+/** Its devices have the addresses that they are given, and no others: not those that a router has them make (RFC 4862). */
+function refuseAdvertisements(): void {
+  for (const devices of ['all', 'default']) {
+    try {
+      writeFileSync(`/proc/sys/net/ipv6/conf/${devices}/accept_ra`, '0');
+    } catch {
+      // No IPv6 in this kernel: nobody listens. Or /proc is read-only: an address of that kind gets no answers, and IPv4 goes on.
+    }
+  }
 }

@@ -5,6 +5,8 @@
  * checks its type and does a checked addition. In a bundle they become literals: parse takes 14.5 ns instead of 21, learn + forward
  * 31 instead of 39 (TCP/IPv4, one core, medians).
  *
+ * The thread of health checks, so that it is one file to load.
+ *
  * The command, with its libraries: finding, reading, linking and compiling some 500 files takes longer than all else that a start does,
  * and while a daemon starts after a crash, packets wait. So it is one file, and what V8 compiles of it is kept beside it (bin/load.js).
  */
@@ -51,10 +53,14 @@ const oneLanguage = {
   },
 };
 
-async function bundlePacketPath() {
+async function bundleThreads() {
   await build({
     ...common,
-    entryPoints: { worker: 'control/worker.ts', 'bench-micro': 'bench/micro/main.ts' },
+    entryPoints: {
+      worker: 'control/worker.ts',
+      health: 'control/health/thread.ts',
+      'bench-micro': 'bench/micro/main.ts',
+    },
     format: 'esm',
     packages: 'external',
   });
@@ -79,5 +85,5 @@ async function bundleCommand() {
   writeFileSync(cachePath(COMMAND), script.createCachedData());
 }
 
-await bundlePacketPath();
+await bundleThreads();
 await bundleCommand();

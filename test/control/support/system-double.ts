@@ -2,6 +2,8 @@
 
 import type { ContainerInfo } from '../../../control/containers.js';
 import { TaplineError } from '../../../control/errors.js';
+import type { CheckThread, CheckThreadListener } from '../../../control/health/check-thread.js';
+import type { Order } from '../../../control/health/messages.js';
 import { OWN_NAMESPACE, type System } from '../../../control/system.js';
 import type { HeldNft } from '../../../io/held-nft.js';
 import type { HostFacts } from '../../../io/host-facts.js';
@@ -40,7 +42,31 @@ function printed(line: string): Record<string, string | number> {
   return found;
 }
 
+/** A thread of health checks that checks nothing: a test says what it finds. */
+export class CheckThreadDouble implements CheckThread {
+  readonly netns: string;
+  readonly orders: Order[] = [];
+  readonly listener: CheckThreadListener;
+  isStopped = false;
+
+  constructor(netns: string, listener: CheckThreadListener) {
+    this.netns = netns;
+    this.listener = listener;
+  }
+
+  order(order: Order): void {
+    this.orders.push(order);
+  }
+
+  async stop(): Promise<void> {
+    this.isStopped = true;
+  }
+}
+
 export class SystemDouble implements System {
+  /** All threads of health checks that were started. */
+  readonly checkThreads: CheckThreadDouble[] = [];
+  checkThreadError: string | null = null;
   /** Path to identity. */
   readonly namespaces = new Map<string, string>();
   readonly processes = new Set<number>();
@@ -342,5 +368,12 @@ export class SystemDouble implements System {
 
   isNamespace(path: string): boolean {
     return this.namespaces.has(path);
+  }
+
+  async startCheckThread(listener: CheckThreadListener): Promise<CheckThread> {
+    if (this.checkThreadError !== null) throw new Error(this.checkThreadError);
+    const thread = new CheckThreadDouble(`/health/${this.checkThreads.length}`, listener);
+    this.checkThreads.push(thread);
+    return thread;
   }
 }
