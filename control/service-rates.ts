@@ -89,28 +89,32 @@ const SHORTEST_MS = 100;
 /** Looks at the counters once a second, so that whoever asks gets rates without waiting for a second look. */
 export class ServiceRates {
   readonly #counters: Float64Array;
+  readonly #backends: () => Iterable<number>;
   readonly #looks = new Map<number, Look>();
   #count = 0;
   /** Milliseconds of a clock that only goes forward. */
   #time = 0;
 
-  /** @param counters BACKEND_COUNTERS a backend, by number */
-  constructor(counters: Float64Array) {
+  /**
+   * @param counters BACKEND_COUNTERS a backend, by number
+   * @param backends numbers of those that there are
+   */
+  constructor(counters: Float64Array, backends: () => Iterable<number>) {
     this.#counters = counters;
+    this.#backends = backends;
   }
 
   /**
    * To be called once a second; costs next to nothing where there are no backends.
    *
-   * @param backends numbers of those that there are
    * @param now milliseconds, as in `performance.now()`
    */
-  look(backends: Iterable<number>, now: number): void {
+  look(now: number): void {
     const elapsed = now - this.#time;
     if (this.#count > 0 && elapsed < SHORTEST_MS) return;
     this.#count++;
     this.#time = now;
-    for (const number of backends) this.#lookAt(number, elapsed / 1000);
+    for (const number of this.#backends()) this.#lookAt(number, elapsed / 1000);
     for (const [number, { seen }] of this.#looks) if (seen !== this.#count) this.#looks.delete(number);
   }
 
