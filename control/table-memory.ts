@@ -10,7 +10,7 @@ import { type Found, mapFile, mapRegion, unmapRegion } from '../io/memory.js';
 import { FDB_CAPACITY } from './capacities.js';
 
 /** To be raised when the meaning of a word in these tables changes and no size does. */
-const LAYOUT_VERSION = 2;
+const LAYOUT_VERSION = 3;
 /** Int32 a flow of IPv6 addresses: four addresses (core/nat/flow.ts). */
 const ADDRESS_WORDS = 16;
 /** Bytes. Tables begin on cache lines. */

@@ -49,6 +49,7 @@ import { classify, egressVid, isStacked, presentVid, setVid } from './switch/vla
 import { HashTable } from './tables/hash.js';
 import { Topology } from './topology.js';
 import { CONTINUE, DROP, FLOOD, FLOOD_ROUTED, LOCAL, refuse, TO_GROUP, TO_PORT, TO_ROUTER } from './verdict.js';
+import { ETHERNET_HEADER_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, setEthernetHeader } from './wire/ethernet.js';
 import { parse } from './wire/parse.js';
 
 /** Where frames leave: an engine, or a recorder in tests. */
@@ -280,6 +281,22 @@ export class Dataplane {
   /** For the router: a packet that it has held back goes its way, from where it came in. */
   resume(packet: Packet): void {
     packet.reason = DROP_NONE;
+    this.route(packet);
+  }
+
+  /**
+   * For the router: an IP packet of its own goes its way as if it had come in by an interface.
+   *
+   * @param packet IP and what follows are written; the MACs are not
+   */
+  inject(packet: Packet, iface: RouterInterface): void {
+    const { view } = this.arena;
+    const isIpv4 = view.getUint8(packet.start + ETHERNET_HEADER_LENGTH) >>> 4 === 4;
+    const type = isIpv4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6;
+    setEthernetHeader(view, packet.start, iface.macHigh, iface.macLow, 0, 0, type);
+    packet.port = iface.port === 0 ? ROUTER_PORT : iface.port;
+    parse(this.arena, packet);
+    this.own(packet, this.domains[iface.fid] as Domain);
     this.route(packet);
   }
 

@@ -12,12 +12,15 @@
 import { MAX_PORTS } from '../ports.js';
 import {
   FLOW_ALG,
+  FLOW_BACKEND_SHIFT,
+  FLOW_BALANCED,
   FLOW_DESTINATION,
   FLOW_EXPIRES,
   FLOW_KIND,
   FLOW_LIVE,
   FLOW_NEXT,
   FLOW_OWNER,
+  FLOW_OWNER_MASK,
   FLOW_PATH,
   FLOW_PATH_REPLY,
   FLOW_REPLY_DESTINATION,
@@ -197,7 +200,12 @@ export class FlowTable {
 
   /** Number of the port that a flow's first packet came in by. */
   ownerOf(flow: number): number {
-    return this.words[this.restAt(flow) + FLOW_OWNER];
+    return this.words[this.restAt(flow) + FLOW_OWNER] & FLOW_OWNER_MASK;
+  }
+
+  /** Number of the backend that a service has chosen for a flow; 0: none has. */
+  backendOf(flow: number): number {
+    return this.words[this.restAt(flow) + FLOW_OWNER] >>> FLOW_BACKEND_SHIFT;
   }
 
   /**
@@ -260,7 +268,7 @@ export class FlowTable {
   /**
    * Makes the entry a flow.
    * @param state the whole FLOW_STATE word, FLOW_LIVE included
-   * @param owner number of a port, below MAX_PORTS
+   * @param owner number of a port, below MAX_PORTS, and of a backend above it, as in FLOW_OWNER
    * @returns false: one of the tuples belongs to another flow already; the entry is free again
    */
   commit(flow: number, state: number, owner: number): boolean {
@@ -294,7 +302,7 @@ export class FlowTable {
     words[at + FLOW_STATE] = 0;
     this.index.remove(flow);
     this.wheel.unlink(flow, classOf(state));
-    this.owners[words[this.restAt(flow) + FLOW_OWNER]]--;
+    this.owners[words[this.restAt(flow) + FLOW_OWNER] & FLOW_OWNER_MASK]--;
     this.count--;
     this.abort(flow);
   }
@@ -315,7 +323,7 @@ export class FlowTable {
     const before = this.owners[port];
     for (let flow = 0; this.owners[port] > 0; flow++) {
       flow = this.nextFrom(flow);
-      if (this.words[this.restAt(flow) + FLOW_OWNER] === port) this.remove(flow);
+      if (this.ownerOf(flow) === port) this.remove(flow);
     }
     return before;
   }
@@ -427,7 +435,7 @@ export class FlowTable {
   private join(flow: number): void {
     const at = flow * FLOW_WORDS;
     this.count++;
-    this.owners[this.words[this.restAt(flow) + FLOW_OWNER]]++;
+    this.owners[this.ownerOf(flow)]++;
     this.wheel.link(flow, classOf(this.words[at + FLOW_STATE]));
   }
 
@@ -475,10 +483,11 @@ export class FlowTable {
     const { words } = this;
     const at = flow * FLOW_WORDS;
     const state = words[at + FLOW_STATE];
-    const owner = words[this.restAt(flow) + FLOW_OWNER];
+    const isBalanced = (state & FLOW_BALANCED) !== 0;
+    const hasBackend = this.backendOf(flow) !== 0;
     const left = words[at + FLOW_EXPIRES] - this.now;
     if (state < 0 || (state & FLOW_LIVE) === 0 || DEFAULT_TIMEOUTS[state & STATE_MASK] === 0) return false;
-    if (left <= 0 || left > LONGEST_TIMEOUT || owner < 0 || owner >= MAX_PORTS) return false;
+    if (left <= 0 || left > LONGEST_TIMEOUT || isBalanced !== hasBackend) return false;
     const kind = words[at + FLOW_KIND];
     return kind >>> KIND_BITS === 0 && (!isIpv6Kind(kind) || this.hasLastWords(flow));
   }

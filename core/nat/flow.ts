@@ -11,6 +11,8 @@
  * destination; the four address words here hold their last words.
  */
 
+import { MAX_PORTS } from '../ports.js';
+
 export const FLOW_WORDS = 16;
 export const FLOW_SOURCE = 0;
 export const FLOW_DESTINATION = 1;
@@ -40,8 +42,13 @@ export const FLOW_TCP = 11;
 export const FLOW_REST_WORDS = 4;
 /** Rule of the policy that let it pass, and the policy's epoch: `(epoch & 0xffff) << 16 | (rule + 1)`, 0 in the lower half: none. */
 export const FLOW_RULE = 0;
-/** Number of the port that the first packet came in by: whose it is, for limits. */
+/**
+ * Number of the port that the first packet came in by: whose it is, for limits. Above it (FLOW_BACKEND_SHIFT) the number of the backend
+ * that a service has chosen; 0: none has.
+ */
 export const FLOW_OWNER = 1;
+export const FLOW_OWNER_MASK = MAX_PORTS - 1;
+export const FLOW_BACKEND_SHIFT = 13;
 /** Neighbors in the list of a second of the timer wheel: number of the flow plus 1; 0 or less: the end of the list of that number, negated. */
 export const FLOW_NEXT = 2;
 export const FLOW_PREVIOUS = 3;
@@ -86,6 +93,10 @@ export const FLOW_LOOSE = 1 << 11;
 export const FLOW_ENTERED = 1 << 12;
 /** The inside has answered it since, and a reference is held on that mapping. */
 export const FLOW_ANSWERED = 1 << 13;
+/** A service has chosen where it goes: FLOW_OWNER says which backend. */
+export const FLOW_BALANCED = 1 << 14;
+/** Of such a one: the backend has the service's address, and answers on its own ways (direct server return). */
+export const FLOW_DIRECT = 1 << 15;
 /** TCP: window scale of the original direction (4 bits) and of the reply (4 bits). */
 export const FLOW_SCALE_SHIFT = 16;
 export const FLOW_SCALE_REPLY_SHIFT = 20;
@@ -102,6 +113,9 @@ export const DIRECTION_REPLY = 1;
 export const NO_FLOW = -1;
 /** `packet.flow` of an ICMP error: the flow that it is about, and the direction in which the error travels. */
 export const FLOW_ERROR = 1 << 30;
+
+/** `packet.flow`: of no flow, and translated all the same, as FlowOpener says: a flood goes through a service so. */
+export const FLOW_PASSING = 1 << 29;
 
 /** Zones of the router are VRF numbers; those of bridges their domain, in a family of their own. */
 const KIND_IPV6 = 1 << 8;

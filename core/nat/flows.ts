@@ -18,26 +18,35 @@ import { DROP_HOST_ACCESS, DROP_NO_FLOW, DROP_NONE, DROP_POLICY, DROP_PORT_GONE,
 import { Services } from '../lb/services.js';
 import { PACKET_FRAGMENT, PACKET_IPV4_OPTIONS, type Packet } from '../packet/packet.js';
 import type { Forwarder } from '../router/forward.js';
+import { ICMP_PORT_UNREACHABLE } from '../router/icmp.js';
+import { ICMPV6_PORT_UNREACHABLE, ICMPV6_UNREACHABLE } from '../router/icmpv6.js';
 import type { RouterInterface } from '../router/interface.js';
 import { clampMss, isTooBig } from '../router/mtu.js';
 import type { Neighbor } from '../router/neighbor.js';
 import type { Router } from '../router/router.js';
 import { refuse, TO_PORT } from '../verdict.js';
 import { ETHERTYPE_IPV4 } from '../wire/ethernet.js';
+import { ICMP_UNREACHABLE, icmpCode } from '../wire/icmp.js';
 import { PROTOCOL_ICMPV6 } from '../wire/icmpv6.js';
 import { IPV4_TTL, oneHopLess, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_HOP_LIMIT, IPV6_SOURCE } from '../wire/ipv6.js';
 import { PROTOCOL_SCTP } from '../wire/sctp.js';
+import { trackDirect } from './direct.js';
 import {
   DIRECTION_ORIGINAL,
   DIRECTION_REPLY,
   FLOW_ALG,
   FLOW_ANSWERED,
+  FLOW_BALANCED,
   FLOW_DESTINATION,
+  FLOW_DIRECT,
   FLOW_DNAT,
   FLOW_ENTERED,
   FLOW_ERROR,
+  FLOW_EXPIRES,
+  FLOW_KIND,
   FLOW_MAPPED,
+  FLOW_PASSING,
   FLOW_PATH,
   FLOW_PORTS,
   FLOW_RELATED,
@@ -49,6 +58,7 @@ import {
   FLOW_SOURCE,
   FLOW_STATE,
   FLOW_WORDS,
+  isIpv6Kind,
   kindOf,
   mirrorPorts,
   STATE_ICMP_REPLIED,
@@ -56,6 +66,8 @@ import {
   STATE_MASK,
   STATE_OTHER_REPLIED,
   STATE_OTHER_UNREPLIED,
+  STATE_RESET,
+  STATE_SYN_SENT,
   STATE_UDP_STREAM,
   STATE_UDP_UNREPLIED,
 } from './flow.js';
@@ -129,7 +141,7 @@ export class Flows implements FlowEnd {
   readonly unsolicited: Unsolicited;
   readonly lookAhead: LookAhead;
   readonly algs: Algs;
-  readonly services = new Services();
+  readonly services: Services;
   settings: FlowSettings | null = null;
   filtering = FILTERING_ADDRESS_DEPENDENT;
   mapping = MAPPING_ENDPOINT_INDEPENDENT;
@@ -160,6 +172,7 @@ export class Flows implements FlowEnd {
     this.mappings.events = new MappingReports(dataplane);
     const permissions = memory.permissions ?? new Int32Array(permissionBytes(memory.capacity) / 4);
     this.permissions = new Permissions(permissions, memory.capacity, router.seed);
+    this.services = new Services(dataplane, router.seed);
     this.policy = new Policy(new Float64Array(MAX_RULES), router.seed);
     this.forwarder = router.forwarder;
     this.paths = new Paths(router.forwarder.shortcuts);
@@ -191,12 +204,14 @@ export class Flows implements FlowEnd {
   /** Takes over what a predecessor's flows hold. Once, before the first packet. */
   adopt(): void {
     const { words, table } = this;
+    this.services.backends.recount();
     table.forEach((flow) => {
       const at = flow * FLOW_WORDS;
       const state = words[at + FLOW_STATE];
       // A gateway has its own there, and that is true as long as the connection is.
       if ((state & FLOW_ALG) === 0) words[at + FLOW_PATH] = words[at + FLOW_PATH + 1] = 0;
       if ((state & FLOW_HOLDS) !== 0) this.opener.adopt(flow);
+      if ((state & FLOW_BALANCED) !== 0) this.services.backends.joins(table.backendOf(flow), !isYielding(state));
     });
   }
 
@@ -206,6 +221,7 @@ export class Flows implements FlowEnd {
     this.table.tick(EXPIRE_BUDGET);
     this.unsolicited.tick();
     this.algs.tick(this.table.now);
+    this.services.tick(this.table.now);
   }
 
   /** A flow gives back what it holds. */
@@ -213,6 +229,7 @@ export class Flows implements FlowEnd {
     const state = this.words[flow * FLOW_WORDS + FLOW_STATE];
     if ((state & FLOW_HOLDS) !== 0) this.opener.release(flow);
     if ((state & FLOW_ALG) !== 0) this.algs.flowEnds(flow);
+    if ((state & FLOW_BALANCED) !== 0) this.services.ended(this.table.backendOf(flow), !isYielding(state));
   }
 
   // --- IPv4
@@ -254,7 +271,9 @@ export class Flows implements FlowEnd {
     }
     const reason = this.advance(packet, found, at);
     if (reason !== DROP_NONE) return this.halted(packet, from, found, reason);
-    if ((words[at + FLOW_STATE] & (FLOW_SNAT | FLOW_DNAT)) !== 0) this.write4(packet, found, at);
+    const state = words[at + FLOW_STATE];
+    if ((state & (FLOW_SNAT | FLOW_DNAT)) !== 0) this.write4(packet, found, at);
+    if ((state & FLOW_BALANCED) !== 0) this.countBalanced(packet, found);
     clampMss(view, packet, path.mss);
     const { l3 } = packet;
     view.setInt32(l3 + IPV4_TTL, oneHopLess(view.getInt32(l3 + IPV4_TTL)));
@@ -268,7 +287,21 @@ export class Flows implements FlowEnd {
     if (reason !== DROP_NONE) return this.halted(packet, from, found, reason);
     packet.flow = found;
     const at = (found >> 1) * FLOW_WORDS;
+    if (this.isDirect(found, at)) {
+      const via = this.opener.viaOf(found >> 1, false);
+      return via === null ? this.opener.lost(packet, from, found) : this.forwarder.resolve4(packet, from, via[3]);
+    }
     return this.forwarder.resolve4(packet, from, this.words[at + otherTuple(found) + FLOW_SOURCE]);
+  }
+
+  /** Whether packets of that direction reach a backend as they are. */
+  private isDirect(found: number, at: number): boolean {
+    return (found & 1) === DIRECTION_ORIGINAL && (this.words[at + FLOW_STATE] & FLOW_DIRECT) !== 0;
+  }
+
+  private countBalanced(packet: Packet, found: number): void {
+    const isReply = (found & 1) === DIRECTION_REPLY;
+    this.services.count(this.table.backendOf(found >> 1), isReply, packet.l3End - packet.l3);
   }
 
   /** Addresses and ports that packets of one direction leave with: the other direction's, mirrored. */
@@ -286,6 +319,7 @@ export class Flows implements FlowEnd {
     if (found < 0) return this.stray4(packet, from, destination);
     packet.flow = found | FLOW_ERROR;
     const at = (found >> 1) * FLOW_WORDS;
+    if ((this.words[at + FLOW_STATE] & FLOW_BALANCED) !== 0) this.noteRefusal(packet, found);
     return this.forwarder.resolve4(packet, from, this.words[at + otherTuple(found) + FLOW_SOURCE]);
   }
 
@@ -331,7 +365,9 @@ export class Flows implements FlowEnd {
     }
     const reason = this.advance(packet, found, at);
     if (reason !== DROP_NONE) return this.halted(packet, from, found, reason);
-    if ((words[at + FLOW_STATE] & (FLOW_SNAT | FLOW_DNAT)) !== 0) this.write6(packet, found, at);
+    const state = words[at + FLOW_STATE];
+    if ((state & (FLOW_SNAT | FLOW_DNAT)) !== 0) this.write6(packet, found, at);
+    if ((state & FLOW_BALANCED) !== 0) this.countBalanced(packet, found);
     clampMss(view, packet, path.mss);
     view.setUint8(packet.l3 + IPV6_HOP_LIMIT, hopLimit - 1);
     this.forwarder.shortcuts.apply(path, packet);
@@ -342,6 +378,11 @@ export class Flows implements FlowEnd {
     const reason = this.examine(packet, from, found);
     if (reason !== DROP_NONE) return this.halted(packet, from, found, reason);
     packet.flow = found;
+    if (this.isDirect(found, (found >> 1) * FLOW_WORDS)) {
+      const via = this.opener.viaOf(found >> 1, true);
+      if (via === null) return this.opener.lost(packet, from, found);
+      return this.forwarder.resolve6(packet, from, via[0], via[1], via[2], via[3]);
+    }
     return this.resolve6(packet, from, found);
   }
 
@@ -373,6 +414,7 @@ export class Flows implements FlowEnd {
     const found = this.errors.find6(packet, from);
     if (found < 0) return this.stray6(packet, from);
     packet.flow = found | FLOW_ERROR;
+    if ((this.words[(found >> 1) * FLOW_WORDS + FLOW_STATE] & FLOW_BALANCED) !== 0) this.noteRefusal(packet, found);
     return this.resolve6(packet, from, found);
   }
 
@@ -391,6 +433,11 @@ export class Flows implements FlowEnd {
 
   /** For forward.ts, of a packet that is sure to leave: gives it the addresses and ports to leave with. */
   translate(packet: Packet): void {
+    if (packet.flow === FLOW_PASSING) {
+      if (packet.etherType === ETHERTYPE_IPV4) this.opener.pass4(packet);
+      else this.opener.pass6(packet);
+      return;
+    }
     const found = packet.flow & ~FLOW_ERROR;
     const at = (found >> 1) * FLOW_WORDS;
     const state = this.words[at + FLOW_STATE];
@@ -403,11 +450,13 @@ export class Flows implements FlowEnd {
       if (packet.etherType === ETHERTYPE_IPV4) this.write4(packet, found, at);
       else this.write6(packet, found, at);
     }
+    if ((state & FLOW_BALANCED) !== 0) this.countBalanced(packet, found);
     if ((state & FLOW_ALG) !== 0) this.algs.inspect(packet, found);
   }
 
   /** For forward.ts: whether a packet leaves from an address that others may have as well. */
   hidesSource(packet: Packet): boolean {
+    if (packet.flow === FLOW_PASSING) return true;
     const found = packet.flow & ~FLOW_ERROR;
     const state = this.words[(found >> 1) * FLOW_WORDS + FLOW_STATE];
     return (state & ((found & 1) === DIRECTION_ORIGINAL ? FLOW_SNAT : FLOW_DNAT)) !== 0;
@@ -416,7 +465,7 @@ export class Flows implements FlowEnd {
   /** For forward.ts: the packet has been sent on, and the next of its flow may go the same way unseen. */
   notePath(packet: Packet, from: RouterInterface, to: RouterInterface, neighbor: Neighbor): void {
     const { flow } = packet;
-    if ((flow & FLOW_ERROR) !== 0) return;
+    if ((flow & (FLOW_ERROR | FLOW_PASSING)) !== 0) return;
     const at = (flow >> 1) * FLOW_WORDS;
     if ((this.words[at + FLOW_STATE] & FLOW_ALG) !== 0) return;
     this.words[at + FLOW_PATH + (flow & 1)] = this.paths.note(from, to, neighbor, packet.outPort);
@@ -452,16 +501,56 @@ export class Flows implements FlowEnd {
   advance(packet: Packet, found: number, at: number): number {
     const { words, table } = this;
     const state = words[at + FLOW_STATE];
+    if ((state & FLOW_BALANCED) !== 0 && (found & 1) === DIRECTION_ORIGINAL && this.isGivenUp(found >> 1, state)) {
+      return REOPEN;
+    }
     const next = this.stateAfter(packet, found, at, state);
     if (next <= 0) return next === TCP_REOPEN ? REOPEN : -next;
-    if (next !== state) this.step(found >> 1, state, next);
+    if (next !== state) this.step(found, state, next);
     table.refresh(found >> 1);
     return DROP_NONE;
   }
 
-  private step(flow: number, state: number, next: number): void {
+  /** A client tries again what its backend has not answered yet. Whether it had better begin anew, with another one. */
+  private isGivenUp(flow: number, state: number): boolean {
+    const stage = state & STATE_MASK;
+    if (stage !== STATE_SYN_SENT && stage !== STATE_UDP_UNREPLIED) return false;
+    const { services, table, words } = this;
+    const backend = table.backendOf(flow);
+    const at = flow * FLOW_WORDS;
+    // In the second of the last one it is the same packet again, that has waited for the backend's MAC. No answer is due to UDP.
+    const isLate = words[at + FLOW_EXPIRES] - table.timeouts[stage] < table.now;
+    if (stage === STATE_SYN_SENT && isLate) services.failed(backend);
+    return services.isGivenUp(backend, isIpv6Kind(words[at + FLOW_KIND]));
+  }
+
+  /** An ICMP error about a balanced flow: a backend that says that nobody listens there has refused it. */
+  private noteRefusal(packet: Packet, found: number): void {
+    const { view } = this;
+    const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
+    const type = isIpv4 ? ICMP_UNREACHABLE : ICMPV6_UNREACHABLE;
+    const code = isIpv4 ? ICMP_PORT_UNREACHABLE : ICMPV6_PORT_UNREACHABLE;
+    const isIt = view.getUint8(packet.l4) === type && icmpCode(view, packet.l4) === code;
+    if (isIt && (found & 1) === DIRECTION_REPLY) this.services.failed(this.table.backendOf(found >> 1));
+  }
+
+  /** What a balanced flow tells of its backend. */
+  private stepBalanced(found: number, state: number, next: number): void {
+    const { services } = this;
+    const backend = this.table.backendOf(found >> 1);
+    const wasActive = !isYielding(state);
+    const isActive = !isYielding(next);
+    if (wasActive !== isActive) services.moved(backend, isActive);
+    if (isActive && !wasActive) services.answered(backend);
+    const isRefused = (state & STATE_MASK) === STATE_SYN_SENT && (next & STATE_MASK) === STATE_RESET;
+    if (isRefused && (found & 1) === DIRECTION_REPLY) services.failed(backend);
+  }
+
+  private step(found: number, state: number, next: number): void {
+    const flow = found >> 1;
     const yields = isYielding(next);
     this.table.setState(flow, next);
+    if ((next & FLOW_BALANCED) !== 0) this.stepBalanced(found, state, next);
     if (yields !== isYielding(state) && (next & FLOW_HOLDS) !== 0) this.opener.close(flow, yields);
     // Not before: whom nobody answers, or by RST, keeps no mapping from ending (RFC 7857, 7.1).
     if (
@@ -474,6 +563,7 @@ export class Flows implements FlowEnd {
 
   private stateAfter(packet: Packet, found: number, at: number, state: number): number {
     const direction = found & 1;
+    if ((state & FLOW_DIRECT) !== 0) return trackDirect(this.view, packet, direction, state);
     if (packet.protocol === PROTOCOL_TCP) return trackTcp(this.words, at, direction, this.view, packet);
     if (packet.protocol === PROTOCOL_SCTP) return trackSctp(this.words, at, direction, this.view, packet);
     if (direction === DIRECTION_REPLY && (state & FLOW_REPLIED) === 0) return replied(state);
@@ -492,12 +582,15 @@ export class Flows implements FlowEnd {
 
   /** Whether a flow may be in spite of what the networks say: by a rule, a published port, or a gateway. @param reason what they say */
   isInvited(flow: number, reason: number): boolean {
+    if (flow === FLOW_PASSING) return reason === DROP_PROHIBITED;
     const at = ((flow & ~FLOW_ERROR) >> 1) * FLOW_WORDS;
     const state = this.words[at + FLOW_STATE];
     // Of the host's connections only those to published ports have begun in spite of that.
-    if (reason === DROP_HOST_ACCESS) return (state & FLOW_DNAT) !== 0;
+    if (reason === DROP_HOST_ACCESS) return (state & (FLOW_DNAT | FLOW_BALANCED)) !== 0;
     if (reason !== DROP_PROHIBITED) return false;
-    return (state & (FLOW_DNAT | FLOW_RELATED)) !== 0 || this.ruleOf((flow & ~FLOW_ERROR) >> 1) !== NO_RULE;
+    return (
+      (state & (FLOW_DNAT | FLOW_RELATED | FLOW_BALANCED)) !== 0 || this.ruleOf((flow & ~FLOW_ERROR) >> 1) !== NO_RULE
+    );
   }
 
   /** A port goes: its flows end with it. */

@@ -22,6 +22,7 @@ import {
   DROP_FLOW_LIMIT,
   DROP_FLOWS_FULL,
   DROP_HOST_ACCESS,
+  DROP_NO_BACKEND,
   DROP_NO_FLOW,
   DROP_NONE,
   DROP_NOT_PUBLISHED,
@@ -31,10 +32,16 @@ import {
   DROP_UNTRANSLATABLE,
 } from '../drop.js';
 import { EVENT_FLOW_LIMIT, EVENT_FLOWS_ALARM, EVENT_FLOWS_FULL } from '../events.js';
+import type { Service } from '../lb/services.js';
 import type { Packet } from '../packet/packet.js';
 import { MAPPED } from '../router/address.js';
-import { ICMP_ADMIN_PROHIBITED } from '../router/icmp.js';
-import { ICMPV6_ADMIN_PROHIBITED, ICMPV6_NO_ROUTE, ICMPV6_UNREACHABLE } from '../router/icmpv6.js';
+import { ICMP_ADMIN_PROHIBITED, ICMP_PORT_UNREACHABLE } from '../router/icmp.js';
+import {
+  ICMPV6_ADMIN_PROHIBITED,
+  ICMPV6_NO_ROUTE,
+  ICMPV6_PORT_UNREACHABLE,
+  ICMPV6_UNREACHABLE,
+} from '../router/icmpv6.js';
 import { INTERFACE_HOST, INTERFACE_NETWORK, INTERFACE_UPLINK, type RouterInterface } from '../router/interface.js';
 import type { Router } from '../router/router.js';
 import { ROUTE_LOCAL, type Vrf } from '../router/vrf.js';
@@ -48,13 +55,17 @@ import { PROTOCOL_SCTP } from '../wire/sctp.js';
 import { TCP_ACK, TCP_FLAGS, TCP_RST, TCP_SYN } from '../wire/tcp.js';
 import {
   FLOW_ANSWERED,
+  FLOW_BACKEND_SHIFT,
+  FLOW_BALANCED,
   FLOW_DESTINATION,
+  FLOW_DIRECT,
   FLOW_DNAT,
   FLOW_ENTERED,
   FLOW_KIND,
   FLOW_LIVE,
   FLOW_LOOSE,
   FLOW_MAPPED,
+  FLOW_PASSING,
   FLOW_PORTS,
   FLOW_RELATED,
   FLOW_REPLY_DESTINATION,
@@ -76,7 +87,8 @@ import {
 import { CLASS_CLOSING, CLASS_ESTABLISHED, classOf } from './flow-table.js';
 import type { Flows } from './flows.js';
 import { NO_RULE, POLICY_ACCEPT, POLICY_REJECT } from './policy.js';
-import { isIcmpRequest, isTrackable, isTranslatable, portsOf } from './rewrite.js';
+import { PUBLISHED_ADDRESS, PUBLISHED_PROTOCOL, PUBLISHED_SERVICE } from './published.js';
+import { isIcmpRequest, isTrackable, isTranslatable, portsOf, rewrite4, rewrite6 } from './rewrite.js';
 import { openSctp } from './sctp.js';
 import { FILTERING_ADDRESS_AND_PORT_DEPENDENT, FILTERING_ENDPOINT_INDEPENDENT } from './settings.js';
 import { openTcp } from './tcp.js';
@@ -87,6 +99,13 @@ const INSIDE_PUBLISHED = 1;
 const INSIDE_MAPPING = 2;
 const INSIDE_PREFIX = 3;
 const INSIDE_EXPECTED = 4;
+const INSIDE_SERVICE = 5;
+
+/** A packet of a flood: it goes on translated, and no flow begins. */
+const PASSING_NONE = 0;
+const PASSING_IN = 1;
+/** One that a backend answers with. */
+const PASSING_OUT = 2;
 
 /** Percent of the table at which an operator is told; and, below that, is told again. */
 const ALARM = 80;
@@ -113,6 +132,14 @@ export class FlowOpener {
   private expected = -1;
   /** External address of the mapping that `chooseSource` has taken; 0: none. */
   private external = 0;
+  /** Number of the backend that a service has chosen; 0: none has. */
+  private backend = 0;
+  /** The backend takes packets with the service's address; `via` is its own. */
+  private isDirect = false;
+  private readonly via = new Int32Array(4);
+  /** A segment in the middle of a connection that may go on all the same. */
+  private isPickedUp = false;
+  private passing = PASSING_NONE;
   private alarmed = false;
   private fullAt = -0x40000000;
   /** Second of the last report, by port. */
@@ -132,7 +159,8 @@ export class FlowOpener {
     packet.flow = -1;
     this.read4(packet);
     const verdict = this.findInside(packet, from, ports);
-    return verdict === CONTINUE ? this.router.forwarder.resolve4(packet, from, this.after[DESTINATION + 3]) : verdict;
+    if (verdict !== CONTINUE) return verdict;
+    return this.router.forwarder.resolve4(packet, from, this.isDirect ? this.via[3] : this.after[DESTINATION + 3]);
   }
 
   arrive6(packet: Packet, from: RouterInterface, ports: number): number {
@@ -140,7 +168,8 @@ export class FlowOpener {
     this.read6(packet);
     const verdict = this.findInside(packet, from, ports);
     if (verdict !== CONTINUE) return verdict;
-    const { after } = this;
+    const { after, via } = this;
+    if (this.isDirect) return this.router.forwarder.resolve6(packet, from, via[0], via[1], via[2], via[3]);
     return this.router.forwarder.resolve6(packet, from, after[4], after[5], after[6], after[7]);
   }
 
@@ -164,18 +193,20 @@ export class FlowOpener {
 
   /** Whether an address of the router's own stands for somebody inside. CONTINUE, with `after`, `portsAfter` and `inside` set; or a verdict. */
   private findInside(packet: Packet, from: RouterInterface, ports: number): number {
-    this.inside = INSIDE_NONE;
+    this.forget();
     this.portsBefore = ports;
     this.portsAfter = ports;
-    this.external = 0;
-    this.expected = -1;
     const { before } = this;
+    if (this.flows.services.isFlooded && from.kind === INTERFACE_NETWORK && this.findPassing(packet, from)) {
+      return CONTINUE;
+    }
     if (this.flows.algs.isExpecting && this.findExpected(packet, from)) return CONTINUE;
     if (!this.isOwn(from, before[4], before[5], before[6], before[7])) {
       return packet.etherType === ETHERTYPE_IPV4 ? CONTINUE : this.findPrefix(packet, from);
     }
     if (!isTrackable(this.view, packet)) return CONTINUE;
-    if (this.findPublished(packet, from)) return CONTINUE;
+    const record = this.findPublished(packet, from);
+    if (record >= 0) return this.enterRecord(packet, from, record);
     const { protocol } = packet;
     // Queries go from inside out only (RFC 5508, 3.1); protocols without ports have no mapping to find.
     if (protocol !== PROTOCOL_ICMP && protocol !== PROTOCOL_ICMPV6 && ports !== 0) {
@@ -183,6 +214,17 @@ export class FlowOpener {
       if (verdict !== CONTINUE) return verdict;
     }
     return this.inside === INSIDE_NONE ? this.stray(packet, from) : CONTINUE;
+  }
+
+  /** What was found for the packet before. */
+  private forget(): void {
+    this.inside = INSIDE_NONE;
+    this.external = 0;
+    this.expected = -1;
+    this.backend = 0;
+    this.isDirect = false;
+    this.isPickedUp = false;
+    this.passing = PASSING_NONE;
   }
 
   /** Only the first packet of a connection is: an expectation is for one. */
@@ -234,20 +276,123 @@ export class FlowOpener {
     return DROP_UNTRANSLATABLE;
   }
 
-  private findPublished(packet: Packet, from: RouterInterface): boolean {
+  /** The record of published.ts for the packet in hand, or -1. */
+  private findPublished(packet: Packet, from: RouterInterface): number {
     const { published } = this.flows;
-    if (published.count === 0) return false;
-    const { before, after } = this;
+    if (published.count === 0) return -1;
+    const { before } = this;
     const port = this.portsBefore & 0xffff;
-    const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
-    const record = isIpv4
+    return packet.etherType === ETHERTYPE_IPV4
       ? published.find4(from.vrf, packet.protocol, before[7], port)
       : published.find6(from.vrf, packet.protocol, before[4], before[5], before[6], before[7], port);
-    if (record < 0) return false;
+  }
+
+  private enterRecord(packet: Packet, from: RouterInterface, record: number): number {
+    const { published } = this.flows;
+    const number = published.service(record);
+    if (number !== 0) return this.enterService(packet, from, record, this.flows.services.get(number));
+    const { after } = this;
     for (let i = 0; i < 4; i++) after[DESTINATION + i] = published.target(record, i);
-    this.portsAfter = (this.portsBefore & (0xffff0000 | 0)) | published.targetPort(record, port);
+    this.portsAfter = (this.portsBefore & (0xffff0000 | 0)) | published.targetPort(record, this.portsBefore & 0xffff);
     this.inside = INSIDE_PUBLISHED;
+    return CONTINUE;
+  }
+
+  // --- services (core/lb)
+
+  private enterService(packet: Packet, from: RouterInterface, record: number, service: Service | null): number {
+    if (service === null) return this.withoutBackend(packet, from);
+    const { services } = this.flows;
+    const { before, portsBefore } = this;
+    const isIpv6 = packet.etherType !== ETHERTYPE_IPV4;
+    this.isPickedUp = !beginsConnection(this.view, packet);
+    if (this.isPickedUp && (!services.mayPickUp(service) || isReset(this.view, packet))) {
+      return this.unknown(packet, from);
+    }
+    const isOver = services.isOver(service) && this.mayPass(from, record, service);
+    if (isOver) this.passing = PASSING_IN;
+    const at =
+      isOver || this.isPickedUp
+        ? services.chooseByHash(service, before, portsBefore, isIpv6)
+        : services.choose(service, before, portsBefore, isIpv6);
+    if (at < 0) return this.withoutBackend(packet, from);
+    this.aimAt(service, at, record, isIpv6);
+    return CONTINUE;
+  }
+
+  /** Packets of a flood are translated back by where they come from: there must be one answer to that. */
+  private mayPass(from: RouterInterface, record: number, { options }: Service): boolean {
+    const { published } = this.flows;
+    if (from.kind !== INTERFACE_UPLINK || options.direct) return false;
+    if (published.isUnbound(record)) return false;
+    const { words } = published;
+    let like = 0;
+    for (const other of published.listenersOf(words[record + PUBLISHED_SERVICE])) {
+      const isLike =
+        words[other + PUBLISHED_PROTOCOL] === words[record + PUBLISHED_PROTOCOL] &&
+        words[other + PUBLISHED_ADDRESS + 2] === words[record + PUBLISHED_ADDRESS + 2];
+      if (isLike) like++;
+    }
+    return like === 1;
+  }
+
+  private aimAt(service: Service, at: number, record: number, isIpv6: boolean): void {
+    const { after, via } = this;
+    const { published, services } = this.flows;
+    this.backend = service.numberOf(at);
+    this.inside = INSIDE_SERVICE;
+    this.isDirect = service.options.direct;
+    services.addressAt(service, at, isIpv6, via);
+    if (this.isDirect) return;
+    for (let i = 0; i < 4; i++) after[DESTINATION + i] = via[i];
+    const port = service.port(at) + published.offset(record, this.portsBefore & 0xffff);
+    this.portsAfter = (this.portsBefore & (0xffff0000 | 0)) | (port & 0xffff);
+  }
+
+  /** The client hears at once that nobody is there: RST, or ICMP. A verdict. */
+  private withoutBackend(packet: Packet, from: RouterInterface): number {
+    const { errors } = this.router;
+    if (packet.protocol === PROTOCOL_TCP) this.flows.resets.send(packet, from);
+    else if (packet.etherType === ETHERTYPE_IPV4) {
+      errors.send4(packet, from, ICMP_UNREACHABLE, ICMP_PORT_UNREACHABLE, 0);
+    } else errors.send6(packet, from, ICMPV6_UNREACHABLE, ICMPV6_PORT_UNREACHABLE, 0, true);
+    return refuse(packet, DROP_NO_BACKEND);
+  }
+
+  /** Whether the packet in hand is a backend's answer to one that was passed on during a flood. */
+  private findPassing(packet: Packet, from: RouterInterface): boolean {
+    const { flows, before, after } = this;
+    if (!isTrackable(this.view, packet)) return false;
+    const isIpv6 = packet.etherType !== ETHERTYPE_IPV4;
+    const port = this.portsBefore >>> 16;
+    const record = flows.services.listenerBehind(flows.published, from.vrf, packet.protocol, before, port, isIpv6);
+    if (record < 0) return false;
+    for (let i = 0; i < 4; i++) after[SOURCE + i] = flows.published.address(record, i);
+    this.portsAfter = (flows.services.portBefore << 16) | (this.portsBefore & 0xffff);
+    this.passing = PASSING_OUT;
     return true;
+  }
+
+  /** For flows.ts: rewrites a packet with `packet.flow` FLOW_PASSING. */
+  pass4(packet: Packet): void {
+    const { after } = this;
+    rewrite4(this.view, packet, after[3], after[7], this.portsAfter);
+  }
+
+  pass6(packet: Packet): void {
+    rewrite6(this.view, packet, this.after, 0, this.portsAfter);
+  }
+
+  /** For flows.ts: the backend of a flow whose packets reach it as they are is no more. The flow ends. A verdict */
+  lost(packet: Packet, from: RouterInterface, found: number): number {
+    this.flows.table.remove(found >> 1);
+    return this.unknown(packet, from);
+  }
+
+  /** For flows.ts: where packets go that begin at a flow's source; the backend's address where that is not the flow's destination. */
+  viaOf(flow: number, isIpv6: boolean): Int32Array | null {
+    const { table, services } = this.flows;
+    return services.addressOf(table.backendOf(flow), isIpv6, this.via) ? this.via : null;
   }
 
   private findMapping(packet: Packet, from: RouterInterface): number {
@@ -330,8 +475,11 @@ export class FlowOpener {
     const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
     // Answered by forward.ts, and no connection begins.
     if (view.getUint8(packet.l3 + (isIpv4 ? IPV4_TTL : IPV6_HOP_LIMIT)) <= 1) return CONTINUE;
+    // It answers what the policy has let in.
+    if (this.passing === PASSING_OUT) return this.letPass(packet);
     const verdict = this.judge(packet, from, to);
     if (verdict !== CONTINUE) return verdict;
+    if (this.passing === PASSING_IN) return this.letPass(packet);
     if (!isTrackable(view, packet)) return this.pass(packet, from, to);
     const { protocol } = packet;
     if ((protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6) && !isIcmpRequest(view, packet)) {
@@ -342,13 +490,17 @@ export class FlowOpener {
     return this.begin(packet, from);
   }
 
+  private letPass(packet: Packet): number {
+    if (!isTranslatable(this.view, packet)) return refuse(packet, DROP_UNTRANSLATABLE);
+    packet.flow = FLOW_PASSING;
+    return CONTINUE;
+  }
+
   /** The same for a packet that goes to the host. */
   openToHost(packet: Packet, from: RouterInterface, to: RouterInterface): number {
     if (packet.etherType === ETHERTYPE_IPV4) this.read4(packet);
     else this.read6(packet);
-    this.inside = INSIDE_NONE;
-    this.expected = -1;
-    this.external = 0;
+    this.forget();
     this.portsBefore = isTrackable(this.view, packet) ? portsOf(this.view, packet) : 0;
     this.portsAfter = this.portsBefore;
     return this.open(packet, from, to);
@@ -396,7 +548,8 @@ export class FlowOpener {
 
   /** The host reaches what is published, also of networks that are not reached from it otherwise. */
   private isHostsOwn(reason: number, from: RouterInterface): boolean {
-    return reason === DROP_HOST_ACCESS && from.kind === INTERFACE_HOST && this.inside === INSIDE_PUBLISHED;
+    const isPublished = this.inside === INSIDE_PUBLISHED || this.inside === INSIDE_SERVICE;
+    return reason === DROP_HOST_ACCESS && from.kind === INTERFACE_HOST && isPublished;
   }
 
   private decideFor(packet: Packet, from: RouterInterface, to: RouterInterface): number {
@@ -465,6 +618,8 @@ export class FlowOpener {
 
   private translatesSource(packet: Packet, from: RouterInterface, to: RouterInterface): boolean {
     if (this.expectedSource() >= 0) return true;
+    // Who is asked by way of a service sees who asks, but where answers would not come back this way.
+    if (this.inside === INSIDE_SERVICE) return !this.isDirect && (from.kind === INTERFACE_HOST || from === to);
     if (this.inside !== INSIDE_NONE)
       return from.kind === INTERFACE_HOST || from === to || sourcesOf(from, packet) !== null;
     if (to.kind !== INTERFACE_UPLINK || from.kind !== INTERFACE_NETWORK) return false;
@@ -484,7 +639,7 @@ export class FlowOpener {
     if (!isTranslated && this.inside === INSIDE_NONE) return DROP_NONE;
     if (!isTranslatable(this.view, packet)) return DROP_UNTRANSLATABLE;
     // Whoever knows the connection could not go on with it: the translation is not what it was.
-    if (!beginsConnection(this.view, packet)) return DROP_NO_FLOW;
+    if ((isTranslated || !this.isPickedUp) && !beginsConnection(this.view, packet)) return DROP_NO_FLOW;
     if (!isTranslated) return DROP_NONE;
     const external = this.chooseExternal(packet, from, to);
     if (external === 0) return DROP_PORTS_EXHAUSTED;
@@ -540,7 +695,7 @@ export class FlowOpener {
         words[expected + 3],
       );
     }
-    if (from.kind === INTERFACE_HOST) return this.ownAddressOf(packet, to);
+    if (from.kind === INTERFACE_HOST || this.inside === INSIDE_SERVICE) return this.ownAddressOf(packet, to);
     const pool = sourcesOf(from, packet);
     if (pool !== null && pool.length > 0) return mappings.choose(from.vrf, pool, isIpv4, before);
     // A hairpin leaves from the address that it came to: the one that others see this endpoint have.
@@ -609,8 +764,9 @@ export class FlowOpener {
       return -first;
     }
     const state = first | this.flags(packet.protocol);
-    if (!table.commit(flow, state, packet.port)) return DROP_PORTS_EXHAUSTED;
+    if (!table.commit(flow, state, packet.port | (this.backend << FLOW_BACKEND_SHIFT))) return DROP_PORTS_EXHAUSTED;
     packet.flow = flow << 1;
+    if (this.backend !== 0) flows.services.begun(this.backend, !isYielding(state));
     if (this.external !== 0) this.permit(packet, state);
     if (this.expected >= 0) {
       // First: what is expected gives up its reference, and nobody else is to get the port in between.
@@ -664,7 +820,8 @@ export class FlowOpener {
     let flags = FLOW_LIVE;
     const isSourceKept = isSame(before, after, SOURCE) && this.portsBefore >>> 16 === this.portsAfter >>> 16;
     if (!isSourceKept) flags |= FLOW_SNAT;
-    if (this.inside !== INSIDE_NONE) flags |= FLOW_DNAT;
+    if (this.inside !== INSIDE_NONE && !this.isDirect) flags |= FLOW_DNAT;
+    if (this.backend !== 0) flags |= this.isDirect ? FLOW_BALANCED | FLOW_DIRECT : FLOW_BALANCED;
     if (this.external !== 0) flags |= FLOW_MAPPED;
     if (this.inside === INSIDE_MAPPING || this.isExpectedAtMapping()) flags |= FLOW_ENTERED;
     if (this.expected >= 0) flags |= FLOW_RELATED;
@@ -934,6 +1091,14 @@ export class FlowOpener {
     return flows.policy.decide6(from, to, twelve, protocol, port, port);
   }
 
+  /** Number of the interface that leads to an address of four words; 0: none. */
+  ifaceTo(zone: number, address: Int32Array): number {
+    const vrf = this.router.vrfs[zone];
+    return vrf === null || vrf === undefined
+      ? 0
+      : this.ifaceBehind(vrf, address[0], address[1], address[2], address[3]);
+  }
+
   /** Number of the interface that leads to an address; 0: none. */
   private ifaceBehind(vrf: Vrf, a: number, b: number, c: number, d: number): number {
     const isIpv4 = a === 0 && b === 0 && c === MAPPED;
@@ -1028,4 +1193,9 @@ export function isYielding(state: number): boolean {
 
 function isClosing(state: number): boolean {
   return classOf(state) === CLASS_CLOSING;
+}
+
+/** TCP's RST. */
+function isReset(view: DataView, packet: Packet): boolean {
+  return packet.protocol === PROTOCOL_TCP && (view.getUint8(packet.l4 + TCP_FLAGS) & TCP_RST) !== 0;
 }

@@ -1,11 +1,13 @@
 /**
- * Published ports: what comes to one of the router's addresses, at a port or a range of ports, is for an endpoint. A range is one
- * record, however wide; records are sorted, and a search is two binary ones: for the address, and for those that are bound to none.
+ * Published ports, and the listening ones of services: what comes to one of the router's addresses, at a port or a range of ports, is for
+ * an endpoint, or for a service to give to a backend. A range is one record, however wide; records are sorted, and a search is a binary
+ * one. Single ports, of which there may be thousands, are found by a hash instead.
  *
- * Only the first packet of a flow is looked up here (the flow remembers), so the table is small and plain rather than fast.
+ * Only the first packet of a flow is looked up here (the flow remembers).
  */
 
-import { MAPPED } from '../router/address.js';
+import { isMapped, MAPPED } from '../router/address.js';
+import { mix, NumberIndex } from '../tables/number-index.js';
 
 /** Words of a record. Addresses are four words, those of IPv4 mapped (RFC 4291, 2.5.5.2). */
 export const PUBLISHED_RECORD = 15;
@@ -31,10 +33,15 @@ export const PUBLISHED_SERVICE = 14;
 const KEY_WORDS = PUBLISHED_FIRST + 1;
 
 export class PublishedPorts {
-  /** Records, sorted. A record's number is the place of its first word. */
+  /** Records: first the ranges, sorted, then single ports. A record's number is the place of its first word. */
   words: Int32Array = new Int32Array(0);
+  /** Words that ranges take. */
+  private ranges = 0;
+  private single = new NumberIndex();
   /** Records by the last word of the endpoint's address. */
   private readonly byTarget = new Map<number, number[]>();
+  /** Records by service. */
+  private readonly byService = new Map<number, number[]>();
 
   /**
    * Replaces all.
@@ -46,19 +53,27 @@ export class PublishedPorts {
       { length: Math.floor(records.length / PUBLISHED_RECORD) },
       (_, i) => i * PUBLISHED_RECORD,
     );
-    places.sort((a, b) => compareKeys(records, a, b));
+    const isRange = (at: number): boolean => records[at + PUBLISHED_FIRST] !== records[at + PUBLISHED_LAST];
+    const ranges = places.filter(isRange).sort((a, b) => compareKeys(records, a, b));
     const words = new Int32Array(places.length * PUBLISHED_RECORD);
-    places.forEach((place, i) => {
+    [...ranges, ...places.filter((at) => !isRange(at))].forEach((place, i) => {
       words.set(records.subarray(place, place + PUBLISHED_RECORD), i * PUBLISHED_RECORD);
     });
     this.words = words;
-    this.byTarget.clear();
+    this.ranges = ranges.length * PUBLISHED_RECORD;
+    this.single = new NumberIndex();
+    for (let at = this.ranges; at < words.length; at += PUBLISHED_RECORD) this.single.insert(hashOf(words, at), at);
+    this.listOwners();
+  }
+
+  private listOwners(): void {
+    const { words, byTarget, byService } = this;
+    byTarget.clear();
+    byService.clear();
     for (let at = 0; at < words.length; at += PUBLISHED_RECORD) {
-      if (words[at + PUBLISHED_PORT] === NO_PORT) continue;
-      const key = words[at + PUBLISHED_TARGET + 3];
-      const records = this.byTarget.get(key);
-      if (records === undefined) this.byTarget.set(key, [at]);
-      else records.push(at);
+      const service = words[at + PUBLISHED_SERVICE];
+      if (service !== 0) append(byService, service, at);
+      else if (words[at + PUBLISHED_PORT] !== NO_PORT) append(byTarget, words[at + PUBLISHED_TARGET + 3], at);
     }
   }
 
@@ -110,8 +125,37 @@ export class PublishedPorts {
   }
 
   /** Published at every address. */
-  private isUnbound(record: number): boolean {
+  isUnbound(record: number): boolean {
     return this.words[record + PUBLISHED_ADDRESS] === 0 && this.words[record + PUBLISHED_ADDRESS + 3] === 0;
+  }
+
+  /** Number of the service that a record leads to; 0: to an endpoint. */
+  service(record: number): number {
+    return this.words[record + PUBLISHED_SERVICE];
+  }
+
+  /** Records of a service. */
+  listenersOf(service: number): readonly number[] {
+    return this.byService.get(service) ?? NONE;
+  }
+
+  /** Word `index` (0 to 3) of the address that a record is bound to. */
+  address(record: number, index: number): number {
+    return this.words[record + PUBLISHED_ADDRESS + index];
+  }
+
+  /** Whether a record is one of these, and has a port so many behind its first. */
+  isOf(record: number, zone: number, protocol: number, isIpv6: boolean, offset: number): boolean {
+    const { words } = this;
+    if (words[record + PUBLISHED_ZONE] !== zone || words[record + PUBLISHED_PROTOCOL] !== protocol) return false;
+    const at = record + PUBLISHED_ADDRESS;
+    if (isMapped(words[at], words[at + 1], words[at + 2]) === isIpv6) return false;
+    return offset >= 0 && offset <= words[record + PUBLISHED_LAST] - words[record + PUBLISHED_FIRST];
+  }
+
+  /** Ports from the first of a record's to one of them. */
+  offset(record: number, port: number): number {
+    return port - this.words[record + PUBLISHED_FIRST];
   }
 
   /** Word `index` (0 to 3) of the endpoint's address; of an IPv4 address the last one counts. */
@@ -136,11 +180,61 @@ export class PublishedPorts {
     return false;
   }
 
-  /** The last record that does not begin behind the port is the only one that can hold it. */
   private search(zone: number, protocol: number, a: number, b: number, c: number, d: number, port: number): number {
-    const words = this.words;
+    const at = this.searchSingle(zone, protocol, a, b, c, d, port);
+    return at >= 0 || this.ranges === 0 ? at : this.searchRanges(zone, protocol, a, b, c, d, port);
+  }
+
+  private searchSingle(
+    zone: number,
+    protocol: number,
+    a: number,
+    b: number,
+    c: number,
+    d: number,
+    port: number,
+  ): number {
+    const { single } = this;
+    const hash = hashKey(zone, protocol, a, b, c, d, port);
+    for (let place = single.search(hash); place >= 0; place = single.searchOn(place, hash)) {
+      const at = single.numberAt(place);
+      if (this.isAt(at, zone, protocol, a, b, c, d) && this.words[at + PUBLISHED_FIRST] === port) {
+        return this.leads(at) ? at : -1;
+      }
+    }
+    return -1;
+  }
+
+  private isAt(at: number, zone: number, protocol: number, a: number, b: number, c: number, d: number): boolean {
+    const { words } = this;
+    return (
+      words[at + PUBLISHED_ADDRESS + 3] === d &&
+      words[at + PUBLISHED_ZONE] === zone &&
+      words[at + PUBLISHED_PROTOCOL] === protocol &&
+      words[at + PUBLISHED_ADDRESS] === a &&
+      words[at + PUBLISHED_ADDRESS + 1] === b &&
+      words[at + PUBLISHED_ADDRESS + 2] === c
+    );
+  }
+
+  /** Not only kept from address translation. */
+  private leads(at: number): boolean {
+    return this.words[at + PUBLISHED_PORT] !== NO_PORT || this.words[at + PUBLISHED_SERVICE] !== 0;
+  }
+
+  /** The last record that does not begin behind the port is the only one that can hold it. */
+  private searchRanges(
+    zone: number,
+    protocol: number,
+    a: number,
+    b: number,
+    c: number,
+    d: number,
+    port: number,
+  ): number {
+    const { words } = this;
     let low = 0;
-    let high = words.length / PUBLISHED_RECORD;
+    let high = this.ranges / PUBLISHED_RECORD;
     while (low < high) {
       const middle = (low + high) >>> 1;
       const at = middle * PUBLISHED_RECORD;
@@ -156,17 +250,36 @@ export class PublishedPorts {
     }
     if (low === 0) return -1;
     const at = (low - 1) * PUBLISHED_RECORD;
-    const holds =
-      words[at + PUBLISHED_ZONE] === zone &&
-      words[at + PUBLISHED_PROTOCOL] === protocol &&
-      words[at + PUBLISHED_ADDRESS] === a &&
-      words[at + PUBLISHED_ADDRESS + 1] === b &&
-      words[at + PUBLISHED_ADDRESS + 2] === c &&
-      words[at + PUBLISHED_ADDRESS + 3] === d &&
-      port <= words[at + PUBLISHED_LAST] &&
-      words[at + PUBLISHED_PORT] !== NO_PORT;
+    const holds = this.isAt(at, zone, protocol, a, b, c, d) && port <= words[at + PUBLISHED_LAST] && this.leads(at);
     return holds ? at : -1;
   }
+}
+
+const NONE: readonly number[] = [];
+
+function append(lists: Map<number, number[]>, key: number, at: number): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [at]);
+  else list.push(at);
+}
+
+function hashOf(words: Int32Array, at: number): number {
+  const address = at + PUBLISHED_ADDRESS;
+  return hashKey(
+    words[at + PUBLISHED_ZONE],
+    words[at + PUBLISHED_PROTOCOL],
+    words[address],
+    words[address + 1],
+    words[address + 2],
+    words[address + 3],
+    words[at + PUBLISHED_FIRST],
+  );
+}
+
+/** What listens is the operator's choice: nobody makes these collide on purpose, so no seed. */
+function hashKey(zone: number, protocol: number, a: number, b: number, c: number, d: number, port: number): number {
+  const place = mix(mix(0, (zone << 8) | protocol), port);
+  return mix(mix(place, a ^ c), b ^ d);
 }
 
 function compareKeys(words: Int32Array, a: number, b: number): number {

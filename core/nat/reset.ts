@@ -3,42 +3,31 @@
  * with ICMP errors, and out of the same allowance, they go back the way the segment came.
  */
 
-import { checksum, pseudoHeaderSum4, pseudoHeaderSum6 } from '../packet/checksum.js';
 import { PACKET_FRAGMENT, type Packet } from '../packet/packet.js';
 import { MAPPED } from '../router/address.js';
-import { OWN_TTL } from '../router/icmp.js';
 import type { RouterInterface } from '../router/interface.js';
 import type { Router } from '../router/router.js';
 import { isGroupDestination } from '../switch/admit.js';
-import { ETHERNET_HEADER_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, setEthernetHeader } from '../wire/ethernet.js';
-import { IPV4_DESTINATION, IPV4_HEADER_LENGTH, IPV4_SOURCE, PROTOCOL_TCP } from '../wire/ipv4.js';
-import { IPV6_DESTINATION, IPV6_HEADER_LENGTH, IPV6_SOURCE } from '../wire/ipv6.js';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, setEthernetHeader } from '../wire/ethernet.js';
+import { IPV4_DESTINATION, IPV4_SOURCE, PROTOCOL_TCP } from '../wire/ipv4.js';
+import { IPV6_DESTINATION, IPV6_SOURCE } from '../wire/ipv6.js';
 import {
   TCP_ACK,
   TCP_ACKNOWLEDGMENT,
-  TCP_CHECKSUM,
   TCP_FIN,
   TCP_FLAGS,
-  TCP_HEADER_LENGTH,
   TCP_RST,
   TCP_SEQUENCE,
   TCP_SYN,
   tcpHeaderLength,
 } from '../wire/tcp.js';
-
-/** Version 4, five words of header, no type of service. */
-const IPV4_FIRST = 0x4500;
-/** Don't fragment. */
-const IPV4_DF = 0x4000;
-/** Data offset of five words. */
-const TCP_OFFSET = 0x50;
-/** An Ethernet frame is 60 octets at least. */
-const MIN_FRAME = 60;
+import { ResetContent, writeReset } from './reset-frame.js';
 
 export class Resets {
   /** Resets sent. */
   sent = 0;
   private readonly router: Router;
+  private readonly content = new ResetContent();
 
   constructor(router: Router) {
     this.router = router;
@@ -53,17 +42,13 @@ export class Resets {
     if (!this.mayAnswer(packet)) return;
     const reset = this.router.begin();
     if (reset === null) return;
-    const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
-    const l3 = reset.start + ETHERNET_HEADER_LENGTH;
-    const l4 = l3 + (isIpv4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH);
-    if (isIpv4) this.writeHeader4(l3, packet);
-    else this.writeHeader6(l3, packet);
-    this.writeSegment(l4, packet);
-    const sum = isIpv4
-      ? pseudoHeaderSum4(arena.view, l3, PROTOCOL_TCP, TCP_HEADER_LENGTH)
-      : pseudoHeaderSum6(arena.view, l3, PROTOCOL_TCP, TCP_HEADER_LENGTH);
-    arena.view.setUint16(l4 + TCP_CHECKSUM, checksum(arena, l4, TCP_HEADER_LENGTH, sum));
-    this.dispatch(reset, l4 + TCP_HEADER_LENGTH, packet, from);
+    this.fill(packet);
+    writeReset(arena, reset, this.content);
+    const type = packet.etherType === ETHERTYPE_IPV4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6;
+    const { macHigh, macLow } = from;
+    setEthernetHeader(arena.view, reset.start, packet.srcHigh, packet.srcLow, macHigh, macLow, type);
+    this.sent++;
+    this.router.sendFrame(reset, from);
   }
 
   private mayAnswer(packet: Packet): boolean {
@@ -86,56 +71,36 @@ export class Resets {
     );
   }
 
-  private writeHeader4(l3: number, packet: Packet): void {
-    const { arena } = this.router;
-    const { view } = arena;
-    view.setUint16(l3, IPV4_FIRST);
-    view.setUint16(l3 + 2, IPV4_HEADER_LENGTH + TCP_HEADER_LENGTH);
-    view.setUint16(l3 + 4, 0);
-    view.setUint16(l3 + 6, IPV4_DF);
-    view.setUint16(l3 + 8, (OWN_TTL << 8) | PROTOCOL_TCP);
-    view.setUint16(l3 + 10, 0);
-    view.setInt32(l3 + IPV4_SOURCE, view.getInt32(packet.l3 + IPV4_DESTINATION));
-    view.setInt32(l3 + IPV4_DESTINATION, view.getInt32(packet.l3 + IPV4_SOURCE));
-    view.setUint16(l3 + 10, checksum(arena, l3, IPV4_HEADER_LENGTH, 0));
-  }
-
-  private writeHeader6(l3: number, packet: Packet): void {
-    const { view } = this.router.arena;
-    view.setInt32(l3, 0x60000000);
-    view.setUint16(l3 + 4, TCP_HEADER_LENGTH);
-    view.setUint16(l3 + 6, (PROTOCOL_TCP << 8) | OWN_TTL);
-    for (let i = 0; i < 16; i += 4) {
-      view.setInt32(l3 + IPV6_SOURCE + i, view.getInt32(packet.l3 + IPV6_DESTINATION + i));
-      view.setInt32(l3 + IPV6_DESTINATION + i, view.getInt32(packet.l3 + IPV6_SOURCE + i));
-    }
-  }
-
   /** RFC 9293, 3.10.7.1: what the sender must believe, whether it has said what it expects or not. */
-  private writeSegment(l4: number, packet: Packet): void {
+  private fill(packet: Packet): void {
+    const { content } = this;
     const { view } = this.router.arena;
     const flags = view.getUint8(packet.l4 + TCP_FLAGS);
     const isAnswer = (flags & TCP_ACK) !== 0;
     const ports = view.getInt32(packet.l4);
     const length = packet.l3End - packet.l4 - tcpHeaderLength(view, packet.l4);
     const spoken = length + ((flags & TCP_SYN) !== 0 ? 1 : 0) + ((flags & TCP_FIN) !== 0 ? 1 : 0);
-    view.setInt32(l4, (ports << 16) | (ports >>> 16));
-    view.setInt32(l4 + TCP_SEQUENCE, isAnswer ? view.getInt32(packet.l4 + TCP_ACKNOWLEDGMENT) : 0);
-    view.setInt32(l4 + TCP_ACKNOWLEDGMENT, isAnswer ? 0 : view.getInt32(packet.l4 + TCP_SEQUENCE) + spoken);
-    view.setUint8(l4 + 12, TCP_OFFSET);
-    view.setUint8(l4 + TCP_FLAGS, isAnswer ? TCP_RST : TCP_RST | TCP_ACK);
-    view.setUint16(l4 + 14, 0);
-    view.setInt32(l4 + TCP_CHECKSUM, 0);
+    content.ports = (ports << 16) | (ports >>> 16);
+    content.sequence = isAnswer ? view.getInt32(packet.l4 + TCP_ACKNOWLEDGMENT) : 0;
+    content.acknowledgment = isAnswer ? 0 : view.getInt32(packet.l4 + TCP_SEQUENCE) + spoken;
+    content.acknowledges = !isAnswer;
+    this.turn(packet);
   }
 
-  private dispatch(reset: Packet, end: number, packet: Packet, from: RouterInterface): void {
-    const { arena } = this.router;
-    const type = packet.etherType === ETHERTYPE_IPV4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6;
-    const { macHigh, macLow } = from;
-    setEthernetHeader(arena.view, reset.start, packet.srcHigh, packet.srcLow, macHigh, macLow, type);
-    reset.length = end - reset.start;
-    while (reset.length < MIN_FRAME) arena.bytes[reset.start + reset.length++] = 0;
-    this.sent++;
-    this.router.sendFrame(reset, from);
+  /** The segment's addresses, exchanged. */
+  private turn({ l3, etherType }: Packet): void {
+    const { view } = this.router.arena;
+    const { addresses } = this.content;
+    if (etherType === ETHERTYPE_IPV4) {
+      addresses[0] = addresses[1] = addresses[4] = addresses[5] = 0;
+      addresses[2] = addresses[6] = MAPPED;
+      addresses[3] = view.getInt32(l3 + IPV4_DESTINATION);
+      addresses[7] = view.getInt32(l3 + IPV4_SOURCE);
+      return;
+    }
+    for (let i = 0; i < 4; i++) {
+      addresses[i] = view.getInt32(l3 + IPV6_DESTINATION + i * 4);
+      addresses[4 + i] = view.getInt32(l3 + IPV6_SOURCE + i * 4);
+    }
   }
 }

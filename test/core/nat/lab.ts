@@ -233,6 +233,11 @@ export class NatLab extends Lab {
     return this.outcome(this.sentBy(() => this.passTo(second)));
   }
 
+  /** What leaves because of work, told likewise. */
+  protected saying(work: () => void): string {
+    return this.outcome(this.sentBy(work));
+  }
+
   private outcome(sent: readonly SentFrame[]): string {
     const lines = sent.filter(isIp).map(({ port, frame }) => `${port} ${describe(read(ipOf(frame)))}`);
     const { counters } = this;

@@ -25,7 +25,7 @@ const word4 = (a: number, b: number, c: number, d: number): number => (a << 24) 
 function record({ zone, protocol, address, first, last, targetFirst, port }: Entry): number[] {
   const isMapped = address[2] === MAPPED;
   const target = isMapped ? [0, 0, MAPPED, word4(172, 30, 0, port & 0xff)] : [0xfd000030 | 0, 0, 0, port];
-  return [zone, protocol, ...address, first, last, ...target, targetFirst, port];
+  return [zone, protocol, ...address, first, last, ...target, targetFirst, port, 0];
 }
 
 function publishedPorts(entries: readonly Entry[]): PublishedPorts {
