@@ -42,6 +42,7 @@ const TEST = [
   ['netsniff-ng', 'mausezahn'],
   ['nftables', 'nft'],
   ['nginx-light', 'nginx'],
+  ['openssl', 'openssl'],
   ['podman', 'podman'],
   ['python3-scapy', '/usr/lib/python3/dist-packages/scapy'],
   ['runc', 'runc'],

@@ -163,3 +163,42 @@ test('addresses of an earlier process are kept for whom they were given, unless 
   ipam.letGo();
   t.deepEqual(ipam.complete('later', []).addresses, ['172.30.0.4/24'], 'nobody came back for it');
 });
+
+test('a loan: the highest addresses, and they go to whoever asks for one', (t) => {
+  const ipam = make('172.30.0.0/24', 'fd00:30::/64');
+  const told: string[] = [];
+  const lend = () => ipam.lend('health:blue', '02:00:00:00:00:99', () => told.push('called back'));
+  const loan = lend();
+  // Not one of the last 128 of an IPv6 subnet, which are anycast addresses.
+  t.deepEqual(loan.addresses, ['172.30.0.254/24', 'fd00:30::ffff:ffff:ffff:ff7f/64']);
+  t.throws(() => ipam.reserve('a', { addresses: [], mac: '02:00:00:00:00:99' }), { message: /already the MAC/ });
+  t.deepEqual(told, []);
+  ipam.reserve('a', { addresses: ['172.30.0.254'] });
+  t.deepEqual(told, ['called back']);
+  t.false(ipam.holds('health:blue'));
+  t.deepEqual(lend().addresses, ['172.30.0.253/24', 'fd00:30::ffff:ffff:ffff:ff7f/64']);
+  // Of the loan before: it is over.
+  loan.end();
+  t.true(ipam.holds('health:blue'));
+  ipam.reserve('b', { addresses: [], allowed_addresses: ['172.30.0.253'] });
+  t.deepEqual(told, ['called back', 'called back']);
+  const third = lend();
+  t.deepEqual(third.addresses[0], '172.30.0.252/24');
+  third.end();
+  t.false(ipam.holds('health:blue'));
+});
+
+test('a loan keeps no endpoint out: the last address is called back, and then there is none to lend', (t) => {
+  const ipam = make('172.30.0.0/29');
+  let told = 0;
+  const lend = () => ipam.lend('health:blue', '02:00:00:00:00:99', () => told++);
+  t.deepEqual(lend().addresses, ['172.30.0.6/29']);
+  for (const name of ['a', 'b', 'c', 'd']) ipam.complete(name, []);
+  t.is(told, 0);
+  t.deepEqual(ipam.complete('e', []).addresses, ['172.30.0.6/29']);
+  t.is(told, 1);
+  t.throws(lend, { message: 'no address left in 172.30.0.0/29 of network blue' });
+  t.false(ipam.holds('health:blue'));
+  ipam.release('b');
+  t.deepEqual(lend().addresses, ['172.30.0.3/29']);
+});
