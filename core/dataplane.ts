@@ -294,7 +294,8 @@ export class Dataplane {
     const isIpv4 = view.getUint8(packet.start + ETHERNET_HEADER_LENGTH) >>> 4 === 4;
     const type = isIpv4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6;
     setEthernetHeader(view, packet.start, iface.macHigh, iface.macLow, 0, 0, type);
-    packet.port = iface.port === 0 ? ROUTER_PORT : iface.port;
+    // Of a wire, interfaces are found by their port.
+    packet.port = iface.port;
     parse(this.arena, packet);
     this.own(packet, this.domains[iface.fid] as Domain);
     this.route(packet);

@@ -14,7 +14,15 @@
 
 import { Algs } from '../alg/algs.js';
 import type { Dataplane } from '../dataplane.js';
-import { DROP_HOST_ACCESS, DROP_NO_FLOW, DROP_NONE, DROP_POLICY, DROP_PORT_GONE, DROP_PROHIBITED } from '../drop.js';
+import {
+  DROP_HOST_ACCESS,
+  DROP_NO_BACKEND,
+  DROP_NO_FLOW,
+  DROP_NONE,
+  DROP_POLICY,
+  DROP_PORT_GONE,
+  DROP_PROHIBITED,
+} from '../drop.js';
 import { Services } from '../lb/services.js';
 import { PACKET_FRAGMENT, PACKET_IPV4_OPTIONS, type Packet } from '../packet/packet.js';
 import type { Forwarder } from '../router/forward.js';
@@ -289,7 +297,8 @@ export class Flows implements FlowEnd {
     const at = (found >> 1) * FLOW_WORDS;
     if (this.isDirect(found, at)) {
       const via = this.opener.viaOf(found >> 1, false);
-      return via === null ? this.opener.lost(packet, from, found) : this.forwarder.resolve4(packet, from, via[3]);
+      // Not known yet, behind a start: the flow's end is for others to decide.
+      return via === null ? refuse(packet, DROP_NO_BACKEND) : this.forwarder.resolve4(packet, from, via[3]);
     }
     return this.forwarder.resolve4(packet, from, this.words[at + otherTuple(found) + FLOW_SOURCE]);
   }
@@ -380,7 +389,7 @@ export class Flows implements FlowEnd {
     packet.flow = found;
     if (this.isDirect(found, (found >> 1) * FLOW_WORDS)) {
       const via = this.opener.viaOf(found >> 1, true);
-      if (via === null) return this.opener.lost(packet, from, found);
+      if (via === null) return refuse(packet, DROP_NO_BACKEND);
       return this.forwarder.resolve6(packet, from, via[0], via[1], via[2], via[3]);
     }
     return this.resolve6(packet, from, found);

@@ -383,12 +383,6 @@ export class FlowOpener {
     rewrite6(this.view, packet, this.after, 0, this.portsAfter);
   }
 
-  /** For flows.ts: the backend of a flow whose packets reach it as they are is no more. The flow ends. A verdict */
-  lost(packet: Packet, from: RouterInterface, found: number): number {
-    this.flows.table.remove(found >> 1);
-    return this.unknown(packet, from);
-  }
-
   /** For flows.ts: where packets go that begin at a flow's source; the backend's address where that is not the flow's destination. */
   viaOf(flow: number, isIpv6: boolean): Int32Array | null {
     const { table, services } = this.flows;

@@ -46,3 +46,18 @@ test('in one subnet answers come back by the gateway', (t) => {
     `${A.port} tcp SA ${EXTERNAL}:8080 > 10.1.0.11:5001`,
   );
 });
+
+test('when a backend goes, both ends of its connections are told by RST with the numbers that they expect', (t) => {
+  const lab = new ServiceLab();
+  lab.serve(1, [WEB], { backends: [ONE] });
+  const client = '198.51.100.1:5001';
+  const syn = lab.pass(OUTSIDE, tcp(client, `${EXTERNAL}:8080`, { sequence: 1000 }));
+  t.is(syn.destination, '10.2.0.13');
+  lab.pass(B, tcp('10.2.0.13:80', client, { flags: 'SA', sequence: 9000, acknowledgment: 1001 }));
+  lab.pass(OUTSIDE, tcp(client, `${EXTERNAL}:8080`, { flags: 'A', sequence: 1001, acknowledgment: 9001 }));
+  t.deepEqual([lab.count(1, COUNT_INACTIVE), lab.count(1, COUNT_ACTIVE)], [0, 1]);
+  lab.serve(1, [WEB], { backends: [TWO] });
+  t.is(lab.end(1), `${OUTSIDE.port} tcp RA ${EXTERNAL}:8080 > ${client} | ${B.port} tcp RA ${client} > 10.2.0.13:80`);
+  t.deepEqual([lab.count(1, COUNT_INACTIVE), lab.count(1, COUNT_ACTIVE), lab.flows.table.count], [0, 0, 0]);
+  expectWhole(t, lab);
+});
