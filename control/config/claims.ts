@@ -46,14 +46,15 @@ function overlapProblem(a: Ordered, b: Ordered): Problem {
 }
 
 /** By first port, each is compared with those before it that reach as far: seldom more than one. */
-function overlapsOf(claims: Ordered[]): { problem: Problem; order: number }[] {
+function overlapsOf(claims: Ordered[], from: number): { problem: Problem; order: number }[] {
   const found: { problem: Problem; order: number }[] = [];
   let open: Ordered[] = [];
   for (const claim of claims.sort((a, b) => a.first - b.first || a.order - b.order)) {
     open = open.filter(({ last }) => last >= claim.first);
     for (const other of open) {
-      if (!isSameAddress(other.address, claim.address)) continue;
-      found.push({ problem: overlapProblem(other, claim), order: Math.max(other.order, claim.order) });
+      const order = Math.max(other.order, claim.order);
+      if (order >= from && isSameAddress(other.address, claim.address))
+        found.push({ problem: overlapProblem(other, claim), order });
     }
     open.push(claim);
   }
@@ -74,8 +75,7 @@ export function overlapProblems(claims: readonly Claim[], from = 0): Problem[] {
     else group.push({ ...claim, order });
   });
   return [...groups.values()]
-    .flatMap(overlapsOf)
-    .filter(({ order }) => order >= from)
+    .flatMap((group) => overlapsOf(group, from))
     .sort((a, b) => a.order - b.order)
     .map(({ problem }) => problem);
 }

@@ -345,8 +345,8 @@ export const publishField = textField<string>(PUBLISH, (text) => {
 });
 
 const LISTEN = 'a listening address such as "10.77.0.1:8080/tcp", "[fd00::1]:53/udp" or "8000-8010/tcp"';
-/** Address (IPv6 in brackets), ports, protocol. */
-const LISTEN_SYNTAX = /^(?:(?:\[([^\]]+)\]|([0-9.]+)):)?([0-9-]+)(?:\/([a-z]+))?$/;
+/** Address (IPv6 in brackets; "8080:80" has none), ports, protocol. */
+const LISTEN_SYNTAX = /^(?:(?:\[([^\]]+)\]|(\d+\.[0-9.]+)):)?([0-9-]+)(?:\/([a-z]+))?$/;
 
 export const LISTEN_PROTOCOLS = ['tcp', 'udp'] as const;
 
