@@ -7,6 +7,7 @@ import { EventEmitter } from 'node:events';
 import type { Logger } from 'pino';
 import { KeyedLock } from './concurrency.js';
 import { checkConfiguration, UPLINK_PORT_NAME } from './config/check.js';
+import { checkHostLinks } from './config/host-links.js';
 import { checkMirror } from './config/mirror.js';
 import { checkRule } from './config/policy.js';
 import { formatPath, type KeyPath, type Problem } from './config/problems.js';
@@ -27,9 +28,11 @@ import {
   policyRuleSchema,
   type RouteConfig,
   routeSchema,
+  type ServiceConfig,
   type UplinkConfig,
   type VrfConfig,
 } from './config/schema.js';
+import { servicesInTheWay } from './config/service.js';
 import { isBridged } from './config/subnets.js';
 import { unsupportedNetwork } from './config/supported.js';
 import { Endpoints } from './endpoints.js';
@@ -43,6 +46,7 @@ import { Ipam } from './ipam.js';
 import { type KeptEndpoint, KeptState } from './kept-state.js';
 import { Mirrors } from './mirrors.js';
 import { natPorts, natSettings } from './nat-settings.js';
+import { Numbers } from './numbers.js';
 import { PolicyRules } from './policy.js';
 import { policyObjects } from './policy-objects.js';
 import type { PolicyObjects } from './policy-records.js';
@@ -50,10 +54,12 @@ import { networkSpec } from './port-spec.js';
 import { Publications } from './publish.js';
 import { readKeptObject, restoreObjects } from './restore.js';
 import { type RouteState, Routes, UPLINK_METRIC } from './routes.js';
+import { ServiceRates } from './service-rates.js';
+import { type ServiceState, Services } from './services.js';
 import type { EndpointState, NetworkState } from './state.js';
 import { realSystem, type System } from './system.js';
 import { tracks, translatesBy } from './tracking.js';
-import type { Dataplane, VrfSpec } from './types.js';
+import type { Dataplane, DataplaneEvent, VrfSpec } from './types.js';
 import { BridgedUplink } from './uplink/bridged-uplink.js';
 import type { RoutedUplinkConfig } from './uplink/facts.js';
 import { HostPorts } from './uplink/host-ports.js';
@@ -79,6 +85,8 @@ export interface DaemonOptions {
   readonly instance?: string;
   /** What outlives the process; nothing does unless given. */
   readonly kept?: KeptState;
+  /** Of services and their backends; the dataplane's own. */
+  readonly numbers?: Numbers;
 }
 
 export class Daemon {
@@ -93,6 +101,8 @@ export class Daemon {
   readonly interfaces: Interfaces;
   readonly routes: Routes;
   readonly publications: Publications;
+  readonly services: Services;
+  readonly serviceRates: ServiceRates;
   readonly #endpoints: Endpoints;
   readonly #system: System;
   readonly #logger: Logger;
@@ -124,8 +134,8 @@ export class Daemon {
     this.eventLog = new EventLog(this.#logger, {
       port: (number) => this.dataplane.portName(number),
       network: (number) => this.#networkNumbered(number)?.name ?? null,
-      service: () => null,
-      backend: () => null,
+      service: (number) => this.services.nameOf(number),
+      backend: (number) => this.services.backendName(number),
     });
     this.mirrors = this.#makeMirrors();
     const vrfs = new Vrfs(
@@ -144,8 +154,12 @@ export class Daemon {
       isOfUplink: (address) => this.#isOfUplink(address),
     });
     this.publications = this.#makePublications();
+    this.services = this.#makeServices(options.numbers ?? new Numbers());
+    this.serviceRates = new ServiceRates(this.dataplane.services.counters, () =>
+      [...this.services.all.values()].flatMap(({ backends }) => backends.map(({ number }) => number)),
+    );
     this.#endpoints = this.#makeEndpoints();
-    this.dataplane.onEvent((event) => this.eventLog.add(event));
+    this.dataplane.onEvent((event) => this.#happened(event));
     this.dataplane.onPortDown((port, error) => this.#portDown(port, error));
     this.#watch = setInterval(() => this.#lookAround(), WATCH_INTERVAL_MS);
     this.#watch.unref();
@@ -174,8 +188,36 @@ export class Daemon {
     const { networks, interfaces } = this;
     const bridged = (network: string): boolean => isBridged(network, this.#uplinkConfig);
     const objects = (): PolicyObjects =>
-      policyObjects({ networks, endpoints: this.endpoints, interfaces, isBridged: bridged });
+      policyObjects({ networks, endpoints: this.endpoints, interfaces, checks: [], isBridged: bridged });
     return new PolicyRules(this.dataplane.nat, this.#logger, objects);
+  }
+
+  #makeServices(numbers: Numbers): Services {
+    return new Services({
+      dataplane: this.dataplane.services,
+      numbers,
+      publications: this.publications,
+      kept: this.kept,
+      events: this.eventLog,
+      logger: this.#logger,
+      objects: () => this.#asTheyAre(),
+      network: (name) => this.network(name),
+      virtualChanged: (name) => this.#virtualChanged(this.network(name)),
+      refuseWhileStopping: () => this.#refuseWhileStopping(),
+      isStopping: () => this.#stopping,
+    });
+  }
+
+  /** The router's interface in a network has the addresses that services listen at. */
+  #virtualChanged({ name, config, id, ipam }: NetworkState): Promise<void> {
+    const translates = translatesBy(this.#uplinkConfig);
+    return this.interfaces.follow(name, () => gatewayInterface(config, id, translates, ipam.virtual()));
+  }
+
+  #happened(event: DataplaneEvent): void {
+    this.eventLog.add(event);
+    if (event.kind === 'backend-suspect') this.services.setSuspect(event.count, true);
+    if (event.kind === 'backend-trusted') this.services.setSuspect(event.count, false);
   }
 
   #makeEndpoints(): Endpoints {
@@ -190,8 +232,14 @@ export class Daemon {
       uplink: () => this.#uplink,
       isStopping: () => this.#stopping,
       cameUp: () => this.mirrors.update(),
-      publish: (endpoint) => this.publications.open(endpoint),
-      unpublish: (endpoint) => this.publications.close(endpoint),
+      publish: async (endpoint) => {
+        await this.publications.open(endpoint);
+        await this.services.endpointUp(endpoint);
+      },
+      unpublish: async (endpoint) => {
+        // Before its connections are forgotten: those of services end with a word to both sides.
+        await this.services.endpointGone(endpoint.name).finally(() => this.publications.close(endpoint));
+      },
       portRemoved: (port) => {
         this.events.emit('port-removed', port);
       },
@@ -289,7 +337,7 @@ export class Daemon {
 
   /** Whether a VRF's connections are tracked, as things are now. */
   #tracks(vrf: string): boolean {
-    return tracks(vrf, { ...this.#desired(), policy: this.policy.configs });
+    return tracks(vrf, { ...this.#desired(), services: this.services.configs(), policy: this.policy.configs });
   }
 
   #networkNumbered(number: number): NetworkState | undefined {
@@ -339,6 +387,7 @@ export class Daemon {
         await this.#within(['networks', name], () => this.#addNetwork(name, network));
       }
       await this.#restoreNetworks();
+      const services = await this.services.prepare(config.services);
       const { uplink } = config;
       if (uplink !== null) await this.#within(['uplink'], () => this.#openUplink(uplink));
       await this.#addRoutes(config);
@@ -348,6 +397,7 @@ export class Daemon {
       for (const [name, mirror] of config.mirrors)
         await this.#within(['mirrors', name], () => this.mirrors.add(name, mirror));
       await this.#restorePublished();
+      await this.services.start(services, (name, error) => inObject(['services', name], error));
       await this.#restoreMirrors();
       await this.#restoreStaticEntries();
       await this.#settle();
@@ -437,6 +487,7 @@ export class Daemon {
   /** All is there that is to come back; the rest of what an earlier process left goes. */
   async #settle(): Promise<void> {
     await this.#removeLeft();
+    await this.services.settle();
     await this.#flushLeft();
     for (const { ipam } of this.networks.values()) ipam.letGo();
     await this.dataplane.settle();
@@ -541,7 +592,8 @@ export class Daemon {
       const desired = this.#desired();
       const wanted = { ...desired, networks: new Map([...desired.networks, [name, config]]) };
       const inTheWay = routesInTheWay(name, wanted, (vrf, prefix) => this.routes.has(vrf, prefix));
-      const problems = [...checkConfiguration(wanted), ...inTheWay];
+      const links = checkHostLinks({ ...wanted, services: this.services.configs() });
+      const problems = [...checkConfiguration(wanted), ...links, ...inTheWay];
       throwFirst([...problems, ...unsupportedNetwork(name, config)], ['networks', name]);
       const network = await this.#addNetwork(name, config);
       this.#logger.info(`network ${name} created`);
@@ -572,7 +624,7 @@ export class Daemon {
   }
 
   /**
-   * @param force also disconnects its endpoints, and the uplink where that is bridged into it
+   * @param force also removes its services, and disconnects its endpoints, and the uplink where that is bridged into it
    * @throws TaplineError `missing`; `conflict` while something is attached
    */
   async removeNetwork(name: string, force: boolean): Promise<void> {
@@ -582,10 +634,13 @@ export class Daemon {
       const network = this.network(name);
       const attached = this.endpointsOf(name);
       if (!force && attached.length > 0) {
-        const names = attached.slice(0, NAMES_IN_LINE).map((endpoint) => endpoint.name);
-        const more = attached.length > names.length ? ` and ${attached.length - names.length} more` : '';
         const remedy = 'disconnect them first, or use --force';
-        throw new TaplineError('conflict', `network ${name} still has endpoints ${names.join(', ')}${more}; ${remedy}`);
+        throw new TaplineError('conflict', `network ${name} still has endpoints ${namesIn(attached)}; ${remedy}`);
+      }
+      const services = this.services.of(name);
+      if (!force && services.length > 0) {
+        const remedy = 'remove them first, or use --force';
+        throw new TaplineError('conflict', `network ${name} still has services ${namesIn(services)}; ${remedy}`);
       }
       if (!force && this.#uplink?.network === name) {
         throw new TaplineError('conflict', `network ${name} still has the uplink ${this.#uplink.device}; use --force`);
@@ -598,6 +653,7 @@ export class Daemon {
   }
 
   async #takeDownNetwork(network: NetworkState): Promise<void> {
+    await this.services.removeOf(network.name);
     await this.#removeGateway(network);
     await Promise.all(this.endpointsOf(network.name).map((endpoint) => this.#endpoints.detach(endpoint)));
     if (this.#uplink?.network === network.name) await this.#closeUplink();
@@ -677,7 +733,7 @@ export class Daemon {
       if (this.endpoints.has(name)) throw new TaplineError('conflict', `endpoint ${name} already exists`, 'name');
       const desired = this.#desired();
       const problems = checkConfiguration({ ...desired, endpoints: new Map([...desired.endpoints, [name, config]]) });
-      throwFirst(problems, ['endpoints', name]);
+      throwFirst([...problems, ...this.#servicesInTheWay(name, config)], ['endpoints', name]);
       const endpoint = this.#endpoints.plan(name, config);
       this.#endpoints.address(endpoint);
       await this.policy.update();
@@ -731,10 +787,8 @@ export class Daemon {
       const desired = this.#desired();
       // Last in the list: of two that want one port, the one that asks now is at fault.
       const others = [...desired.endpoints].filter(([other]) => other !== name);
-      throwFirst(checkConfiguration({ ...desired, endpoints: new Map([...others, [name, config]]) }), [
-        'endpoints',
-        name,
-      ]);
+      const problems = checkConfiguration({ ...desired, endpoints: new Map([...others, [name, config]]) });
+      throwFirst([...problems, ...this.#servicesInTheWay(name, config)], ['endpoints', name]);
       // At once: nobody else takes the same ports meanwhile, and tracking follows.
       endpoint.config = config;
       try {
@@ -748,6 +802,30 @@ export class Daemon {
       this.#logger.info(`endpoint ${name} publishes ${what}`);
       return endpoint;
     });
+  }
+
+  /** What services would lose to an endpoint. */
+  #servicesInTheWay(name: string, config: EndpointConfig): Problem[] {
+    const objects = this.#asTheyAre();
+    return servicesInTheWay(name, { ...objects, endpoints: new Map([...objects.endpoints, [name, config]]) });
+  }
+
+  /** @throws TaplineError `missing` for what it names, `invalid`, `conflict`; nothing is left behind */
+  async createService(name: string, config: ServiceConfig): Promise<ServiceState> {
+    await this.#applying;
+    return this.services.create(name, config);
+  }
+
+  /** @param config the whole service, as it is to be from now on @throws TaplineError as of `createService`; then it is what it was */
+  async updateService(name: string, config: ServiceConfig): Promise<ServiceState> {
+    await this.#applying;
+    return this.services.update(name, config);
+  }
+
+  /** @throws TaplineError `missing` */
+  async removeService(name: string): Promise<void> {
+    await this.#applying;
+    await this.services.remove(name);
   }
 
   #undoFailed(what: string, error: unknown): void {
@@ -769,9 +847,10 @@ export class Daemon {
     this.#endpoints.portDown(port, error);
   }
 
-  /** Once a second: namespace files that changed or went, and an uplink that may be back. */
+  /** Once a second: namespace files that changed or went, what services get, and an uplink that may be back. */
   #lookAround(): void {
     this.#endpoints.lookAround();
+    this.serviceRates.look(performance.now());
     const uplink = this.#uplink;
     if (uplink === null || this.#stopping) return;
     uplink
@@ -906,7 +985,20 @@ export class Daemon {
     return this.#endpoints.of(network);
   }
 
-  /** The desired state in the shape of a file, for the checks across objects. Mirrors, routes and rules may name what is away for a while. */
+  /** What services are looked at against: as `#desired`, with the addresses that endpoints have, and the services. */
+  #asTheyAre(): Configuration {
+    const addressed = ({ config, addresses }: EndpointState): EndpointConfig =>
+      addresses.length === 0
+        ? config
+        : { ...config, addresses: addresses.map((text) => text.split('/', 1)[0] ?? text) };
+    const endpoints = new Map([...this.endpoints].map(([name, endpoint]) => [name, addressed(endpoint)]));
+    return { ...this.#desired(), endpoints, services: this.services.configs() };
+  }
+
+  /**
+   * The desired state in the shape of a file, for the checks across objects; without mirrors, routes, rules and services, since these may
+   * name what is away for a while.
+   */
   #desired(): Configuration {
     return {
       uplink: this.#uplinkConfig,
@@ -944,6 +1036,7 @@ export class Daemon {
     this.#stopping = true;
     clearInterval(this.#watch);
     await this.#lock.idle();
+    await this.services.idle();
     this.kept.seal();
     this.eventLog.close();
     // They end with the process all the same, which would not end before them.
@@ -953,6 +1046,7 @@ export class Daemon {
   async #removeEverything(): Promise<void> {
     await this.mirrors.clear();
     this.routes.clear();
+    await this.services.clear();
     for (const network of this.networks.values()) await this.#removeGateway(network);
     await this.#endpoints.clear();
     await this.#closeUplink();
@@ -980,6 +1074,13 @@ function withoutUnpublished(config: EndpointConfig, { asked, publish }: KeptPubl
   if (asked.join() !== config.publish.join())
     throw new TaplineError('conflict', 'the file publishes other ports than before');
   return { ...config, publish: config.publish.filter((one) => publish.includes(one)) };
+}
+
+/** A few names for an error line, and how many more there are. */
+function namesIn(objects: readonly { readonly name: string }[]): string {
+  const names = objects.slice(0, NAMES_IN_LINE).map(({ name }) => name);
+  const more = objects.length > names.length ? ` and ${objects.length - names.length} more` : '';
+  return `${names.join(', ')}${more}`;
 }
 
 /** Addresses besides the uplink's that a network leaves from. */

@@ -4,6 +4,15 @@ import { Readable } from 'node:stream';
 import type { Logger } from 'pino';
 import type { DataplaneEvent } from './types.js';
 
+/** What becomes of a backend, besides what the dataplane tells. */
+export type BackendEventKind =
+  | 'backend-up'
+  | 'backend-down'
+  | 'backend-starting'
+  | 'backend-draining'
+  | 'backend-drained'
+  | 'backend-gone';
+
 /** Events that are kept. */
 export const EVENT_RING = 1000;
 /** In this time, in milliseconds of the events' own clock, a MAC that moves is logged once, */
@@ -16,7 +25,7 @@ export interface EventView {
   readonly id: number;
   /** ISO 8601. */
   readonly time: string;
-  readonly kind: DataplaneEvent['kind'];
+  readonly kind: DataplaneEvent['kind'] | BackendEventKind;
   /** Names; null where there is none. */
   readonly network: string | null;
   readonly port: string | null;
@@ -31,7 +40,7 @@ export interface EventView {
   readonly address: string | null;
   /** First and last port of a block; null else. */
   readonly ports: string | null;
-  /** backend-suspect, backend-trusted: SERVICE/ENDPOINT:PORT; service-flood: the service. Null else. */
+  /** Of backends: SERVICE/ENDPOINT:PORT; service-flood: the service. Null else. */
   readonly service: string | null;
   /** One sentence for a person. */
   readonly text: string;
@@ -90,27 +99,40 @@ const SENTENCES: Readonly<Record<DataplaneEvent['kind'], (event: Unsaid) => stri
 };
 
 /** What happens all the time where all is well; everything else is worth a warning. */
-const USUAL: readonly DataplaneEvent['kind'][] = ['mac-moved', 'port-block-taken', 'port-block-freed'];
+const USUAL: readonly EventView['kind'][] = [
+  'mac-moved',
+  'port-block-taken',
+  'port-block-freed',
+  'backend-up',
+  'backend-starting',
+  'backend-draining',
+  'backend-drained',
+  'backend-gone',
+];
 
-function level(kind: DataplaneEvent['kind']): 'info' | 'warn' {
+function level(kind: EventView['kind']): 'info' | 'warn' {
   return USUAL.includes(kind) ? 'info' : 'warn';
 }
 
-function lostEvents(id: number, time: string, count: number): EventView {
-  const unsaid: Unsaid = {
+/** An event without what it is of. */
+function bareEvent(id: number, time: string): Omit<Unsaid, 'kind'> {
+  return {
     id,
     time,
-    kind: 'events-lost',
     network: null,
     port: null,
     fromPort: null,
     vlan: null,
     mac: null,
-    count,
+    count: 0,
     address: null,
     ports: null,
     service: null,
   };
+}
+
+function lostEvents(id: number, time: string, count: number): EventView {
+  const unsaid: Unsaid = { ...bareEvent(id, time), kind: 'events-lost', count };
   return { ...unsaid, text: SENTENCES['events-lost'](unsaid) };
 }
 
@@ -132,10 +154,19 @@ export class EventLog {
   }
 
   add(event: DataplaneEvent): void {
-    const view = this.#view(event);
+    this.#keep(this.#view(event), this.#isWorthALine(event));
+  }
+
+  /** Something that became of a backend. @param backend SERVICE/ENDPOINT:PORT @param network name of the service's */
+  addOfBackend(kind: BackendEventKind, backend: string, network: string, text: string): void {
+    const bare = bareEvent(this.#nextId++, new Date().toISOString());
+    this.#keep({ ...bare, kind, network, service: backend, text }, true);
+  }
+
+  #keep(view: EventView, isLogged: boolean): void {
     this.#kept.push(view);
     if (this.#kept.length > EVENT_RING) this.#kept.shift();
-    if (this.#isWorthALine(event)) this.#logger[level(event.kind)](view.text);
+    if (isLogged) this.#logger[level(view.kind)](view.text);
     for (const follower of this.#followers) follower.wake();
   }
 

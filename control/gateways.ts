@@ -2,7 +2,7 @@
 
 import { formatAddress, parseSubnet } from './config/address.js';
 import type { NetworkConfig } from './config/schema.js';
-import { gatewaysOf } from './config/subnets.js';
+import { gatewaysOf, knownAddress } from './config/subnets.js';
 import { DEFAULT_VLAN } from './config/vlan.js';
 import type { InterfaceRequest } from './interfaces.js';
 import { macFromAddress } from './ipam.js';
@@ -35,9 +35,16 @@ function translation({ masquerade, nat66, nptv6, subnets }: NetworkConfig): Pick
 /**
  * @param network the dataplane's number of the network
  * @param translates whether the uplink, if there is one, hides what is behind it; a routed one does not
+ * @param virtual addresses of services, without prefix length
  */
-export function gatewayInterface(config: NetworkConfig, network: number, translates: boolean): InterfaceRequest {
+export function gatewayInterface(
+  config: NetworkConfig,
+  network: number,
+  translates: boolean,
+  virtual: readonly string[] = [],
+): InterfaceRequest {
   const gateways = gatewaysOf(config).map(formatAddress);
+  const own = config.subnets.map((text, index) => `${gateways[index]}/${parseSubnet(text).prefix}`);
   return {
     kind: 'network',
     vrf: config.vrf,
@@ -46,7 +53,7 @@ export function gatewayInterface(config: NetworkConfig, network: number, transla
     port: null,
     mac: gatewayMac(config),
     mtu: config.mtu,
-    addresses: config.subnets.map((text, index) => `${gateways[index]}/${parseSubnet(text).prefix}`),
+    addresses: [...own, ...virtual.map((text) => `${text}/${knownAddress(text).family === 4 ? 32 : 128}`)],
     up: true,
     internal: config.internal,
     hostAccess: config.host,

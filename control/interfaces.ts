@@ -3,6 +3,7 @@
  * router run through here, one after the other, so that a route never names an interface that is on its way out.
  */
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Dataplane, InterfaceSpec } from './types.js';
 import type { Vrfs } from './vrfs.js';
 
@@ -84,6 +85,14 @@ export class Interfaces {
       this.#byName.set(name, { ...state, request });
       await this.#changed();
     });
+  }
+
+  /** Replaces it where another is wanted by now than there is. As `set` else. */
+  async follow(name: string, wanted: () => InterfaceRequest): Promise<void> {
+    // Those who wait here together find it done by the first.
+    await this.exclusively(async () => undefined);
+    const request = wanted();
+    if (!isDeepStrictEqual(this.#byName.get(name)?.request, request)) await this.set(name, request);
   }
 
   /** Its VRF goes with the last one. Nothing happens where there is none. @throws Error what the dataplane says; it is forgotten all the same */

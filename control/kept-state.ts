@@ -9,7 +9,7 @@ import { KeptFile, readKept } from './kept-file.js';
 const VERSION = 1;
 
 /** Objects by API. The key tells one from another of its kind. */
-export type ObjectKind = 'network' | 'endpoint' | 'route' | 'mirror' | 'fdb' | 'policy' | 'publish';
+export type ObjectKind = 'network' | 'endpoint' | 'route' | 'mirror' | 'fdb' | 'policy' | 'publish' | 'service';
 
 /** An endpoint that had, or was about to have, a TAP. */
 export interface KeptEndpoint {

@@ -6,7 +6,7 @@
 /** Numbers by name, as they are written down. */
 export type KeptNumbers = Readonly<Record<string, number>>;
 
-export const KINDS = ['domains', 'ports', 'vrfs', 'interfaces'] as const;
+export const KINDS = ['domains', 'ports', 'vrfs', 'interfaces', 'services', 'backends'] as const;
 export type Kind = (typeof KINDS)[number];
 
 export class NumberRegister {
@@ -64,11 +64,29 @@ export class NumberRegister {
   }
 }
 
+/**
+ * Chooses numbers from 1 on that go round, so that one is not used again at once.
+ *
+ * @returns what `take` wants; null where none is left
+ */
+export function goingRound(register: NumberRegister, most: number): () => number | null {
+  let last = register.highest;
+  return () => {
+    for (let tried = 0; tried < most; tried++) {
+      last = last >= most ? 1 : last + 1;
+      if (!register.isTaken(last)) return last;
+    }
+    return null;
+  };
+}
+
 export class Numbers {
   readonly domains: NumberRegister;
   readonly ports: NumberRegister;
   readonly vrfs: NumberRegister;
   readonly interfaces: NumberRegister;
+  readonly services: NumberRegister;
+  readonly backends: NumberRegister;
   readonly #save: () => Promise<void>;
 
   /** @param save writes down what `list` says, and settles when it has */
@@ -77,6 +95,8 @@ export class Numbers {
     this.ports = new NumberRegister(kept.ports);
     this.vrfs = new NumberRegister(kept.vrfs);
     this.interfaces = new NumberRegister(kept.interfaces);
+    this.services = new NumberRegister(kept.services);
+    this.backends = new NumberRegister(kept.backends);
     this.#save = save;
   }
 
@@ -90,7 +110,13 @@ export class Numbers {
   }
 
   list(): Record<Kind, KeptNumbers> {
-    const { domains, ports, vrfs, interfaces } = this;
-    return { domains: domains.list(), ports: ports.list(), vrfs: vrfs.list(), interfaces: interfaces.list() };
+    return {
+      domains: this.domains.list(),
+      ports: this.ports.list(),
+      vrfs: this.vrfs.list(),
+      interfaces: this.interfaces.list(),
+      services: this.services.list(),
+      backends: this.backends.list(),
+    };
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Published ports as they are wanted, and what follows from them: records in the dataplane, sockets and a guard on a host whose
- * addresses are shared. They come and go with their endpoints, and change while these are up.
+ * Published ports and listeners of services as they are wanted, and what follows from them: records in the dataplane, sockets and a
+ * guard on a host whose addresses are shared. Those of endpoints come and go with these, and change while they are up.
  */
 
 import { NO_PORT, PUBLISHED_RECORD } from '../core/nat/published.js';
@@ -14,11 +14,41 @@ import type { PortRange } from './port-ranges.js';
 import { addressWords } from './router-specs.js';
 import type { EndpointState } from './state.js';
 import type { DataplaneNat } from './types.js';
-import { type HostLink, type HostPublishing, isOnWire } from './uplink/host-publishing.js';
+import { type HostLink, type HostPublish, type HostPublishing, isOnWire } from './uplink/host-publishing.js';
 import type { KeptPort, OwnedPorts } from './uplink/owned-ports.js';
 import type { FlowFilter } from './worker-protocol.js';
 
 export const PROTOCOL_NUMBERS: Readonly<Record<PublishProtocol, number>> = { tcp: 6, udp: 17, sctp: 132 };
+
+/** PUBLISHED_SERVICE of what leads to an endpoint. */
+const NO_SERVICE = 0;
+
+/** Who has published ports, or listens. */
+export interface Publisher {
+  /** `endpoint a`, `service web`. */
+  readonly owner: string;
+  /** Name of its VRF. */
+  readonly vrf: string;
+  /** Its addresses of a family, without prefix length: connections that it is part of have one of them. */
+  addresses(family: 4 | 6): readonly string[];
+  /**
+   * The words of a record from PUBLISHED_TARGET on; null: in this family it leads nowhere.
+   *
+   * @param inner port of the endpoint
+   * @param first port of the record
+   */
+  leadsTo(family: 4 | 6, inner: number, first: number): number[] | null;
+}
+
+/** One of a publisher's, as it is asked for. */
+export interface Wanted extends HostPublish {
+  /** At an address of a network's router interface: no matter of the uplink, nor of the host. */
+  readonly isVirtual: boolean;
+}
+
+interface Publication extends Wanted {
+  readonly publisher: Publisher;
+}
 
 export interface PublicationsParts {
   readonly nat: DataplaneNat;
@@ -36,16 +66,9 @@ export interface PublicationsParts {
   changed(): Promise<void>;
 }
 
-interface Publication {
-  readonly endpoint: EndpointState;
-  readonly vrf: string;
-  readonly spec: PublishSpec;
-  readonly families: readonly (4 | 6)[];
-}
-
 export class Publications {
   readonly #parts: PublicationsParts;
-  /** By endpoint, in the order of its list. */
+  /** By owner, in the order of its list. */
   readonly #all = new Map<string, readonly Publication[]>();
   /** What the dataplane is being told; never rejects. */
   #telling: Promise<unknown> = Promise.resolve();
@@ -58,7 +81,7 @@ export class Publications {
   /** Publishes what an endpoint asks for; it has its addresses and its port. @throws TaplineError; then nothing of it is published */
   async open(endpoint: EndpointState): Promise<void> {
     if (endpoint.config.publish.length === 0) return;
-    await this.#replace(endpoint, endpoint.config.publish);
+    await this.#replace(...this.#ofEndpoint(endpoint, endpoint.config.publish));
   }
 
   /**
@@ -67,70 +90,77 @@ export class Publications {
    * @throws TaplineError; then it has what it had
    */
   async change(endpoint: EndpointState, publish: readonly string[]): Promise<void> {
-    const before = this.#all.get(endpoint.name) ?? [];
-    const kept = new Set(publish);
-    const ended = before.filter(({ spec }) => !kept.has(formatPublish(spec))).flatMap((gone) => this.#flowsOf(gone));
-    await this.#replace(endpoint, publish);
+    await this.listen(...this.#ofEndpoint(endpoint, publish));
+  }
+
+  /**
+   * Replaces all that a publisher has, or gives it what it wants first. Connections through what it has no more end.
+   *
+   * @throws TaplineError; then it has what it had
+   */
+  async listen(publisher: Publisher, wanted: readonly Wanted[]): Promise<void> {
+    const before = this.#all.get(publisher.owner) ?? [];
+    const kept = new Set(wanted.map(({ text }) => text));
+    const ended = before.filter(({ text }) => !kept.has(text)).flatMap((gone) => this.#flowsOf(gone));
+    await this.#replace(publisher, wanted);
     for (const filter of ended) await this.#parts.nat.flushFlows(filter);
   }
 
-  async #replace(endpoint: EndpointState, publish: readonly string[]): Promise<void> {
-    const { name } = endpoint;
-    const before = this.#all.get(name) ?? [];
-    const after = publish.map((text, index) => this.#publication(endpoint, text, index));
+  #ofEndpoint(endpoint: EndpointState, publish: readonly string[]): [Publisher, Wanted[]] {
+    const publisher = endpointPublisher(endpoint, this.#parts.vrfOf(endpoint));
+    return [publisher, publish.map((text, index) => wantedOf(publisher, text, index))];
+  }
+
+  async #replace(publisher: Publisher, wanted: readonly Wanted[]): Promise<void> {
+    const { owner } = publisher;
+    const before = this.#all.get(owner) ?? [];
+    const after = wanted.map((one): Publication => ({ ...one, publisher }));
     const fresh = notIn(after, before);
     const gone = notIn(before, after);
     // What goes gives its ports back first: what comes may want the same ones.
-    await this.#release(name, gone);
+    await this.#release(gone);
     try {
-      await this.#hold(name, after, fresh);
-      this.#all.set(name, after);
+      await this.#hold(fresh);
+      this.#all.set(owner, after);
       await this.update();
     } catch (error) {
-      await this.#release(name, fresh);
-      this.#all.set(name, before);
-      if (before.length === 0) this.#all.delete(name);
-      await this.#hold(name, before, gone).catch(() => undefined);
+      await this.#release(fresh);
+      this.#all.set(owner, before);
+      if (before.length === 0) this.#all.delete(owner);
+      await this.#hold(gone).catch(() => undefined);
       await this.update().catch(() => undefined);
       throw error;
     }
   }
 
-  #publication(endpoint: EndpointState, text: string, index: number): Publication {
-    const spec = publishSpec(text);
-    const has = ([4, 6] as const).filter((family) => addressOf(endpoint, family) !== null);
-    const families = publishFamilies(spec, has);
-    if (families.length === 0) {
-      const what = `endpoint ${endpoint.name} has no IPv${spec.address?.family ?? 4} address`;
-      throw new TaplineError('invalid', what, `publish[${index}]`);
-    }
-    return { endpoint, vrf: this.#parts.vrfOf(endpoint), spec, families };
+  async #hold(wanted: readonly Publication[]): Promise<void> {
+    const host = this.#parts.host();
+    for (const one of wanted) if (!one.isVirtual) await host?.hold(one.publisher.owner, one);
   }
 
-  async #hold(name: string, all: readonly Publication[], wanted: readonly Publication[]): Promise<void> {
+  async #release(publications: readonly Publication[]): Promise<void> {
     const host = this.#parts.host();
-    for (const publication of wanted) {
-      const hasIpv4 = addressOf(publication.endpoint, 4) !== null;
-      await host?.hold(name, { ...publication, index: all.indexOf(publication), hasIpv4 });
-    }
+    for (const { publisher, text } of publications) await host?.release(publisher.owner, text);
   }
 
-  async #release(name: string, publications: readonly Publication[]): Promise<void> {
-    const host = this.#parts.host();
-    for (const { spec } of publications) await host?.release(name, spec);
+  /** Nothing of a publisher's is there any more. Connections go on: ending them is the caller's. @throws what the dataplane throws; it is forgotten all the same */
+  async forget(owner: string): Promise<void> {
+    const before = this.#all.get(owner) ?? [];
+    if (before.length === 0) return;
+    this.#all.delete(owner);
+    try {
+      await this.update();
+    } finally {
+      // Whatever refuses to follow: its ports are nobody's any more.
+      await this.#release(before);
+    }
   }
 
   /** Nothing reaches an endpoint any more that is on its way out: its published ports end, and every connection to and from it. */
   async close(endpoint: EndpointState): Promise<void> {
-    const before = this.#all.get(endpoint.name) ?? [];
     try {
-      if (before.length > 0) {
-        this.#all.delete(endpoint.name);
-        await this.update();
-      }
+      await this.forget(ownerOf(endpoint));
     } finally {
-      // Whatever refuses to follow: its ports and its connections are nobody's any more.
-      await this.#release(endpoint.name, before);
       await this.#flushAll(endpoint);
     }
   }
@@ -143,21 +173,21 @@ export class Publications {
   }
 
   /** Connections that came in by it, and by no other. */
-  #flowsOf({ endpoint, vrf, spec, families }: Publication): FlowFilter[] {
-    const zone = this.#parts.vrfNumber(vrf);
+  #flowsOf({ publisher, spec, families, isVirtual, text }: Publication): FlowFilter[] {
+    const zone = this.#parts.vrfNumber(publisher.vrf);
     const ends = this.#parts.link();
-    const link = this.#parts.host()?.linkRange(endpoint.name, spec) ?? null;
+    const link = this.#parts.host()?.linkRange(publisher.owner, text) ?? null;
     if (zone === null) return [];
     const protocol = PROTOCOL_NUMBERS[spec.protocol];
-    const filter = (family: 4 | 6, at: string | null, { first, last }: PortRange): FlowFilter[] => {
-      const target = addressOf(endpoint, family);
-      if (target === null) return [];
-      const party = partyOf([target], [], zone);
-      const destination = hostPrefix(at ?? target);
-      return [{ ...ANY_FLOW, destination, protocol, reached: { first, last }, translated: true, party }];
-    };
-    const wire = isOnWire(spec) ? families.flatMap((family) => filter(family, boundAddress(spec), spec)) : [];
-    return ends === null || link === null ? wire : [...wire, ...filter(4, ends.router, link)];
+    const filters = (family: 4 | 6, at: string | null, { first, last }: PortRange): FlowFilter[] =>
+      publisher.addresses(family).map((target) => {
+        const party = partyOf([target], [], zone);
+        const destination = hostPrefix(at ?? target);
+        return { ...ANY_FLOW, destination, protocol, reached: { first, last }, translated: true, party };
+      });
+    const isReached = isVirtual || isOnWire(spec);
+    const wire = isReached ? families.flatMap((family) => filters(family, boundAddress(spec), spec)) : [];
+    return ends === null || link === null ? wire : [...wire, ...filters(4, ends.router, link)];
   }
 
   /** Tells all who follow; calls that come meanwhile share the next time. @throws what `changed` or the dataplane throws */
@@ -181,7 +211,7 @@ export class Publications {
   records(): Int32Array {
     const records: number[] = [];
     for (const publication of this.#list()) {
-      const zone = this.#parts.vrfNumber(publication.vrf);
+      const zone = this.#parts.vrfNumber(publication.publisher.vrf);
       if (zone !== null) for (const record of this.#recordsOf(publication, zone)) records.push(...record);
     }
     records.push(...this.#keptRecords());
@@ -197,28 +227,27 @@ export class Publications {
     return kept.ports.flatMap(({ protocol, port }) =>
       ['0.0.0.0', '::'].flatMap((any) => [
         ...[zone, protocol, ...addressWords(any), port, port],
-        ...[...addressWords(any), port, NO_PORT],
+        ...[...addressWords(any), port, NO_PORT, NO_SERVICE],
       ]),
     );
   }
 
-  #recordsOf({ endpoint, spec, families }: Publication, zone: number): number[][] {
+  #recordsOf({ publisher, spec, families, isVirtual, text }: Publication, zone: number): number[][] {
     const records: number[][] = [];
     const add = (family: 4 | 6, address: string, first: number, last: number): void => {
-      const target = addressOf(endpoint, family);
-      if (target === null) return;
-      const [from, to] = [addressWords(address), addressWords(target)];
-      records.push([zone, PROTOCOL_NUMBERS[spec.protocol], ...from, first, last, ...to, spec.inner, endpoint.port]);
+      const lead = publisher.leadsTo(family, spec.inner, first);
+      if (lead === null) return;
+      records.push([zone, PROTOCOL_NUMBERS[spec.protocol], ...addressWords(address), first, last, ...lead]);
     };
     const { address, first, last } = spec;
-    if (isOnWire(spec)) {
+    if (isVirtual || isOnWire(spec)) {
       for (const family of families) {
         const any = family === 4 ? '0.0.0.0' : '::';
         add(family, address === null ? any : formatAddress(address), first, last);
       }
     }
     const ends = this.#parts.link();
-    const link = this.#parts.host()?.linkRange(endpoint.name, spec) ?? null;
+    const link = this.#parts.host()?.linkRange(publisher.owner, text) ?? null;
     if (ends !== null && link !== null) add(4, ends.router, link.first, link.last);
     return records;
   }
@@ -230,7 +259,7 @@ export class Publications {
   /** What others must leave to Tapline at the host's addresses. */
   owned(): OwnedPorts[] {
     return this.#list()
-      .filter(({ spec }) => isOnWire(spec))
+      .filter(({ spec, isVirtual }) => !isVirtual && isOnWire(spec))
       .flatMap(({ spec, families }) =>
         families.map((family): OwnedPorts => {
           const { first, last } = spec;
@@ -240,10 +269,38 @@ export class Publications {
       );
   }
 
-  /** VRFs in which something is published. */
+  /** VRFs in which something is published at the uplink. */
   vrfs(): ReadonlySet<string> {
-    return new Set(this.#list().map(({ vrf }) => vrf));
+    const published = this.#list().filter(({ isVirtual }) => !isVirtual);
+    return new Set(published.map(({ publisher }) => publisher.vrf));
   }
+}
+
+function ownerOf({ name }: EndpointState): string {
+  return `endpoint ${name}`;
+}
+
+function endpointPublisher(endpoint: EndpointState, vrf: string): Publisher {
+  return {
+    owner: ownerOf(endpoint),
+    vrf,
+    addresses: (family) => [addressOf(endpoint, family)].flatMap((address) => address ?? []),
+    leadsTo: (family, inner) => {
+      const target = addressOf(endpoint, family);
+      return target === null ? null : [...addressWords(target), inner, endpoint.port, NO_SERVICE];
+    },
+  };
+}
+
+/** @throws TaplineError `invalid` where the endpoint has no address of the family */
+function wantedOf({ owner, addresses }: Publisher, text: string, index: number): Wanted {
+  const spec = publishSpec(text);
+  const key = `publish[${index}]`;
+  const has = ([4, 6] as const).filter((family) => addresses(family).length > 0);
+  const families = publishFamilies(spec, has);
+  if (families.length === 0)
+    throw new TaplineError('invalid', `${owner} has no IPv${spec.address?.family ?? 4} address`, key);
+  return { spec, text: formatPublish(spec), key, families, hasIpv4: has.includes(4), isVirtual: false };
 }
 
 function bare(text: string): string {
@@ -263,6 +320,6 @@ function boundAddress({ address }: PublishSpec): string | null {
 
 /** Those whose text is not among the others'. */
 function notIn(some: readonly Publication[], others: readonly Publication[]): Publication[] {
-  const texts = new Set(others.map(({ spec }) => formatPublish(spec)));
-  return some.filter(({ spec }) => !texts.has(formatPublish(spec)));
+  const texts = new Set(others.map(({ text }) => text));
+  return some.filter(({ text }) => !texts.has(text));
 }

@@ -3,10 +3,10 @@
 import type { Configuration, UplinkConfig } from './config/schema.js';
 import { isBridged } from './config/subnets.js';
 
-type Objects = Pick<Configuration, 'uplink' | 'networks' | 'endpoints' | 'policy'>;
+type Objects = Pick<Configuration, 'uplink' | 'networks' | 'endpoints' | 'services' | 'policy'>;
 
-/** Whether connections through the router of a VRF are tracked: address translation, published ports or policy concern it. */
-export function tracks(vrf: string, { uplink, networks, endpoints, policy }: Objects): boolean {
+/** Whether connections through the router of a VRF are tracked: address translation, published ports, services or policy concern it. */
+export function tracks(vrf: string, { uplink, networks, endpoints, services, policy }: Objects): boolean {
   const own = [...networks].filter(([name, network]) => network.vrf === vrf && !isBridged(name, uplink));
   if (own.length === 0) return false;
   if (policy.length > 0 || own.some(([, network]) => network.policy !== 'accept')) return true;
@@ -15,6 +15,7 @@ export function tracks(vrf: string, { uplink, networks, endpoints, policy }: Obj
     !network.internal && (network.masquerade !== false || network.nat66 || network.nptv6 !== undefined);
   if (hasWire && own.some(leaves)) return true;
   const names = new Set(own.map(([name]) => name));
+  if ([...services.values()].some(({ network }) => names.has(network))) return true;
   return [...endpoints.values()].some(({ network, publish }) => publish.length > 0 && names.has(network));
 }
 

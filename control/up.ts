@@ -69,7 +69,14 @@ export async function startTapline(options: UpOptions): Promise<RunningTapline> 
       throw error;
     },
   );
-  const daemon = new Daemon({ dataplane, logger, system: options.system ?? realSystem, instance: socket, kept });
+  const daemon = new Daemon({
+    dataplane,
+    logger,
+    system: options.system ?? realSystem,
+    instance: socket,
+    kept,
+    numbers,
+  });
   // First of all, since packets may wait for it; meanwhile the API's modules are loaded.
   const applied = daemon.apply(config);
   applied.catch(() => undefined);

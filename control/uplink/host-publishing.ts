@@ -6,7 +6,7 @@
 import type { Relay, RelayTarget } from '../../io/host-relay.js';
 import type { UsedPort } from '../../io/port-holders.js';
 import { formatAddress } from '../config/address.js';
-import { formatPublish, type PublishSpec } from '../config/fields.js';
+import type { PublishSpec } from '../config/fields.js';
 import { isLoopback, isUnspecified } from '../config/publish.js';
 import type { DataplaneLogger } from '../dataplane.js';
 import { firstLine, TaplineError } from '../errors.js';
@@ -16,14 +16,16 @@ import type { System } from '../system.js';
 /** Sockets in all. Beyond, ports are looked at and kept from being chosen, but not held. */
 export const MAX_SOCKETS = 1024;
 
-/** A published port as an endpoint has it. */
+/** A published port as an endpoint has it, or a listener of a service. */
 export interface HostPublish {
   readonly spec: PublishSpec;
+  /** As its owner wrote it; tells it from the owner's others. */
+  readonly text: string;
+  /** Path of the key where that stands, for error lines: `publish[0]`. */
+  readonly key: string;
   /** In which it is there. */
   readonly families: readonly (4 | 6)[];
-  /** Its place in the endpoint's list, for error lines. */
-  readonly index: number;
-  /** The endpoint has an IPv4 address: by that the host's own processes are led to it. */
+  /** It leads to an IPv4 address: by that the host's own processes are led to it. */
   readonly hasIpv4: boolean;
 }
 
@@ -70,13 +72,13 @@ export class HostPublishing {
 
   /** @throws TaplineError `conflict` where a process of the host has a port, `invalid` for an address that the host lacks; then nothing is held */
   async hold(owner: string, publish: HostPublish): Promise<void> {
-    const { spec, hasIpv4 } = publish;
+    const { spec, text, hasIpv4 } = publish;
     const places = placesOf(publish);
     if (this.#sockets + places.length > MAX_SOCKETS) {
       await this.#refuseUsed(publish);
-      this.#held.set(keyOf(owner, spec), { relays: [], sockets: 0, link: null, protocol: spec.protocol });
+      this.#held.set(keyOf(owner, text), { relays: [], sockets: 0, link: null, protocol: spec.protocol });
       const what = `is not held by sockets, of which there are ${MAX_SOCKETS} in all`;
-      this.#warn(owner, spec, `${what}: from the host itself it is not reached`);
+      this.#warn(owner, text, `${what}: from the host itself it is not reached`);
       this.#sayWhereNot(owner, publish);
       return;
     }
@@ -84,44 +86,38 @@ export class HostPublishing {
     const link = places.length === 0 || !hasIpv4 ? null : this.#linkRange(spec);
     const held: Held = { relays: [], sockets: places.length, link, protocol: spec.protocol };
     this.#sockets += places.length;
-    this.#held.set(keyOf(owner, spec), held);
+    this.#held.set(keyOf(owner, text), held);
     try {
       for (const place of places) {
         const relay = await this.#open(place, publish, link);
         if (relay !== null) held.relays.push(relay);
       }
     } catch (error) {
-      await this.release(owner, spec);
+      await this.release(owner, text);
       throw error;
     }
     if (places.length > 0 && !hasIpv4)
-      this.#warn(owner, spec, 'is not reached from the host itself: the way there is IPv4, and the endpoint has none');
+      this.#warn(owner, text, 'is not reached from the host itself: the way there is IPv4, and it leads to none');
     this.#sayWhereNot(owner, publish);
   }
 
-  #warn(owner: string, spec: PublishSpec, what: string): void {
-    this.#parts.logger.warn(`endpoint ${owner}: ${formatPublish(spec)} ${what}`);
+  #warn(owner: string, text: string, what: string): void {
+    this.#parts.logger.warn(`${owner}: ${text} ${what}`);
   }
 
-  #sayWhereNot(owner: string, { spec }: HostPublish): void {
+  #sayWhereNot(owner: string, { spec, text }: HostPublish): void {
     const { address } = spec;
     if (address === null || isUnspecified(address) || !isOnWire(spec)) return;
-    const text = formatAddress(address);
-    if (!this.#parts.isOfUplink(text))
-      this.#warn(owner, spec, `is not reached from outside: ${text} is not an address of the uplink`);
+    const at = formatAddress(address);
+    if (!this.#parts.isOfUplink(at))
+      this.#warn(owner, text, `is not reached from outside: ${at} is not an address of the uplink`);
   }
 
   /** At the loopback for nobody. @throws TaplineError `invalid` */
-  #refuseUnreachable({ spec, hasIpv4, index }: HostPublish): void {
+  #refuseUnreachable({ spec, hasIpv4, key }: HostPublish): void {
     if (isOnWire(spec) || (hasIpv4 && spec.protocol !== 'sctp')) return;
-    const why = hasIpv4
-      ? 'there are no SCTP sockets that lead there'
-      : 'the way there is IPv4, and the endpoint has none';
-    throw new TaplineError(
-      'invalid',
-      `at the loopback nobody reaches it: ${why}; leave out the address`,
-      `publish[${index}]`,
-    );
+    const why = hasIpv4 ? 'there are no SCTP sockets that lead there' : 'the way there is IPv4, and it leads to none';
+    throw new TaplineError('invalid', `at the loopback nobody reaches it: ${why}; leave out the address`, key);
   }
 
   #linkRange({ protocol, first, last }: PublishSpec): PortRange | null {
@@ -132,8 +128,8 @@ export class HostPublishing {
   }
 
   /** Where a published port is at the router's end of the host port; null: nowhere. */
-  linkRange(owner: string, spec: PublishSpec): PortRange | null {
-    return this.#held.get(keyOf(owner, spec))?.link ?? null;
+  linkRange(owner: string, text: string): PortRange | null {
+    return this.#held.get(keyOf(owner, text))?.link ?? null;
   }
 
   /** @returns null without IPv6, for what stands for all its addresses */
@@ -154,8 +150,7 @@ export class HostPublishing {
     }
   }
 
-  async #refusal(code: string, error: unknown, place: Place, { index }: HostPublish): Promise<TaplineError> {
-    const key = `publish[${index}]`;
+  async #refusal(code: string, error: unknown, place: Place, { key }: HostPublish): Promise<TaplineError> {
     const { protocol, port, address } = place;
     if (code === 'EADDRNOTAVAIL')
       return new TaplineError('invalid', `expected an address of the host to publish on, got ${address}`, key);
@@ -177,7 +172,7 @@ export class HostPublishing {
   }
 
   /** For what is too wide to be held. */
-  async #refuseUsed({ spec, families, index }: HostPublish): Promise<void> {
+  async #refuseUsed({ spec, families, key }: HostPublish): Promise<void> {
     const { protocol, first, last } = spec;
     if (protocol === 'sctp') return;
     const used = await this.#parts.system.usedPorts();
@@ -186,13 +181,12 @@ export class HostPublishing {
         const place = { protocol, address, port: one.port };
         return one.port >= first && one.port <= last && isInTheWay(one, place);
       });
-      if (there !== undefined)
-        throw await this.#heldBy(there, { protocol, address, port: there.port }, `publish[${index}]`);
+      if (there !== undefined) throw await this.#heldBy(there, { protocol, address, port: there.port }, key);
     }
   }
 
-  async release(owner: string, spec: PublishSpec): Promise<void> {
-    const key = keyOf(owner, spec);
+  async release(owner: string, text: string): Promise<void> {
+    const key = keyOf(owner, text);
     const held = this.#held.get(key);
     if (held === undefined) return;
     this.#held.delete(key);
@@ -207,8 +201,8 @@ export class HostPublishing {
   }
 }
 
-function keyOf(owner: string, spec: PublishSpec): string {
-  return `${owner} ${formatPublish(spec)}`;
+function keyOf(owner: string, text: string): string {
+  return `${owner} ${text}`;
 }
 
 /** On the host: all of a family, or the one. */

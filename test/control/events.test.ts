@@ -132,6 +132,7 @@ test('an event says all there is, and null where there is nothing', (t) => {
       count: 0,
       address: null,
       ports: null,
+      service: null,
       text: 'MAC M moved from port a to port b in network blue, VLAN 7',
     },
     {
@@ -146,6 +147,7 @@ test('an event says all there is, and null where there is nothing', (t) => {
       count: 2,
       address: null,
       ports: null,
+      service: null,
       text: '2 events were lost: more happened than could be told',
     },
   ]);

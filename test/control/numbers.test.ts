@@ -41,5 +41,7 @@ test('what is written down is what is needed to go on, of all kinds', async (t) 
   });
   numbers.domains.take('blue', () => 1);
   await numbers.saved();
-  t.deepEqual(written, [{ domains: { blue: 1 }, ports: { a: 3 }, vrfs: {}, interfaces: {} }]);
+  t.deepEqual(written, [
+    { domains: { blue: 1 }, ports: { a: 3 }, vrfs: {}, interfaces: {}, services: {}, backends: {} },
+  ]);
 });

@@ -360,11 +360,11 @@ endpoints:
   );
   const warnings = (): string[] => logs.filter((line) => line.startsWith('warn'));
   t.deepEqual(warnings(), [
-    'warn endpoint a: 8080:80/tcp is not reached from the host itself: the way there is IPv4, and the endpoint has none',
+    'warn endpoint a: 8080:80/tcp is not reached from the host itself: the way there is IPv4, and it leads to none',
     'warn endpoint b: 10.5.0.1:7000:70/tcp is not reached from outside: 10.5.0.1 is not an address of the uplink',
   ]);
   t.is(system.relays.get('tcp :: 8080')?.target(), null);
-  const line = 'publish[2]: at the loopback nobody reaches it: the way there is IPv4, and the endpoint has none';
+  const line = 'publish[2]: at the loopback nobody reaches it: the way there is IPv4, and it leads to none';
   await t.throwsAsync(daemon.publish('a', ['[::1]:8081:80/tcp']), { message: `${line}; leave out the address` });
   await t.throwsAsync(daemon.publish('b', ['127.0.0.1:8081:80/sctp']), {
     message: /^publish\[2\]: at the loopback nobody reaches it: there are no SCTP sockets that lead there/,
