@@ -8,7 +8,7 @@ import { LEARNING_TIME } from '../../core/switch/snooping.js';
 import { PROTOCOL_UDP } from '../../core/wire/ipv4.js';
 import { type Bench, load, makeBench, makeGuarded, tagged, tcpFrame } from './frames.js';
 import { frame4, frame6, hopAddress4, hopAddress6, makeRouted, NEAR_PORT } from './routed.js';
-import { Traffic } from './translated.js';
+import { Masqueraded } from './translated.js';
 
 const PACKETS = 10_000_000;
 /** Bytes that the measuring itself may cost: 0.01 a packet, where one allocated number a packet would be 160 MB. */
@@ -64,7 +64,7 @@ function routed(): Load {
 
 /** Connections through address translation, there and back; every eighth packet begins one, and others end by age. */
 function translated(): Load {
-  const traffic = new Traffic(PROTOCOL_UDP);
+  const traffic = new Masqueraded(PROTOCOL_UDP);
   const { dataplane } = traffic.bench;
   traffic.establish(Int32Array.from({ length: CONNECTIONS }, (_, i) => i));
   const begin = (at: number): void => {
