@@ -8,7 +8,7 @@ import { checkHostLinks, HOST_LINKS } from './host-links.js';
 import { keptName } from './kept-names.js';
 import { isVirtual, listenClaim, listenSpec, virtualAddresses } from './listen.js';
 import { conflict, invalid, type KeyPath, type Problem } from './problems.js';
-import { networkFamilies, publishedClaims, unpublishable, wireAddresses } from './publish.js';
+import { isLoopback, networkFamilies, publishedClaims, unpublishable, wireAddresses } from './publish.js';
 import type { BackendConfig, Configuration, EndpointConfig, NetworkConfig, ServiceConfig } from './schema.js';
 import { gatewaysOf, isBridged, knownAddress, unusable } from './subnets.js';
 import { DEFAULT_VLAN } from './vlan.js';
@@ -76,9 +76,9 @@ function checkOutside(path: KeyPath, address: Address | null, placed: Placed, { 
     const remedy = reason.remedy === '' ? '' : `${reason.remedy}, or `;
     return [invalid(path, `${reason.why}; ${remedy}listen on an address in ${inside}`)];
   }
+  if (service.forwarding === 'direct' && (address === null || isUnspecified(address) || isLoopback(address)))
+    return [invalid(path, 'forwarding: direct needs the one address that all backends have too')];
   if (address === null || isUnspecified(address)) {
-    if (service.forwarding === 'direct')
-      return [invalid(path, 'forwarding: direct needs the one address that all backends have too')];
     const isThere =
       address === null || uplink === null || !('addresses' in uplink) || hasFamily(uplink, address.family);
     return isThere ? [] : [invalid(path, `the uplink has no IPv${address.family} address`)];

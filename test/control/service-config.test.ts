@@ -392,6 +392,11 @@ const REFUSED: readonly (readonly [string, string, string])[] = [
     'services.web.listen[0]: forwarding: direct needs the one address that all backends have too',
   ],
   [
+    'direct at the loopback',
+    file(web('"127.0.0.1:80"', ONE, DIRECT), { uplink: SHARED }),
+    'services.web.listen[0]: forwarding: direct needs the one address that all backends have too',
+  ],
+  [
     'direct at the gateway',
     file(web('"172.30.0.1:80"', ONE, DIRECT)),
     'services.web.listen[0]: 172.30.0.1 is the gateway address of network blue, which no backend can have too; forwarding: direct needs another',
