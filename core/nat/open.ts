@@ -481,7 +481,7 @@ export class FlowOpener {
     }
     const reason = this.chooseSource(packet, from, to);
     if (reason !== DROP_NONE) return this.refuse(packet, from, reason);
-    return this.begin(packet, from);
+    return this.begin(packet, from, to);
   }
 
   private letPass(packet: Packet): number {
@@ -634,7 +634,11 @@ export class FlowOpener {
     if (!isTranslatable(this.view, packet)) return DROP_UNTRANSLATABLE;
     // Whoever knows the connection could not go on with it: the translation is not what it was.
     if ((isTranslated || !this.isPickedUp) && !beginsConnection(this.view, packet)) return DROP_NO_FLOW;
-    if (!isTranslated) return DROP_NONE;
+    return isTranslated ? this.takeSource(packet, from, to) : DROP_NONE;
+  }
+
+  /** Sets a source that is the router's own. A drop reason, or DROP_NONE. */
+  private takeSource(packet: Packet, from: RouterInterface, to: RouterInterface): number {
     const external = this.chooseExternal(packet, from, to);
     if (external === 0) return DROP_PORTS_EXHAUSTED;
     for (let i = 0; i < 4; i++) this.after[SOURCE + i] = this.flows.mappings.externalWord(external, i);
@@ -712,10 +716,15 @@ export class FlowOpener {
   }
 
   /** Makes the flow of the packet in hand. A verdict; CONTINUE: it is there. */
-  private begin(packet: Packet, from: RouterInterface): number {
+  private begin(packet: Packet, from: RouterInterface, to: RouterInterface): number {
     let reason = this.make(packet, from);
     // Its port may have been another's until now, whose last flow to the same place is over but not forgotten.
     if (reason === DROP_PORTS_EXHAUSTED && this.endClosing(packet, from)) reason = this.make(packet, from);
+    // One port of a client's at two listeners that lead to one place: there, the second flow comes from the router.
+    if (reason === DROP_PORTS_EXHAUSTED && this.hasPublicTarget && this.isSourceKept) {
+      reason = this.takeSource(packet, from, to);
+      if (reason === DROP_NONE) reason = this.make(packet, from);
+    }
     if (reason === DROP_NONE) return CONTINUE;
     if (this.external !== 0) {
       this.flows.mappings.release(this.external, packet.protocol, this.portsAfter >>> 16, false);
@@ -809,11 +818,18 @@ export class FlowOpener {
     }
   }
 
+  private get isSourceKept(): boolean {
+    return isSame(this.before, this.after, SOURCE) && this.portsBefore >>> 16 === this.portsAfter >>> 16;
+  }
+
+  /** Whether the packet in hand came to an address and port at which an endpoint or a service is for others, and is translated. */
+  private get hasPublicTarget(): boolean {
+    return this.inside === INSIDE_PUBLISHED || (this.inside === INSIDE_SERVICE && !this.isDirect);
+  }
+
   private flags(protocol: number): number {
-    const { before, after } = this;
     let flags = FLOW_LIVE;
-    const isSourceKept = isSame(before, after, SOURCE) && this.portsBefore >>> 16 === this.portsAfter >>> 16;
-    if (!isSourceKept) flags |= FLOW_SNAT;
+    if (!this.isSourceKept) flags |= FLOW_SNAT;
     if (this.inside !== INSIDE_NONE && !this.isDirect) flags |= FLOW_DNAT;
     if (this.backend !== 0) flags |= this.isDirect ? FLOW_BALANCED | FLOW_DIRECT : FLOW_BALANCED;
     if (this.external !== 0) flags |= FLOW_MAPPED;
