@@ -7,6 +7,7 @@ import type { Argument, Command, Option } from 'commander';
 import type { MirrorView } from '../control/mirrors.js';
 import type { PolicyRuleView } from '../control/policy.js';
 import type { RouteView, VrfView } from '../control/router-views.js';
+import type { ServiceView } from '../control/service-views.js';
 import { socketPath } from '../control/socket.js';
 import type { EndpointView, NetworkView } from '../control/views.js';
 import { ApiClient } from './client.js';
@@ -96,6 +97,12 @@ async function publishedPorts(client: ApiClient): Promise<string[]> {
   return (await client.get<EndpointView[]>('/v1/endpoints')).flatMap(({ publish }) => publish);
 }
 
+/** Backends of all services: which one the command line names is not known here. */
+async function backendNames(client: ApiClient): Promise<string[]> {
+  const services = await client.get<ServiceView[]>('/v1/services');
+  return [...new Set(services.flatMap(({ backends }) => backends.map(({ name }) => name)))];
+}
+
 /** Names of objects, for arguments and options called after their kind. */
 async function objectNames(kind: string, client: ApiClient): Promise<string[]> {
   const networks = async (): Promise<string[]> =>
@@ -109,6 +116,9 @@ async function objectNames(kind: string, client: ApiClient): Promise<string[]> {
   if (kind === 'vrf') return (await client.get<VrfView[]>('/v1/vrfs')).map(({ name }) => name);
   if (kind === 'static-route') return staticRoutes(client);
   if (kind === 'mirror') return (await client.get<MirrorView[]>('/v1/mirrors')).map(({ name }) => name);
+  if (kind === 'service') return (await client.get<ServiceView[]>('/v1/services')).map(({ name }) => name);
+  if (kind === 'backend' || kind === 'backend-add') return (await endpoints()).map((name) => `${name}:`);
+  if (kind === 'backends' || kind === 'backend-rm' || kind === 'weight') return backendNames(client);
   if (kind === 'rule') return ruleNumbers(client);
   if (kind === 'target') return [...(await networks()), ...(await endpoints()), 'uplink'];
   return [];

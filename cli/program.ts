@@ -18,6 +18,7 @@ import { registerPublish, registerUnpublish } from './publish.js';
 import { registerQuickstart } from './quickstart.js';
 import { registerRoute } from './route.js';
 import { registerRun } from './run.js';
+import { registerService } from './service.js';
 import { registerShow } from './show.js';
 import { registerStatus } from './status.js';
 import { registerUp } from './up.js';
@@ -32,6 +33,7 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   registerDisconnect,
   registerPublish,
   registerUnpublish,
+  registerService,
   registerRun,
   registerShow,
   registerRoute,

@@ -1,4 +1,4 @@
-/** `tapline show ports|endpoints|fdb|route|neigh|vrf|vlan|mdb|security|mirrors|drops`: what the daemon and its dataplane hold. */
+/** `tapline show ports|endpoints|fdb|route|neigh|vrf|services|vlan|mdb|security|mirrors|drops`: what the daemon and its dataplane hold. */
 
 import type { Command } from 'commander';
 import type { MirrorView } from '../control/mirrors.js';
@@ -9,6 +9,7 @@ import { MIRRORS } from './mirror.js';
 import { type Column, formatTable, list, printJson, sum } from './output.js';
 import { registerShowNat } from './show-nat.js';
 import { registerShowRouter } from './show-router.js';
+import { registerShowServices } from './show-services.js';
 
 const PORTS: readonly Column<PortView>[] = [
   { title: 'PORT', value: ({ name }) => name },
@@ -138,7 +139,9 @@ function registerTable<T>(
 export function registerShow(program: Command, context: Context): void {
   const show = program
     .command('show')
-    .description('show ports, endpoints, learned MACs, routes, neighbors, connections, VLANs, groups and drops');
+    .description(
+      'show ports, endpoints, learned MACs, routes, neighbors, connections, services, VLANs, groups and drops',
+    );
   register<PortView[]>(show, context, 'ports', 'ports with their counters', (ports) => formatTable(PORTS, ports));
   register<EndpointView[]>(show, context, 'endpoints', 'endpoints with their addresses', (rows) =>
     formatTable(ENDPOINTS, rows),
@@ -146,6 +149,7 @@ export function registerShow(program: Command, context: Context): void {
   registerTable<FdbView>(show, context, 'fdb', 'which MAC is behind which port', FDB);
   registerShowRouter(show, context);
   registerShowNat(show, context);
+  registerShowServices(show, context);
   registerTable<VlanView>(show, context, 'vlan', 'which port is in which VLAN', VLANS);
   registerTable<MdbView>(show, context, 'mdb', 'which ports have joined which multicast group', MDB);
   registerTable<SecurityView>(show, context, 'security', 'what endpoints may send, and what they tried', SECURITY);

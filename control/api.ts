@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { MAX_RULES } from '../core/nat/policy.js';
 import { Captures } from './capture.js';
+import { KeyedLock } from './concurrency.js';
 import {
   integerField,
   macField,
@@ -18,6 +19,7 @@ import {
 import { formatPath } from './config/problems.js';
 import { readWith } from './config/read.js';
 import {
+  backendSchema,
   DEFAULT_VRF,
   type EndpointConfig,
   endpointSchema,
@@ -26,6 +28,8 @@ import {
   networkSchema,
   policyRuleSchema,
   routeSchema,
+  type ServiceConfig,
+  serviceSchema,
 } from './config/schema.js';
 import type { Daemon } from './daemon.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
@@ -36,6 +40,8 @@ import type { MirrorView } from './mirrors.js';
 import { natMappingViews, natView } from './nat-views.js';
 import { flag, wholeNumber } from './query-fields.js';
 import { neighborViews, type RouterFilter, routeView, routeViews, vrfViews } from './router-views.js';
+import { backendKey, changedBackends, changedService, noBackend, weightBody } from './service-requests.js';
+import { type BackendView, type ServiceView, serviceView, serviceViews } from './service-views.js';
 import { listenPrivately } from './socket.js';
 import type { DataplaneStatus, RouterStatus, Totals } from './types.js';
 import type { UplinkDescription } from './uplink/description.js';
@@ -315,6 +321,58 @@ function policyRoutes(app: FastifyInstance, daemon: Daemon): void {
   });
 }
 
+function serviceRoutes(app: FastifyInstance, daemon: Daemon): void {
+  const { services } = daemon;
+  type BackendRequest = FastifyRequest<{ Params: { name: string; key: string } }>;
+  const viewOf = (name: string): ServiceView => serviceView(daemon, services.get(name));
+  const backendView = (name: string, key: string): BackendView => {
+    const view = viewOf(name);
+    const found = view.backends.find((backend) => backend.name === key);
+    if (found !== undefined) return found;
+    throw noBackend(
+      name,
+      key,
+      view.backends.map((backend) => backend.name),
+    );
+  };
+  // Each change follows from the configuration that the one before has left.
+  const lock = new KeyedLock();
+  const change = (name: string, changed: (before: ServiceConfig) => ServiceConfig): Promise<unknown> =>
+    lock.run(name, () => daemon.updateService(name, changed(services.get(name).config)));
+
+  app.get('/v1/services', async () => serviceViews(daemon));
+  app.get('/v1/services/:name', async ({ params }: NameRequest) => viewOf(params.name));
+  app.post('/v1/services', async (request, reply) => {
+    const { name: given, object } = splitName(request.body);
+    const name = readName(given);
+    await daemon.createService(name, read(serviceSchema, object));
+    return reply.code(201).send(viewOf(name));
+  });
+  app.patch('/v1/services/:name', async ({ params: { name }, body }: NameRequest) => {
+    const wanted = objectOf(body);
+    await change(name, (before) => changedService(name, before, wanted));
+    return viewOf(name);
+  });
+  app.delete('/v1/services/:name', async ({ params }: NameRequest, reply) => {
+    await daemon.removeService(params.name);
+    return reply.code(204).send();
+  });
+  app.post('/v1/services/:name/backends', async ({ params: { name }, body }: NameRequest, reply) => {
+    const backend = read(backendSchema, body);
+    await change(name, (before) => changedBackends(name, before, { add: [backend] }));
+    return reply.code(201).send(backendView(name, backendKey(backend)));
+  });
+  app.patch('/v1/services/:name/backends/:key', async ({ params: { name, key }, body }: BackendRequest) => {
+    const { weight } = read(weightBody, body);
+    await change(name, (before) => changedBackends(name, before, { weights: { [key]: weight } }));
+    return backendView(name, key);
+  });
+  app.delete('/v1/services/:name/backends/:key', async ({ params: { name, key } }: BackendRequest, reply) => {
+    await change(name, (before) => changedBackends(name, before, { remove: [key] }));
+    return reply.code(204).send();
+  });
+}
+
 function eventRoutes(app: FastifyInstance, daemon: Daemon): void {
   app.get('/v1/events', async (request, reply) => {
     if (!read(followQuery, request.query).follow) return daemon.eventLog.list();
@@ -426,6 +484,7 @@ export function buildApi(daemon: Daemon, logger: Logger, socket: string): { app:
   mirrorRoutes(app, daemon);
   policyRoutes(app, daemon);
   natRoutes(app, daemon);
+  serviceRoutes(app, daemon);
   eventRoutes(app, daemon);
   captureRoutes(app, captures);
   statusRoute(app, daemon, captures, socket);
