@@ -40,6 +40,7 @@ export function formatStatus(status: StatusView): string {
     engine: `${status.engine} (${status.engineReason})`,
     networks: status.networks,
     endpoints: status.endpoints,
+    services: status.services,
     uplink: uplink === null ? '-' : uplinkText(uplink),
     'packet slots': `${status.freeSlots} free of ${status.slots}`,
     fdb: `${status.fdbEntries} of ${status.fdbCapacity} entries, ${status.fdbMoves} moves, ${status.fdbFull} times full`,

@@ -65,6 +65,7 @@ export interface StatusView extends Omit<DataplaneStatus, 'quarantined'> {
   readonly uptimeSeconds: number;
   readonly networks: number;
   readonly endpoints: number;
+  readonly services: number;
   readonly uplink: UplinkDescription | null;
   readonly router: RouterStatus;
   readonly quarantined: readonly QuarantineView[];
@@ -426,6 +427,7 @@ function statusRoute(app: FastifyInstance, daemon: Daemon, captures: Captures, s
       mirrors: daemon.mirrors.list(),
       networks: daemon.networks.size,
       endpoints: daemon.endpoints.size,
+      services: daemon.services.all.size,
       uplink: uplink === null ? null : uplink.describe(),
       router: await daemon.dataplane.routerStatus(),
       captures: captures.list(),

@@ -198,6 +198,25 @@ test('backends: listed, added, weighed, removed; several at a time or none of th
   t.deepEqual(weights(await web()), ['a:80=0', 'a:81=9', 'b:81=5'], 'nothing half done');
 });
 
+test('direct: said where a service is shown, and ended', async (t) => {
+  const { run, system } = await makeLab(t);
+  system.addNamespace('/ns/d');
+  await run('connect', 'blue', '--netns', '/ns/d', '--security', 'mac');
+  const words = ['--network', 'blue', '--listen', VIP, '--backend', 'd:80', '--direct'];
+  t.is((await run('service', 'create', 'web', ...words)).err, '');
+  t.like(JSON.parse((await run('service', 'inspect', 'web', '--json')).out), { forwarding: 'direct', via: 'direct' });
+  t.regex((await run('show', 'services')).out, /^direct: backends answer clients themselves; only what clients/m);
+  t.like(await run('service', 'update', 'web', '--backend', 'd:81'), { code: 2, out: '' });
+  await run('service', 'update', 'web', '--no-direct', '--backend', 'd:81');
+  t.like(JSON.parse((await run('service', 'inspect', 'web', '--json')).out), { forwarding: 'nat', via: 'gateway' });
+});
+
+test('status counts services', async (t) => {
+  const { run } = await makeWeb(t);
+  t.regex((await run('status')).out, /^services: +1$/m);
+  t.is(JSON.parse((await run('status', '--json')).out).services, 1);
+});
+
 test('rm: what is gone is said, also when a later one is not there', async (t) => {
   const { run, daemon } = await makeWeb(t);
   t.like(await run('service', 'rm', 'web', 'nobody'), { code: 1, out: 'web\n', err: 'tapline: no service nobody\n' });
