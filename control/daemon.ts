@@ -41,6 +41,7 @@ import { EventLog } from './events.js';
 import { addStatic, type StaticRequest } from './fdb.js';
 import { flowsIn, flowsOf } from './flow-parties.js';
 import { gatewayInterface, gatewayMac } from './gateways.js';
+import { HealthChecks } from './health/health.js';
 import { Interfaces } from './interfaces.js';
 import { Ipam } from './ipam.js';
 import { type KeptEndpoint, KeptState } from './kept-state.js';
@@ -102,6 +103,7 @@ export class Daemon {
   readonly routes: Routes;
   readonly publications: Publications;
   readonly services: Services;
+  readonly #health: HealthChecks;
   readonly serviceRates: ServiceRates;
   readonly #endpoints: Endpoints;
   readonly #system: System;
@@ -158,6 +160,7 @@ export class Daemon {
     this.serviceRates = new ServiceRates(this.dataplane.services.counters, () =>
       [...this.services.all.values()].flatMap(({ backends }) => backends.map(({ number }) => number)),
     );
+    this.#health = this.#makeHealth();
     this.#endpoints = this.#makeEndpoints();
     this.dataplane.onEvent((event) => this.#happened(event));
     this.dataplane.onPortDown((port, error) => this.#portDown(port, error));
@@ -187,8 +190,10 @@ export class Daemon {
   #makePolicy(): PolicyRules {
     const { networks, interfaces } = this;
     const bridged = (network: string): boolean => isBridged(network, this.#uplinkConfig);
-    const objects = (): PolicyObjects =>
-      policyObjects({ networks, endpoints: this.endpoints, interfaces, checks: [], isBridged: bridged });
+    const objects = (): PolicyObjects => {
+      const { endpoints } = this;
+      return policyObjects({ networks, endpoints, interfaces, checks: this.#health.prefixes(), isBridged: bridged });
+    };
     return new PolicyRules(this.dataplane.nat, this.#logger, objects);
   }
 
@@ -208,6 +213,21 @@ export class Daemon {
     });
   }
 
+  #makeHealth(): HealthChecks {
+    return new HealthChecks({
+      system: this.#system,
+      dataplane: this.dataplane,
+      logger: this.#logger,
+      services: this.services,
+      network: (name) => this.networks.get(name),
+      networkOf: (endpoint) => this.endpoints.get(endpoint)?.config.network,
+      policyChanged: () => this.policy.update(),
+      portRemoved: (port) => {
+        this.events.emit('port-removed', port);
+      },
+    });
+  }
+
   /** The router's interface in a network has the addresses that services listen at. */
   #virtualChanged({ name, config, id, ipam }: NetworkState): Promise<void> {
     const translates = translatesBy(this.#uplinkConfig);
@@ -216,7 +236,10 @@ export class Daemon {
 
   #happened(event: DataplaneEvent): void {
     this.eventLog.add(event);
-    if (event.kind === 'backend-suspect') this.services.setSuspect(event.count, true);
+    if (event.kind === 'backend-suspect') {
+      this.services.setSuspect(event.count, true);
+      this.#health.checkNow(event.count);
+    }
     if (event.kind === 'backend-trusted') this.services.setSuspect(event.count, false);
   }
 
@@ -654,6 +677,7 @@ export class Daemon {
 
   async #takeDownNetwork(network: NetworkState): Promise<void> {
     await this.services.removeOf(network.name);
+    await this.#health.leaveNetwork(network.name);
     await this.#removeGateway(network);
     await Promise.all(this.endpointsOf(network.name).map((endpoint) => this.#endpoints.detach(endpoint)));
     if (this.#uplink?.network === network.name) await this.#closeUplink();
@@ -843,7 +867,7 @@ export class Daemon {
       uplink.lost().catch((cause: unknown) => this.#undoFailed('closing the uplink', cause));
       return;
     }
-    if (this.#hostPorts.lost(port, error)) return;
+    if (this.#hostPorts.lost(port, error) || this.#health.lost(port)) return;
     this.#endpoints.portDown(port, error);
   }
 
@@ -1024,6 +1048,7 @@ export class Daemon {
     await this.#applying;
     await this.#lock.idle();
     this.eventLog.close();
+    await this.#health.close();
     await this.#removeEverything();
   }
 
@@ -1037,6 +1062,7 @@ export class Daemon {
     clearInterval(this.#watch);
     await this.#lock.idle();
     await this.services.idle();
+    await this.#health.close();
     this.kept.seal();
     this.eventLog.close();
     // They end with the process all the same, which would not end before them.

@@ -20,7 +20,7 @@ export interface BackendState {
   /** Of its endpoint, without prefix length; empty while that is away. */
   readonly addresses: readonly string[];
   readonly state: BackendPhase;
-  /** Why it is not up: `endpoint a is not there`; empty where it is. */
+  /** Why it is not up: `endpoint a is not there`; of one that is up, why nobody checks it. Else empty. */
   readonly reason: string;
   /** Milliseconds since the epoch. */
   readonly since: number;
@@ -92,6 +92,6 @@ export class Backend implements BackendState {
     if (this.config.weight === 0) return { state: 'draining', reason: 'its weight is 0' };
     if (!isChecked) return { state: 'up', reason: '' };
     if (this.#verdict === null) return { state: 'starting', reason: 'its first check is not through' };
-    return this.#verdict.up ? { state: 'up', reason: '' } : { state: 'down', reason: this.#verdict.reason };
+    return { state: this.#verdict.up ? 'up' : 'down', reason: this.#verdict.reason };
   }
 }
