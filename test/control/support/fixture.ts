@@ -5,6 +5,7 @@ import { parseConfiguration } from '../../../control/config/load.js';
 import type { Configuration } from '../../../control/config/schema.js';
 import { Daemon } from '../../../control/daemon.js';
 import { KeptState } from '../../../control/kept-state.js';
+import { Numbers } from '../../../control/numbers.js';
 import { DataplaneDouble } from './dataplane-double.js';
 import { SystemDouble } from './system-double.js';
 
@@ -28,8 +29,11 @@ export function config(yaml: string): Configuration {
   return parseConfiguration(yaml, 'test.yaml');
 }
 
-/** @param kept what outlives the daemon; nothing does unless given */
-export function makeFixture(kept = KeptState.none()): Fixture {
+/**
+ * @param kept what outlives the daemon; nothing does unless given
+ * @param numbers of services and backends, likewise
+ */
+export function makeFixture(kept = KeptState.none(), numbers = new Numbers()): Fixture {
   const logs: string[] = [];
   const write = (json: string): void => {
     const { level, msg } = JSON.parse(json) as { level: string; msg: string };
@@ -38,7 +42,7 @@ export function makeFixture(kept = KeptState.none()): Fixture {
   const logger = pino({ level: 'debug', formatters: { level: (level) => ({ level }) } }, { write });
   const dataplane = new DataplaneDouble();
   const system = new SystemDouble();
-  return { daemon: new Daemon({ dataplane, logger, system, kept }), dataplane, system, logs };
+  return { daemon: new Daemon({ dataplane, logger, system, kept, numbers }), dataplane, system, logs };
 }
 
 /** What a daemon that holds nothing has left behind; empty when all is well. */
