@@ -33,14 +33,26 @@ export interface Options {
   readonly json: boolean;
 }
 
-/** Inside one network · from network to network · between a network and the wire: as it is, behind one address, to a published port. */
-export const SUITE_NAMES = ['l2', 'route', 'uplink', 'nat', 'publish'] as const;
+/** Inside one network · from network to network · between a network and the wire: as it is, behind one address, to a published port, to a service. */
+export const SUITE_NAMES = ['l2', 'route', 'uplink', 'nat', 'publish', 'lb'] as const;
 export type SuiteName = (typeof SUITE_NAMES)[number];
 
-/** `tapline` is as users run it; `tapline-open` has every guard of the bridge off, `tapline-guarded` every one on. */
-export const PEER_NAMES = ['kernel', 'c-relay', 'tapline', 'tapline-open', 'tapline-guarded'] as const;
+/**
+ * `haproxy-2` is haproxy with two threads. `tapline` is as users run it; `tapline-open` has every guard of the bridge off,
+ * `tapline-guarded` every one on.
+ */
+export const PEER_NAMES = [
+  'kernel',
+  'c-relay',
+  'haproxy',
+  'haproxy-2',
+  'nginx',
+  'tapline',
+  'tapline-open',
+  'tapline-guarded',
+] as const;
 /** Those that take part unless others are asked for. */
-export const DEFAULT_PEERS: readonly PeerName[] = ['kernel', 'c-relay', 'tapline'];
+export const DEFAULT_PEERS: readonly PeerName[] = ['kernel', 'c-relay', 'haproxy', 'haproxy-2', 'nginx', 'tapline'];
 /** What the guards cost is the second of these to the first. */
 export const GUARD_PEERS: readonly PeerName[] = ['tapline-open', 'tapline-guarded'];
 export type PeerName = (typeof PEER_NAMES)[number];

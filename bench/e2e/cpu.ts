@@ -1,4 +1,4 @@
-/** What a switch, and the whole machine, spend meanwhile: processor time and memory, from /proc. */
+/** What a switch, and the whole machine, spend meanwhile: processor time and memory, from /proc; and which processes a switch is. */
 
 import { readdirSync, readFileSync } from 'node:fs';
 
@@ -10,7 +10,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 export function processCpuNs(pid: number): number {
   let total = 0;
   for (const thread of readdirSync(`/proc/${pid}/task`)) {
-    const text = readUnlessGone(`/proc/${pid}/task/${thread}/schedstat`);
+    const text = readUnlessGone(`/proc/${pid}/task/${thread}/schedstat`, '0');
     total += Number(text.split(' ')[0]);
   }
   return total;
@@ -43,13 +43,19 @@ export function residentMiB(pid: number): number {
   return Number(match[1]) / 1024;
 }
 
-/** A thread may end between the listing and the reading. */
-function readUnlessGone(path: string): string {
+/** Processes that the main thread of a process has started and that still run; none of one that has ended. */
+export function childrenOf(pid: number): number[] {
+  const pids = readUnlessGone(`/proc/${pid}/task/${pid}/children`, '').trim();
+  return pids === '' ? [] : pids.split(' ').map(Number);
+}
+
+/** A thread or process may end between the listing and the reading. */
+function readUnlessGone(path: string, otherwise: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    if (code === 'ENOENT' || code === 'ESRCH') return '0';
+    if (code === 'ENOENT' || code === 'ESRCH') return otherwise;
     throw error;
   }
 }

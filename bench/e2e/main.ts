@@ -1,4 +1,4 @@
-/** `npm run bench:e2e`: Tapline beside the kernel's bridge and router and a C relay, between network namespaces of its own. */
+/** `npm run bench:e2e`: Tapline beside the kernel's bridge and router, a C relay, haproxy and nginx, between network namespaces of its own. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ import type { Scenario } from './scenarios/scenario.js';
 import { Scope } from './scope.js';
 import { ENDPOINTS, partsOf, SUITES } from './suites/all.js';
 import { type Suite, takesPart } from './suites/suite.js';
-import { compile, requireTools } from './tools.js';
+import { compile, PEER_TOOLS, requireTools, withAdministration } from './tools.js';
 
 /** From dist/bench/e2e/ to the project's folder. */
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -41,8 +41,11 @@ async function benchmark(options: Options, interrupt: AbortSignal): Promise<Repo
   const plans = options.suites.map((name) => planOf(SUITES[name], options));
   if (plans.every(isEmpty)) throw new UsageError(plans.flatMap((plan) => plan.leftOut).join('; '));
   expectRoot();
-  const tools = plans.flatMap((plan) => plan.scenarios.flatMap((scenario) => scenario.tools));
-  requireTools([...new Set(['ip', 'gcc', 'ping', ...tools])], process.env.PATH);
+  process.env.PATH = withAdministration(process.env.PATH);
+  requireTools(
+    [...new Set(['ip', 'gcc', 'ping', ...plans.flatMap((plan) => toolsOf(plan, options))])],
+    process.env.PATH,
+  );
   const environment = readEnvironment();
   const scope = new Scope(say);
   try {
@@ -100,6 +103,12 @@ function planOf(suite: Suite, options: Options): Plan {
   const endpoints = wantsEndpoints && options.peers.includes('tapline');
   if (wantsEndpoints && !endpoints) leftOut.push(`left out: ${ENDPOINTS} needs tapline`);
   return { suite, scenarios, endpoints, leftOut };
+}
+
+/** Of its scenarios, and of the peers that take part in one. */
+function toolsOf({ suite, scenarios }: Plan, { peers }: Options): string[] {
+  const taking = peers.filter((peer) => scenarios.some((scenario) => takesPart(suite, peer, scenario)));
+  return [...scenarios.flatMap(({ tools }) => tools), ...taking.flatMap((peer) => PEER_TOOLS[peer] ?? [])];
 }
 
 function isEmpty({ scenarios, endpoints }: Plan): boolean {

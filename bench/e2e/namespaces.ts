@@ -46,6 +46,14 @@ export async function enableForwarding(context: Context, names: readonly string[
   await setKernelOptions(context, names, ['net/ipv4/ip_forward=1', 'net/ipv6/conf/all/forwarding=1']);
 }
 
+/**
+ * For a host that opens thousands of connections a second: a closed one waits 60 s in TIME_WAIT, which would use up its ports
+ * within seconds, and a host that has to search for a free one would be the bottleneck.
+ */
+export async function enoughPorts(context: Context, netns: string): Promise<void> {
+  await setKernelOptions(context, [netns], ['net/ipv4/ip_local_port_range=1024 65535', 'net/ipv4/tcp_tw_reuse=1']);
+}
+
 /** @param settings `path=value`, the path below /proc/sys; those under net/ are a namespace's own */
 async function setKernelOptions(
   context: Context,

@@ -2,6 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Scope } from './scope.js';
 
 /** Milliseconds that a daemon has between SIGTERM and SIGKILL; the kernel alone takes 20 ms to remove one TAP. */
@@ -36,15 +37,27 @@ export async function run(argv: readonly string[], options: RunOptions): Promise
   }
 }
 
-export interface DaemonOptions {
+export type DaemonOptions = {
   readonly interrupt: AbortSignal;
+  readonly timeoutMs: number;
+} & (SaysReady | FoundReady);
+
+interface SaysReady {
   /** It stands once it prints this line on its standard output. */
   readonly readyLine: string | RegExp;
-  readonly timeoutMs: number;
 }
 
+/** For those that say nothing of it. */
+interface FoundReady {
+  /** It stands once this gives true, asked every READY_INTERVAL. */
+  readonly isReady: (pid: number) => Promise<boolean>;
+}
+
+/** Milliseconds. */
+const READY_INTERVAL = 50;
+
 /**
- * Starts a command that stays, waits until it says that it is ready, and gives its pid. `scope` ends it. Throws with the last
+ * Starts a command that stays, waits until it is ready, and gives its pid. `scope` ends it. Throws with the last
  * line of its standard error when it ends before it is ready, or with the time it had.
  */
 export async function startDaemon(argv: readonly string[], scope: Scope, options: DaemonOptions): Promise<number> {
@@ -54,8 +67,9 @@ export async function startDaemon(argv: readonly string[], scope: Scope, options
   ending.catch(() => {}); // reported below, while somebody waits for it
   scope.defer(`ending ${argv.join(' ')}`, () => stop(child, ending));
   const errors = keepLastLine(child.stderr);
-  const ready = readyLineOf(child, options.readyLine);
   const timer = new AbortController();
+  const ready =
+    'readyLine' in options ? readyLineOf(child, options.readyLine) : foundReady(child, options, timer.signal);
   try {
     await Promise.race([
       ready,
@@ -112,6 +126,15 @@ function readyLineOf(child: ChildProcess, wanted: string | RegExp): Promise<void
       if (matches(line)) resolve();
     });
   });
+}
+
+/** Reads its standard output away, as nobody else does. A command that could not be started is never ready. */
+async function foundReady(child: ChildProcess, { isReady }: FoundReady, cancelled: AbortSignal): Promise<void> {
+  child.stdout?.resume();
+  while (child.pid === undefined || !(await isReady(child.pid))) {
+    if (cancelled.aborted) return;
+    await pause(READY_INTERVAL);
+  }
 }
 
 function rejectAfter(ms: number, cancelled: AbortSignal, message: () => string): Promise<never> {

@@ -3,7 +3,7 @@
 import { cpus, loadavg, release } from 'node:os';
 import { median } from '../statistics.js';
 import { DEFAULT_PEERS, GUARD_PEERS, type Options, PEER_NAMES, type PeerName, type SuiteName } from './context.js';
-import type { ScenarioResult, Verdict } from './runner.js';
+import { reaches, type ScenarioResult, type Verdict } from './runner.js';
 import { ENDPOINT_BARS, type EndpointsResult } from './scenarios/endpoints.js';
 
 export interface Report {
@@ -66,6 +66,7 @@ function suiteParts(suite: SuiteReport, options: Options): string[] {
   if (scenarios.length > 0) {
     parts.push('', table(figureRows(suite, options)));
     if (scenarios.some((each) => each.guardRatios.length > 0)) parts.push('', table(guardRows(scenarios)));
+    if (scenarios.some((each) => each.beside.length > 0)) parts.push('', table(besideRows(scenarios)));
     if (scenarios.some((each) => Object.keys(each.switchCpuPercent).length > 0))
       parts.push('', `CPU of the ${SUBJECTS[suite.suite]}, percent of one processor`, table(cpuRows(scenarios)));
     if (scenarios.some((each) => each.cpuPerGbit !== null))
@@ -83,6 +84,7 @@ const SUBJECTS: Readonly<Record<SuiteName, string>> = {
   uplink: 'router',
   nat: 'router',
   publish: 'router',
+  lb: 'balancer',
 };
 const PER_GBIT_TITLE =
   'processor time per Gbit, ms; machine: hosts, kernel and all else that ran included; ratio: of the machine';
@@ -117,8 +119,12 @@ function guardRows(results: readonly ScenarioResult[]): string[][] {
     .map(({ scenario, guardRatios }) => {
       const ratio = median(guardRatios);
       const loss = scenario.better === 'higher' ? 1 - ratio : ratio - 1;
-      const range = `${Math.min(...guardRatios).toFixed(2)}–${Math.max(...guardRatios).toFixed(2)}`;
-      return [scenario.title, `${ratio.toFixed(3)}×`, range, loss <= GUARD_BAR ? 'bar reached' : 'MISSED'];
+      return [
+        scenario.title,
+        `${ratio.toFixed(3)}×`,
+        rangeOf(guardRatios),
+        loss <= GUARD_BAR ? 'bar reached' : 'MISSED',
+      ];
     });
   return [[GUARD_PEERS.toReversed().join(' to '), 'ratio', 'of rounds', `loses ≤ ${GUARD_BAR * 100} %`], ...rows];
 }
@@ -131,11 +137,30 @@ function figureRow(result: ScenarioResult, peers: readonly PeerName[]): string[]
     ...peers.map((peer) => significant(medians[peer])),
     scenario.unit,
     ratio === null ? '–' : `${ratio.toFixed(2)}× ${scenario.reference}`,
-    ratio === null ? '–' : `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`,
+    ratio === null ? '–' : rangeOf(ratios),
     scenario.bar === null ? '–' : `${sign} ${scenario.bar.toFixed(2)}×`,
     scenario.aim === null ? '–' : `${scenario.aim.toFixed(2)}×`,
     verdict === null ? '–' : VERDICTS[verdict],
   ];
+}
+
+/** Tapline to the peers that are no bar, a row each. */
+function besideRows(results: readonly ScenarioResult[]): string[][] {
+  const rows = results.flatMap(({ scenario, beside }) =>
+    beside.map(({ peer, aim, ratios, ratio }) => [
+      `${scenario.title}: tapline to ${peer}`,
+      `${ratio.toFixed(2)}×`,
+      rangeOf(ratios),
+      aim === null ? '–' : `${aim.toFixed(2)}×`,
+      aim === null ? '–' : reaches(scenario, aim, ratio) ? 'aim reached' : 'aim missed',
+    ]),
+  );
+  return [['beside', 'ratio', 'of rounds', 'aim', 'verdict'], ...rows];
+}
+
+/** The smallest and the largest: "0.97–1.02". */
+function rangeOf(ratios: readonly number[]): string {
+  return `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`;
 }
 
 const VERDICTS: Readonly<Record<Verdict, string>> = { aim: 'aim reached', bar: 'bar reached', missed: 'MISSED' };

@@ -10,7 +10,7 @@ import { machineCpuNs, processCpuNs } from './cpu.js';
 import { inNamespace } from './namespaces.js';
 import { askedAt, askedAt6, type Peer, type Site } from './peers/peer.js';
 import { run } from './processes.js';
-import type { Goal, Measurement, Scenario } from './scenarios/scenario.js';
+import type { Beside, Measurement, Scenario } from './scenarios/scenario.js';
 import { GIGABITS } from './scenarios/tcp.js';
 import { Scope } from './scope.js';
 import { type Suite, takesPart } from './suites/suite.js';
@@ -39,9 +39,18 @@ export interface ScenarioResult {
   /** Tapline's figure to the reference's, a round each; empty unless both took part. */
   readonly ratios: readonly number[];
   readonly ratio: number | null;
+  /** Of the peers that Tapline took part with. */
+  readonly beside: readonly BesideResult[];
   /** Every guard on to all off, a round each; empty unless both took part. */
   readonly guardRatios: readonly number[];
   readonly verdict: Verdict | null;
+}
+
+/** Tapline's figure to that of a further peer. */
+export interface BesideResult extends Beside {
+  /** A round each. */
+  readonly ratios: readonly number[];
+  readonly ratio: number;
 }
 
 /** Milliseconds of one processor per Gbit that arrived: medians. Null where the figure is none of Gbit/s. */
@@ -143,7 +152,7 @@ async function measure(
   when: string,
 ): Promise<Figure> {
   const started = performance.now();
-  const cpu = site.switchPid === null ? 0 : processCpuNs(site.switchPid);
+  const cpu = switchCpuNs(site);
   const machineCpu = machineCpuNs();
   let measurement: Measurement;
   try {
@@ -152,9 +161,15 @@ async function measure(
     throw new Error(`${scenario.name}, ${site.peer}, ${when}: ${(error as Error).message}`);
   }
   const elapsedNs = (performance.now() - started) * 1e6;
-  const switchCpuPercent = site.switchPid === null ? null : (100 * (processCpuNs(site.switchPid) - cpu)) / elapsedNs;
+  const switchCpuPercent = site.switchPid === null ? null : (100 * (switchCpuNs(site) - cpu)) / elapsedNs;
   const machineCpuPercent = (100 * (machineCpuNs() - machineCpu)) / elapsedNs;
   return { ...measurement, switchCpuPercent, machineCpuPercent };
+}
+
+/** Of all its processes; 0 where the kernel is the switch. */
+function switchCpuNs({ switchPid, workerPids = [] }: Site): number {
+  const pids = switchPid === null ? [] : [switchPid, ...workerPids];
+  return pids.reduce((sum, pid) => sum + processCpuNs(pid), 0);
 }
 
 function progress(scenario: Scenario, figure: Figure): string {
@@ -175,9 +190,17 @@ export function summarise(scenario: Scenario, rounds: readonly Round[]): Scenari
     cpuPerGbit: scenario.unit === GIGABITS ? cpuPerGbitOf(rounds, scenario) : null,
     ratios,
     ratio,
+    beside: besideOf(rounds, scenario),
     guardRatios: ratiosOf(rounds, 'tapline-guarded', 'tapline-open'),
     verdict: ratio === null ? null : verdictOf(scenario, ratio),
   };
+}
+
+function besideOf(rounds: readonly Round[], { beside = [] }: Scenario): BesideResult[] {
+  return beside.flatMap((each) => {
+    const ratios = ratiosOf(rounds, 'tapline', each.peer);
+    return ratios.length === 0 ? [] : [{ ...each, ratios, ratio: median(ratios) }];
+  });
 }
 
 function cpuPerGbitOf(rounds: readonly Round[], { reference }: Scenario): CpuPerGbit {
@@ -225,9 +248,13 @@ function mediansOf(
 }
 
 /** Null for a goal without a bar. */
-export function verdictOf(goal: Pick<Scenario, 'better'> & Omit<Goal, 'reference'>, ratio: number): Verdict | null {
-  const reaches = (limit: number) => (goal.better === 'higher' ? ratio >= limit : ratio <= limit);
+export function verdictOf(goal: Pick<Scenario, 'better' | 'bar' | 'aim'>, ratio: number): Verdict | null {
   if (goal.bar === null) return null;
-  if (goal.aim !== null && reaches(goal.aim)) return 'aim';
-  return reaches(goal.bar) ? 'bar' : 'missed';
+  if (goal.aim !== null && reaches(goal, goal.aim, ratio)) return 'aim';
+  return reaches(goal, goal.bar, ratio) ? 'bar' : 'missed';
+}
+
+/** Whether a ratio is at a limit or on its better side. */
+export function reaches({ better }: Pick<Scenario, 'better'>, limit: number, ratio: number): boolean {
+  return better === 'higher' ? ratio >= limit : ratio <= limit;
 }

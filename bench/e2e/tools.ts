@@ -2,6 +2,7 @@
 
 import { accessSync, constants, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import type { PeerName } from './context.js';
 import { run } from './processes.js';
 
 /** Debian package of each tool. */
@@ -11,7 +12,22 @@ const PACKAGES: Readonly<Record<string, string>> = {
   wrk: 'wrk',
   ping: 'iputils-ping',
   gcc: 'gcc libc6-dev',
+  haproxy: 'haproxy',
+  nginx: 'nginx-light libnginx-mod-stream',
+  ss: 'iproute2',
 };
+
+/** Programs of the host that a peer is made of; the others need none but those of every run. */
+export const PEER_TOOLS: Readonly<Partial<Record<PeerName, readonly string[]>>> = {
+  haproxy: ['haproxy', 'ss'],
+  'haproxy-2': ['haproxy', 'ss'],
+  nginx: ['nginx', 'ss'],
+};
+
+/** The search path with the folders of administration tools behind it, which a user's may lack. */
+export function withAdministration(path: string | undefined): string {
+  return [path ?? '', '/usr/local/sbin', '/usr/sbin', '/sbin'].filter((folder) => folder !== '').join(delimiter);
+}
 
 /** Throws one line that names every missing tool and the packages that bring them. */
 export function requireTools(tools: readonly string[], path: string | undefined): void {

@@ -2,7 +2,9 @@
  * httpd: answers every request with the same 2-byte body and closes the connection: the least work a server can do per
  * connection, so that the network between it and wrk is what is measured.
  *
- *     httpd ADDRESS PORT
+ *     httpd ADDRESS PORT [keep-alive]
+ *
+ * With keep-alive the client closes, after as many requests as it likes.
  *
  * Whatever the first read gives is taken for a whole request: wrk's are shorter than one segment. Prints `ready` and runs
  * until it is killed.
@@ -22,7 +24,8 @@
 #define BACKLOG 4096
 #define EVENTS 64
 
-static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+static const char last_answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 static void die(const char *what) {
   fprintf(stderr, "httpd: %s: %s\n", what, strerror(errno));
@@ -47,17 +50,22 @@ static void accept_all(int epoll, int listener) {
   for (int fd; (fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0;) watch(epoll, fd);
 }
 
-static void serve(int fd) {
+static void serve(int fd, int keep_alive) {
   char request[4096];
   ssize_t length = recv(fd, request, sizeof request, 0);
   if (length < 0 && errno == EAGAIN) return;
-  if (length > 0) send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
+  if (length > 0 && keep_alive) {
+    send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL);
+    return;
+  }
+  if (length > 0) send(fd, last_answer, sizeof last_answer - 1, MSG_NOSIGNAL);
   close(fd);
 }
 
 int main(int argc, char **argv) {
-  if (argc != 3) {
-    fprintf(stderr, "usage: httpd ADDRESS PORT\n");
+  int keep_alive = argc == 4 && strcmp(argv[3], "keep-alive") == 0;
+  if (argc != 3 && !keep_alive) {
+    fprintf(stderr, "usage: httpd ADDRESS PORT [keep-alive]\n");
     return 2;
   }
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -71,7 +79,7 @@ int main(int argc, char **argv) {
     int count = epoll_wait(epoll, events, EVENTS, -1);
     for (int i = 0; i < count; i++) {
       if (events[i].data.fd == listener) accept_all(epoll, listener);
-      else serve(events[i].data.fd);
+      else serve(events[i].data.fd, keep_alive);
     }
   }
 }

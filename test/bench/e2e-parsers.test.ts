@@ -1,16 +1,17 @@
 import test from 'ava';
 import { parseStat } from '../../bench/e2e/cpu.js';
 import { parseOptions, UsageError } from '../../bench/e2e/options.js';
-import { askedAt, askedAt6, type Site } from '../../bench/e2e/peers/peer.js';
-import { type Figure, summarise, verdictOf } from '../../bench/e2e/runner.js';
-import { parseWrk } from '../../bench/e2e/scenarios/http.js';
+import { streamModuleLine } from '../../bench/e2e/peers/nginx-modules.js';
+import { askedAt, askedAt6, type Host, type Site, serversOf, swapped } from '../../bench/e2e/peers/peer.js';
+import { type Figure, reaches, summarise, verdictOf } from '../../bench/e2e/runner.js';
+import { leastSharePercent, parseAccepted, parseWrk } from '../../bench/e2e/scenarios/http.js';
 import { parsePing } from '../../bench/e2e/scenarios/ping.js';
 import { reversed, type Scenario } from '../../bench/e2e/scenarios/scenario.js';
 import { parseIperf } from '../../bench/e2e/scenarios/tcp.js';
 import { parseUdpPing } from '../../bench/e2e/scenarios/udp-ping.js';
 import { SUITES } from '../../bench/e2e/suites/all.js';
 import type { Suite } from '../../bench/e2e/suites/suite.js';
-import { requireTools } from '../../bench/e2e/tools.js';
+import { PEER_TOOLS, requireTools, withAdministration } from '../../bench/e2e/tools.js';
 import { median } from '../../bench/statistics.js';
 
 test('median: odd, even, unsorted, none', (t) => {
@@ -157,6 +158,64 @@ test('address translation: four streams are held to the relay that does none, ne
   }
 });
 
+test('load balancing: new connections are held to the kernel, and set beside haproxy and nginx', (t) => {
+  const { reference, bar, aim, beside } = scenarioOf(SUITES.lb, 'http');
+  t.deepEqual([reference, bar, aim], ['kernel', 1.1, 1.5]);
+  t.deepEqual(beside, [
+    { peer: 'haproxy', aim: 2 },
+    { peer: 'haproxy-2', aim: 2 },
+    { peer: 'nginx', aim: 2 },
+  ]);
+});
+
+test('beside further peers: a ratio for each that took part, of its own rounds', (t) => {
+  const figure = (value: number): Figure => ({ value, details: {}, switchCpuPercent: 50, machineCpuPercent: 150 });
+  const rounds = [
+    { kernel: figure(10), haproxy: figure(5), tapline: figure(20) },
+    { tapline: figure(9), haproxy: figure(3), kernel: figure(10) },
+    { kernel: figure(10), haproxy: figure(10), tapline: figure(10) },
+  ];
+  const { beside } = summarise(scenarioOf(SUITES.lb, 'http'), rounds);
+  t.deepEqual(beside, [{ peer: 'haproxy', aim: 2, ratios: [4, 3, 1], ratio: 3 }]);
+  t.deepEqual(summarise(scenarioOf(SUITES.publish, 'http'), rounds).beside, [], 'it has none');
+  t.deepEqual(
+    [1.99, 2].map((ratio) => reaches({ better: 'higher' }, 2, ratio)),
+    [false, true],
+  );
+});
+
+test('every server behind a service answers; the other way round, the client alone', (t) => {
+  const [client, server, further] = ['c', 's0', 's1'].map((netns) => ({ netns, address: '' })) as [Host, Host, Host];
+  const site: Site = { peer: 'kernel', client, server, furtherServers: [further], switchPid: null, engine: null };
+  t.deepEqual(serversOf(site), [server, further]);
+  t.deepEqual(serversOf(swapped(site)), [client]);
+});
+
+test('shares of servers: what each has accepted, by the kernel, and the least of them', (t) => {
+  const snmp = 'Ip: Forwarding\nIp: 1\nTcp: RtoMin ActiveOpens PassiveOpens EstabResets\nTcp: 200 3 41 5\n';
+  t.is(parseAccepted(snmp), 41);
+  t.throws(() => parseAccepted('Tcp: RtoMin\nTcp: 200\n'), { message: /no PassiveOpens/ });
+  t.throws(() => parseAccepted(''), { message: /no PassiveOpens/ });
+  t.is(leastSharePercent([75, 25]), 25);
+  t.is(leastSharePercent([10, 0]), 0);
+  t.throws(() => leastSharePercent([0, 0]), { message: /no server/ });
+});
+
+test("nginx's stream module: built in, a file, or not there", (t) => {
+  const dynamic = 'nginx version: nginx/1.22\nconfigure arguments: --modules-path=/m --with-stream=dynamic';
+  t.is(
+    streamModuleLine(dynamic, (path) => path === '/m/ngx_stream_module.so'),
+    'load_module /m/ngx_stream_module.so;',
+  );
+  t.is(
+    streamModuleLine('configure arguments: --with-stream --with-stream_ssl_module', () => false),
+    '',
+  );
+  t.throws(() => streamModuleLine(dynamic, () => false), {
+    message: 'nginx has no module stream (/m/ngx_stream_module.so); on Debian: apt-get install libnginx-mod-stream',
+  });
+});
+
 test('without Tapline or without its reference there is no ratio and no verdict', (t) => {
   const kernel: Figure = { value: 10, details: {}, switchCpuPercent: null, machineCpuPercent: 100 };
   const result = summarise(scenarioOf(SUITES.l2, 'http'), [{ kernel }]);
@@ -169,18 +228,25 @@ function scenarioOf(suite: Suite, name: string): Scenario {
 }
 
 test('command line: defaults, order of peers, several suites, mistakes', (t) => {
-  const names = { l2: ['tcp-1', 'ping'], route: ['tcp-1', 'tcp6-1'], uplink: ['tcp-out'], nat: [], publish: [] };
+  const names = {
+    l2: ['tcp-1', 'ping'],
+    route: ['tcp-1', 'tcp6-1'],
+    uplink: ['tcp-out'],
+    nat: [],
+    publish: [],
+    lb: [],
+  };
   const defaults = parseOptions(['l2'], names);
   t.like(defaults, { rounds: 5, seconds: 3, engine: undefined, endpoints: 500, json: false });
-  t.deepEqual(defaults?.peers, ['kernel', 'c-relay', 'tapline']);
+  t.deepEqual(defaults?.peers, ['kernel', 'c-relay', 'haproxy', 'haproxy-2', 'nginx', 'tapline']);
   t.deepEqual(parseOptions(['l2', '--peer', 'tapline', '--peer', 'kernel'], names)?.peers, ['kernel', 'tapline']);
   t.deepEqual(parseOptions(['l2', '--guards'], names)?.peers, ['tapline-open', 'tapline-guarded']);
   t.is(parseOptions(['--help'], names), null);
   const both = parseOptions(['uplink', 'route', '--rounds', '2', 'uplink', '--only', 'tcp6-1'], names);
   t.like(both, { suites: ['uplink', 'route'], rounds: 2, only: ['tcp6-1'] });
   const mistakes: [string[], RegExp][] = [
-    [[], /expected a suite or several, of l2, route, uplink, nat, publish; got none/],
-    [['l3'], /suite: expected one of l2, route, uplink, nat, publish; got "l3"/],
+    [[], /expected a suite or several, of l2, route, uplink, nat, publish, lb; got none/],
+    [['l3'], /suite: expected one of l2, route, uplink, nat, publish, lb; got "l3"/],
     [['route', '--guards'], /--guards: expected the suite l2/],
     [['route', '--endpoints', '5'], /--endpoints: expected the suite l2/],
     [['route', 'uplink', '--only', 'ping'], /--only: expected one of tcp-1, tcp6-1, tcp-out; got "ping"/],
@@ -190,7 +256,7 @@ test('command line: defaults, order of peers, several suites, mistakes', (t) => 
     [['l2', '--only', 'udp'], /--only: expected one of tcp-1, ping; got "udp"/],
     [
       ['l2', '--peer', 'ovs'],
-      /--peer: expected one of kernel, c-relay, tapline, tapline-open, tapline-guarded; got "ovs"/,
+      /--peer: expected one of kernel, c-relay, haproxy, haproxy-2, nginx, tapline, tapline-open, tapline-guarded; got "ovs"/,
     ],
     [['l2', '--fast'], /--fast/],
   ];
@@ -204,4 +270,10 @@ test('missing tools are named with their Debian packages', (t) => {
     message: 'missing: iperf3, ping; on Debian: apt-get install iperf3 iputils-ping',
   });
   t.notThrows(() => requireTools(['sh'], '/usr/bin:/bin'));
+  t.deepEqual(Object.keys(PEER_TOOLS), ['haproxy', 'haproxy-2', 'nginx']);
+  t.throws(() => requireTools(['nginx'], '/nonexistent'), {
+    message: /apt-get install nginx-light libnginx-mod-stream$/,
+  });
+  t.is(withAdministration('/usr/bin'), '/usr/bin:/usr/local/sbin:/usr/sbin:/sbin');
+  t.is(withAdministration(undefined), '/usr/local/sbin:/usr/sbin:/sbin');
 });

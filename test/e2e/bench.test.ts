@@ -1,6 +1,6 @@
 /**
  * The end-to-end benchmark runs, reads its tools' output and cleans up after itself, also when it is interrupted. No figure is
- * held to a bar. Needs root, iproute2, iperf3, wrk, ping, nftables and gcc.
+ * held to a bar. Needs root, iproute2, iperf3, wrk, ping, nftables, haproxy, nginx and gcc.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -8,6 +8,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
+import type { Figure } from '../../bench/e2e/runner.js';
 
 const MAIN = fileURLToPath(new URL('../../bench/e2e/main.js', import.meta.url));
 
@@ -145,6 +146,54 @@ test.serial('Tapline masquerades and publishes beside the kernel: ratios, and no
   }
   t.deepEqual(remainsOf(ended.pid), []);
 });
+
+test.serial(
+  'a service over two backends: kernel, haproxy and nginx give every figure, and each backend has its half',
+  async (t) => {
+    t.timeout(180_000);
+    const names = ['kernel', 'haproxy', 'haproxy-2', 'nginx'];
+    const peers = names.flatMap((name) => ['--peer', name]);
+    const ended = await finish(start(['lb', ...peers, '--rounds', '1', '--seconds', '1', '--json']));
+    t.is(ended.code, 0, ended.stderr);
+    const [{ scenarios }] = JSON.parse(ended.stdout).suites;
+    t.deepEqual(
+      scenarios.map(({ scenario }: { scenario: { name: string } }) => scenario.name),
+      ['http', 'http-open', 'tcp-1', 'tcp-4'],
+    );
+    for (const { scenario, rounds, beside } of scenarios) {
+      t.deepEqual(Object.keys(rounds[0]), names, scenario.name);
+      t.deepEqual(beside, [], 'no Tapline, no ratios');
+      for (const [peer, { value, details, switchCpuPercent }] of Object.entries<Figure>(rounds[0])) {
+        t.true(value > 0, scenario.name);
+        if (peer === 'kernel') t.is(switchCpuPercent, null);
+        else t.true((switchCpuPercent as number) > 0, `${peer}: time of those that do the work`);
+        if (scenario.name === 'http') t.is(details.leastSharePercent?.toFixed(0), '50', peer);
+      }
+    }
+    t.deepEqual(remainsOf(ended.pid), []);
+  },
+);
+
+test.serial(
+  'Tapline balances beside the kernel and haproxy: ratios to both, exactly in turn, and nothing fails',
+  async (t) => {
+    t.timeout(120_000);
+    const peers = ['--peer', 'kernel', '--peer', 'haproxy', '--peer', 'tapline'];
+    const ended = await finish(start(['lb', ...peers, '--rounds', '1', '--seconds', '1', '--json']));
+    t.is(ended.code, 0, ended.stderr);
+    for (const { scenario, ratio, beside, rounds } of JSON.parse(ended.stdout).suites[0].scenarios) {
+      t.true(ratio > 0, scenario.name);
+      t.deepEqual(
+        beside.map((each: { peer: string }) => each.peer),
+        ['haproxy'],
+      );
+      if (scenario.name !== 'http') continue;
+      t.is(rounds[0].tapline.details.failed, 0);
+      t.is(rounds[0].tapline.details.leastSharePercent.toFixed(0), '50');
+    }
+    t.deepEqual(remainsOf(ended.pid), []);
+  },
+);
 
 test.serial('the table names every row and leaves the ratio open where Tapline took no part', async (t) => {
   t.timeout(60_000);

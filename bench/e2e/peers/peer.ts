@@ -31,10 +31,19 @@ export interface Site {
   readonly peer: PeerName;
   readonly client: Host;
   readonly server: Host;
+  /** Those that answer with `server` where it is asked for: behind a load balancer. */
+  readonly furtherServers?: readonly Host[];
   /** The process of the switch or router; null where the kernel is it. */
   readonly switchPid: number | null;
+  /** Processes that do its work, where it has others for that. */
+  readonly workerPids?: readonly number[];
   /** The engine that Tapline runs on; null for the others. */
   readonly engine: string | null;
+}
+
+/** Every host that has to answer. */
+export function serversOf({ server, furtherServers = [] }: Site): readonly Host[] {
+  return [server, ...furtherServers];
 }
 
 /** Makes a peer's namespaces, devices and processes; the context's scope takes them down. */
@@ -47,7 +56,7 @@ export function ipv4Only({ netns, address }: Host): Host {
 
 /** The hosts' parts exchanged: the load comes from the server's end. */
 export function swapped(site: Site): Site {
-  return { ...site, client: site.server, server: site.client };
+  return { ...site, client: site.server, server: site.client, furtherServers: [] };
 }
 
 export const PREFIX_LENGTH = 24;

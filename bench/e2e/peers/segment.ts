@@ -17,18 +17,23 @@ const PREFIX_LENGTH6 = 64;
 /** Networks of containers. */
 export const RED = segment('red', 1);
 export const BLUE = segment('blue', 2);
+/** The containers that a service has behind it, on RED. */
+export const BACKENDS: readonly Addresses[] = [RED.host, addressesOf(1, 3)];
 /** The wire behind the uplink, with the host outside. */
 export const WIRE = segment('wire', 3);
 
 function segment(name: string, number: number): Segment {
-  const prefix = `10.99.${number}.`;
-  const prefix6 = `fd00:99:${number}::`;
   return {
     name,
-    subnets: [`${prefix}0/${PREFIX_LENGTH}`, `${prefix6}/${PREFIX_LENGTH6}`],
-    router: { address: `${prefix}1`, address6: `${prefix6}1` },
-    host: { address: `${prefix}2`, address6: `${prefix6}2` },
+    subnets: [`10.99.${number}.0/${PREFIX_LENGTH}`, `fd00:99:${number}::/${PREFIX_LENGTH6}`],
+    router: addressesOf(number, 1),
+    host: addressesOf(number, 2),
   };
+}
+
+/** @param segment its number @param host its number on it, 1 to 9 */
+function addressesOf(segment: number, host: number): Addresses {
+  return { address: `10.99.${segment}.${host}`, address6: `fd00:99:${segment}::${host}` };
 }
 
 /** Both addresses with the prefix length of their segment, as `ip address add` and an uplink's `addresses` want them. */

@@ -3,48 +3,69 @@
  * namespace that stands for the machine; one end of the wire (a veth pair) is its uplink of mode `own`, the other the outside host's.
  */
 
-import type { Context } from '../context.js';
+import type { Context, SuiteName } from '../context.js';
 import { addNamespaces, configure, enableIpv6, netnsName } from '../namespaces.js';
-import { endpointOf, startTapline } from './instance.js';
-import { type Host, ipv4Only, type Site } from './peer.js';
+import { endpointOf, type Instance, startTapline } from './instance.js';
+import { type Addresses, type Host, ipv4Only, type Site } from './peer.js';
 import { PUBLISHED_PORTS } from './published.js';
 import { interfaceLines, RED, WIRE, withPrefixLength } from './segment.js';
 
 /** Container → network red → router that masquerades → the wire → the host outside, which knows nothing of the container's subnet. */
 export async function taplineNat(context: Context): Promise<Site> {
-  const { container, outside, ...instance } = await build(context, 'nat', []);
-  return { peer: 'tapline', client: container, server: ipv4Only(outside), ...instance };
+  const { containers, outside, pid, engine } = await taplineMachine(context, 'nat', [RED.host]);
+  const client = containers[0] as Host;
+  return { peer: 'tapline', client, server: ipv4Only(outside), switchPid: pid, engine };
 }
 
 /** The host outside → the wire → published port → container. */
 export async function taplinePublish(context: Context): Promise<Site> {
   const publish = PUBLISHED_PORTS.map(({ protocol, port }) => `${port}:${port}/${protocol}`);
-  const { container, outside, ...instance } = await build(context, 'publish', publish);
-  return { peer: 'tapline', client: outside, server: { ...container, published: WIRE.router }, ...instance };
+  const { containers, outside, pid, engine } = await taplineMachine(context, 'publish', [RED.host], { publish });
+  const server = { ...(containers[0] as Host), published: WIRE.router };
+  return { peer: 'tapline', client: outside, server, switchPid: pid, engine };
 }
 
-interface Built extends Pick<Site, 'switchPid' | 'engine'> {
-  readonly container: Host;
+/** A running Tapline with its containers and the host outside. */
+export interface TaplineMachine extends Instance {
+  /** In network red, as endpoints container0, container1, … */
+  readonly containers: readonly Host[];
   readonly outside: Host;
 }
 
-async function build(context: Context, suite: string, publish: readonly string[]): Promise<Built> {
+/**
+ * @param addresses of the containers, on RED
+ * @param endpoint further keys of each endpoint
+ * @param more further keys of the file
+ */
+export async function taplineMachine(
+  context: Context,
+  suite: SuiteName,
+  addresses: readonly Addresses[],
+  endpoint: object = {},
+  more: object = {},
+): Promise<TaplineMachine> {
   const machine = netnsName(suite, 'tapline', 'machine');
-  const container: Host = { netns: netnsName(suite, 'tapline', 'container'), ...RED.host };
+  const containers = addresses.map((each, index) => ({
+    netns: netnsName(suite, 'tapline', `container${index}`),
+    ...each,
+  }));
   const outside: Host = { netns: netnsName(suite, 'tapline', 'outside'), ...WIRE.host };
-  await addNamespaces(context, [machine, container.netns, outside.netns]);
-  await enableIpv6(context, [container.netns, outside.netns]);
+  const hosts = [...containers, outside].map(({ netns }) => netns);
+  await addNamespaces(context, [machine, ...hosts]);
+  await enableIpv6(context, hosts);
   await configure(context, machine, [
     `link add up0 type veth peer name eth0 netns ${outside.netns}`,
     'link set up0 up',
   ]);
   await configure(context, outside.netns, interfaceLines('eth0', WIRE.host));
+  const endpoints = containers.map((host, index) => [`container${index}`, endpointOf(host, 'red', endpoint)]);
   const configuration = {
     version: 1,
     uplink: { device: 'up0', mode: 'own', addresses: withPrefixLength(WIRE.router) },
     networks: { red: { subnets: RED.subnets, masquerade: true } },
-    endpoints: { container: endpointOf(container, 'red', publish.length === 0 ? {} : { publish }) },
+    endpoints: Object.fromEntries(endpoints),
+    ...more,
   };
-  const { pid, engine } = await startTapline(context, suite, configuration, machine);
-  return { container, outside, switchPid: pid, engine };
+  const instance = await startTapline(context, suite, configuration, machine);
+  return { ...instance, containers, outside };
 }

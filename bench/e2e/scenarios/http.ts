@@ -1,9 +1,9 @@
-/** New connections: wrk asks with `Connection: close`, so that each request costs a handshake and a teardown. */
+/** HTTP requests by wrk: each on a new connection, which costs a handshake and a teardown; or one after the other on open ones. */
 
 import { join } from 'node:path';
 import type { Context } from '../context.js';
-import { inNamespace } from '../namespaces.js';
-import { askedAt, type Site } from '../peers/peer.js';
+import { enoughPorts, inNamespace } from '../namespaces.js';
+import { askedAt, type Host, type Site, serversOf } from '../peers/peer.js';
 import { run, startDaemon } from '../processes.js';
 import type { Scope } from '../scope.js';
 import type { Goal, Measurement, Scenario } from './scenario.js';
@@ -13,38 +13,74 @@ export const HTTP_PORT = '8080';
 const CONNECTIONS = '32';
 
 export function newHttpConnections(goal: Goal & Pick<Scenario, 'peers'>): Scenario {
+  return { name: 'http', title: 'new HTTP connections', ...HTTP, ...goal, ...load(false) };
+}
+
+export function httpOnOpenConnections(goal: Goal & Pick<Scenario, 'peers'>): Scenario {
+  return { name: 'http-open', title: 'HTTP on open connections', ...HTTP, ...goal, ...load(true) };
+}
+
+const HTTP = { unit: '/s', better: 'higher', tools: ['wrk'] } as const;
+
+function load(keepAlive: boolean): Pick<Scenario, 'prepare' | 'measure'> {
   return {
-    name: 'http',
-    title: 'new HTTP connections',
-    unit: '/s',
-    better: 'higher',
-    ...goal,
-    tools: ['wrk'],
-    prepare: serve,
-    measure: ask,
+    prepare: (context, site, scope) => serve(context, site, scope, keepAlive),
+    measure: (context, site, seconds) => ask(context, site, seconds, keepAlive),
   };
 }
 
-/**
- * Thousands of connections a second use up the client's ports within seconds: a closed one waits 60 s in TIME_WAIT, and
- * a client that has to search for a free port would be the bottleneck. Holds in the client's namespace alone.
- */
-const ENOUGH_PORTS = 'cd /proc/sys/net/ipv4 && echo 1024 65535 > ip_local_port_range && echo 1 > tcp_tw_reuse';
-
-async function serve(context: Context, site: Site, scope: Scope): Promise<void> {
-  await run(inNamespace(site.client.netns, ['sh', '-c', ENOUGH_PORTS]), context);
-  const { netns, address } = site.server;
-  await startDaemon(inNamespace(netns, [join(context.binaries, 'httpd'), address, HTTP_PORT]), scope, {
-    interrupt: context.interrupt,
-    readyLine: 'ready',
-    timeoutMs: 5000,
-  });
+async function serve(context: Context, site: Site, scope: Scope, keepAlive: boolean): Promise<void> {
+  await enoughPorts(context, site.client.netns);
+  for (const { netns, address } of serversOf(site)) {
+    const argv = [join(context.binaries, 'httpd'), address, HTTP_PORT, ...(keepAlive ? ['keep-alive'] : [])];
+    await startDaemon(inNamespace(netns, argv), scope, {
+      interrupt: context.interrupt,
+      readyLine: 'ready',
+      timeoutMs: 5000,
+    });
+  }
 }
 
-async function ask(context: Context, site: Site, seconds: number): Promise<Measurement> {
-  const load = ['-t', '1', '-c', CONNECTIONS, '-d', `${seconds}s`, '-H', 'Connection: close'];
-  const argv = ['wrk', ...load, `http://${askedAt(site.server)}:${HTTP_PORT}/`];
-  return parseWrk(await run(inNamespace(site.client.netns, argv), context));
+async function ask(context: Context, site: Site, seconds: number, keepAlive: boolean): Promise<Measurement> {
+  const options = [
+    '-t',
+    '1',
+    '-c',
+    CONNECTIONS,
+    '-d',
+    `${seconds}s`,
+    ...(keepAlive ? [] : ['-H', 'Connection: close']),
+  ];
+  const argv = ['wrk', ...options, `http://${askedAt(site.server)}:${HTTP_PORT}/`];
+  const servers = serversOf(site);
+  if (servers.length === 1) return parseWrk(await run(inNamespace(site.client.netns, argv), context));
+  const before = await acceptedByEach(context, servers);
+  const { value, details } = parseWrk(await run(inNamespace(site.client.netns, argv), context));
+  const after = await acceptedByEach(context, servers);
+  const shares = after.map((count, index) => count - (before[index] as number));
+  return { value, details: { ...details, leastSharePercent: leastSharePercent(shares) } };
+}
+
+/** What the host with the fewest has of the whole: 50 where two have as many. Throws when none has any. */
+export function leastSharePercent(counts: readonly number[]): number {
+  const sum = counts.reduce((total, count) => total + count, 0);
+  if (sum === 0) throw new Error('no server has accepted a connection');
+  return (100 * Math.min(...counts)) / sum;
+}
+
+async function acceptedByEach(context: Context, servers: readonly Host[]): Promise<number[]> {
+  const counts: number[] = [];
+  for (const { netns } of servers)
+    counts.push(parseAccepted(await run(inNamespace(netns, ['cat', '/proc/net/snmp']), context)));
+  return counts;
+}
+
+/** TCP connections that a namespace has accepted so far: PassiveOpens of /proc/net/snmp (RFC 4022, tcpPassiveOpens). */
+export function parseAccepted(text: string): number {
+  const [names, values] = [...text.matchAll(/^Tcp: (.*)$/gm)].map((match) => (match[1] as string).split(' '));
+  const count = Number(values?.[names?.indexOf('PassiveOpens') ?? -1]);
+  if (!Number.isInteger(count)) throw new Error('/proc/net/snmp has no PassiveOpens');
+  return count;
 }
 
 /** Requests per second and failed ones from wrk's report. Throws when wrk reports none answered. */

@@ -14,6 +14,14 @@ export interface Goal {
   /** Null: the ratio is shown, and no verdict given. */
   readonly bar: number | null;
   readonly aim: number | null;
+  /** Further peers that Tapline's figure is set beside: none of them is a bar. */
+  readonly beside?: readonly Beside[];
+}
+
+export interface Beside {
+  readonly peer: PeerName;
+  /** Null: the ratio is shown. */
+  readonly aim: number | null;
 }
 
 export interface Scenario extends Goal {

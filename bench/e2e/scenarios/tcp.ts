@@ -2,7 +2,7 @@
 
 import type { Context } from '../context.js';
 import { inNamespace } from '../namespaces.js';
-import { askedAt, askedAt6, type Host, type Site } from '../peers/peer.js';
+import { askedAt, askedAt6, type Host, type Site, serversOf } from '../peers/peer.js';
 import { run, startDaemon } from '../processes.js';
 import type { Scope } from '../scope.js';
 import type { Goal, Measurement, Scenario } from './scenario.js';
@@ -36,14 +36,15 @@ function choose({ netns }: Host, ipv4: string, ipv6: string | undefined, wantsIp
 }
 
 async function serve(context: Context, site: Site, scope: Scope, ipv6: boolean): Promise<void> {
-  const { server } = site;
-  const address = choose(server, server.address, server.address6, ipv6);
-  const argv = ['iperf3', '-s', '-p', IPERF_PORT, '-B', address, '--forceflush'];
-  await startDaemon(inNamespace(server.netns, argv), scope, {
-    interrupt: context.interrupt,
-    readyLine: /^Server listening/,
-    timeoutMs: 5000,
-  });
+  for (const server of serversOf(site)) {
+    const address = choose(server, server.address, server.address6, ipv6);
+    const argv = ['iperf3', '-s', '-p', IPERF_PORT, '-B', address, '--forceflush'];
+    await startDaemon(inNamespace(server.netns, argv), scope, {
+      interrupt: context.interrupt,
+      readyLine: /^Server listening/,
+      timeoutMs: 5000,
+    });
+  }
 }
 
 async function send(
