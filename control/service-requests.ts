@@ -4,8 +4,9 @@ import { z } from 'zod';
 import { integerField, listOf, mapping, textField } from './config/fields.js';
 import { formatPath } from './config/problems.js';
 import { readWith } from './config/read.js';
-import { type BackendConfig, backendSchema, MAX_WEIGHT, type ServiceConfig, serviceSchema } from './config/schema.js';
+import { backendSchema, MAX_WEIGHT, type ServiceConfig, serviceSchema } from './config/schema.js';
 import { TaplineError } from './errors.js';
+import { backendKey } from './lb/backends.js';
 
 /** How many backends an error line names. */
 const NAMES_IN_LINE = 8;
@@ -34,11 +35,6 @@ const backendChanges = mapping('a JSON object', {
 export type BackendChanges = z.output<typeof backendChanges>;
 
 const NO_CHANGES: BackendChanges = { add: [], remove: [], weights: {} };
-
-/** How a backend is called in its service. */
-export function backendKey({ endpoint, port }: BackendConfig): string {
-  return `${endpoint}:${port}`;
-}
 
 function read<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
   const result = readWith(schema, input);

@@ -43,7 +43,7 @@ export interface BackendView extends BackendCounts {
   /** Of its endpoint; empty while that is away. */
   readonly addresses: readonly string[];
   readonly state: BackendState['state'];
-  /** Why it is not up; empty where it is. */
+  /** Why it is not up; of one that is up, why nobody checks it; else empty. */
   readonly reason: string;
   /** Since when it is in that state: ISO 8601. */
   readonly since: string;
