@@ -19,7 +19,7 @@ import {
   RULE_TO_FAMILY,
   RULE_TO_IFACE,
 } from '../../core/nat/policy.js';
-import { config, type Fixture, makeFixture } from './support/fixture.js';
+import { config, eventually, type Fixture, makeFixture } from './support/fixture.js';
 
 const FILE = `version: 1
 networks:
@@ -308,4 +308,43 @@ test('a rule that is not there', async (t) => {
   await t.throwsAsync(daemon.removeRule(1), { message: 'no rule 1; there is none' });
   await daemon.addRule(rule({}), null);
   await t.throwsAsync(daemon.removeRule(2), { message: 'no rule 2; expected a number from 1 to 1' });
+});
+
+const CHECKED = `services:
+  web: { network: blue, listen: ["172.30.0.9:8080"], backends: [{ endpoint: a, port: 80 }], health: { type: tcp } }
+`;
+const CHECKERS = ['172.30.0.254/32', 'fd00:30::ffff:ffff:ffff:ff7f/128'];
+
+function hasPort({ dataplane }: Lab): boolean {
+  return [...dataplane.livePorts.values()].some(({ name }) => name === 'health:blue');
+}
+
+test('health checks come before all rules, in networks where anybody asks', async (t) => {
+  const lab = await makeLab(CHECKED);
+  const { daemon } = lab;
+  await eventually(() => hasPort(lab));
+  // Nobody is refused anything: nothing is asked.
+  t.deepEqual(lab.records(), []);
+  const refusing = rule({ to: { endpoint: 'a' }, proto: 'tcp', ports: [80] });
+  await daemon.addRule(refusing, null);
+  const records = lab.records();
+  t.deepEqual(lab.filtered(), ['blue as blue']);
+  for (const address of CHECKERS)
+    t.true(
+      records.slice(0, 3).some((text) => text.endsWith(`accept: blue ${address} > blue, 0 0-65535`)),
+      address,
+    );
+  t.true(
+    records.slice(3).every((text) => text.includes('drop')),
+    records.join('\n'),
+  );
+  // It is no rule of the user's.
+  t.is(daemon.policy.list().length, 1);
+  t.is(daemon.policy.list()[0]?.action, 'drop');
+  await daemon.removeRule(1);
+  t.deepEqual(lab.records(), []);
+  await daemon.removeService('web');
+  await daemon.addRule(refusing, null);
+  await eventually(() => !hasPort(lab));
+  t.false(lab.records().some((text) => text.includes('accept')));
 });
