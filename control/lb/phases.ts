@@ -74,6 +74,8 @@ export class Phases {
   /** It is the service's no more. */
   removed(service: Service, backend: Backend): void {
     this.#draining.end(backend);
+    // Of one whose endpoint has gone that was said.
+    if (backend.state === 'absent') return;
     this.#say(service, backend, 'backend-gone', 'is gone: it was taken out of its service');
   }
 
