@@ -73,25 +73,27 @@ export function sumRates(all: readonly (Rate | null)[]): Rate | null {
   return known.length === 0 ? null : { connections: sum('connections'), packets: sum('packets'), bits: sum('bits') };
 }
 
-/** A backend at the last look. */
-interface Look {
-  flows: number;
-  packets: number;
-  bytes: number;
-  rate: Rate | null;
-  /** The look that has seen it. */
-  seen: number;
-}
-
 /** Two looks that follow each other at once tell nothing about a second. */
 const SHORTEST_MS = 100;
+
+/** Numbers of each backend that are remembered of the last look: what was counted, rates (NaN: none yet), and which look it was. */
+const LOOK = 7;
+const LOOK_FLOWS = 0;
+const LOOK_PACKETS = 1;
+const LOOK_BYTES = 2;
+const LOOK_CONNECTION_RATE = 3;
+const LOOK_PACKET_RATE = 4;
+const LOOK_BIT_RATE = 5;
+const LOOK_COUNT = 6;
 
 /** Looks at the counters once a second, so that whoever asks gets rates without waiting for a second look. */
 export class ServiceRates {
   readonly #counters: Float64Array;
   readonly #backends: () => Iterable<number>;
-  readonly #looks = new Map<number, Look>();
-  #count = 0;
+  /** LOOK numbers a backend, in flat memory: there may be a hundred thousand. Empty until there is one. */
+  #looks = new Float64Array(0);
+  /** Of looks, and one: 0 in `#looks` is none of them. */
+  #count = 1;
   /** Milliseconds of a clock that only goes forward. */
   #time = 0;
 
@@ -111,36 +113,36 @@ export class ServiceRates {
    */
   look(now: number): void {
     const elapsed = now - this.#time;
-    if (this.#count > 0 && elapsed < SHORTEST_MS) return;
+    if (this.#count > 1 && elapsed < SHORTEST_MS) return;
     this.#count++;
     this.#time = now;
     for (const number of this.#backends()) this.#lookAt(number, elapsed / 1000);
-    for (const [number, { seen }] of this.#looks) if (seen !== this.#count) this.#looks.delete(number);
   }
 
   /** @param seconds since the last look */
   #lookAt(number: number, seconds: number): void {
-    const { flows, packetsIn, packetsOut, bytesIn, bytesOut } = backendCounts(this.#counters, number);
-    const [packets, bytes] = [packetsIn + packetsOut, bytesIn + bytesOut];
-    const last = this.#looks.get(number);
-    if (last === undefined) {
-      this.#looks.set(number, { flows, packets, bytes, rate: null, seen: this.#count });
-      return;
-    }
+    if (this.#looks.length === 0) this.#looks = new Float64Array((this.#counters.length / BACKEND_COUNTERS) * LOOK);
+    const [counters, looks, from, at] = [this.#counters, this.#looks, number * BACKEND_COUNTERS, number * LOOK];
+    const flows = counters[from + COUNT_FLOWS];
+    const packets = counters[from + COUNT_PACKETS_IN] + counters[from + COUNT_PACKETS_OUT];
+    const bytes = counters[from + COUNT_BYTES_IN] + counters[from + COUNT_BYTES_OUT];
+    const [moreFlows, morePackets] = [flows - looks[at + LOOK_FLOWS], packets - looks[at + LOOK_PACKETS]];
     // Fewer than before: the number is another backend's now.
-    const isSame = flows >= last.flows && packets >= last.packets;
-    last.rate = isSame
-      ? {
-          connections: (flows - last.flows) / seconds,
-          packets: (packets - last.packets) / seconds,
-          bits: ((bytes - last.bytes) * 8) / seconds,
-        }
-      : null;
-    Object.assign(last, { flows, packets, bytes, seen: this.#count });
+    const isSame = looks[at + LOOK_COUNT] === this.#count - 1 && moreFlows >= 0 && morePackets >= 0;
+    looks[at + LOOK_CONNECTION_RATE] = isSame ? moreFlows / seconds : Number.NaN;
+    looks[at + LOOK_PACKET_RATE] = isSame ? morePackets / seconds : Number.NaN;
+    looks[at + LOOK_BIT_RATE] = isSame ? ((bytes - looks[at + LOOK_BYTES]) * 8) / seconds : Number.NaN;
+    looks[at + LOOK_FLOWS] = flows;
+    looks[at + LOOK_PACKETS] = packets;
+    looks[at + LOOK_BYTES] = bytes;
+    looks[at + LOOK_COUNT] = this.#count;
   }
 
   /** Null until a backend has been looked at twice. @param number the dataplane's */
   of(number: number): Rate | null {
-    return this.#looks.get(number)?.rate ?? null;
+    const [looks, at] = [this.#looks, number * LOOK];
+    const connections = looks[at + LOOK_CONNECTION_RATE];
+    if (looks[at + LOOK_COUNT] !== this.#count || Number.isNaN(connections)) return null;
+    return { connections, packets: looks[at + LOOK_PACKET_RATE], bits: looks[at + LOOK_BIT_RATE] };
   }
 }
