@@ -42,7 +42,10 @@ export class Backends {
   place(options: ServiceOptions): void {
     const { backends } = options;
     for (let at = 0; at < backends.length; at += BACKEND_RECORD) {
-      this.places[backends[at + BACKEND_NUMBER]] = { options, at };
+      const number = backends[at + BACKEND_NUMBER];
+      this.places[number] = { options, at };
+      // Owed by other weights, or among others: a small weight would pay for a large one of before with many flows.
+      this.credit[number] = 0;
     }
   }
 

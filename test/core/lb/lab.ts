@@ -1,5 +1,11 @@
 /** A router with services, without a kernel: the lab of address translation (../nat/lab.ts), its endpoints as backends. */
 
+import {
+  EVENT_BACKEND_SUSPECT,
+  EVENT_BACKEND_TRUSTED,
+  EVENT_SERVICE_FLOOD,
+  EVENT_SERVICE_FLOOD_OVER,
+} from '../../../core/events.js';
 import { FlowEnding } from '../../../core/lb/ending.js';
 import { maglevTable } from '../../../core/lb/maglev.js';
 import {
@@ -12,14 +18,36 @@ import {
   BACKEND_RECORD,
   BACKEND_UP,
   BACKEND_WEIGHT,
+  COUNT_ACTIVE,
+  COUNT_FLOWS,
+  COUNT_INACTIVE,
   SCHEDULER_MAGLEV,
   SCHEDULER_RR,
   SCHEDULER_SH,
   type ServiceOptions,
 } from '../../../core/lb/service.js';
+import {
+  FLOW_BALANCED,
+  FLOW_STATE,
+  FLOW_WORDS,
+  STATE_ESTABLISHED,
+  STATE_FIN,
+  STATE_MASK,
+  STATE_UDP_STREAM,
+} from '../../../core/nat/flow.js';
 import { PUBLISHED_RECORD } from '../../../core/nat/published.js';
-import { NatLab, type NatOptions, VRF, wordsOf } from '../nat/lab.js';
-import { endOf } from '../nat/wire.js';
+import { NatLab, type NatOptions, OUTSIDE, VRF, wordsOf } from '../nat/lab.js';
+import { TCP } from '../nat/packets.js';
+import { endOf, tcp, textOf, udp } from '../nat/wire.js';
+
+/** States of what counts as an active flow: both sides have spoken, and not both are through. */
+const ESTABLISHED = [STATE_ESTABLISHED, STATE_FIN, STATE_UDP_STREAM];
+const NEWS: Readonly<Record<number, string>> = {
+  [EVENT_BACKEND_SUSPECT]: 'suspect',
+  [EVENT_BACKEND_TRUSTED]: 'trusted',
+  [EVENT_SERVICE_FLOOD]: 'flood',
+  [EVENT_SERVICE_FLOOD_OVER]: 'flood over',
+};
 
 export interface BackendSpec {
   readonly number: number;
@@ -117,6 +145,38 @@ export class ServiceLab extends NatLab {
   /** A counter (COUNT_) of a backend. */
   count(backend: number, counter: number): number {
     return this.services.backends.counters[backend * BACKEND_COUNTERS + counter];
+  }
+
+  /** COUNT_FLOWS, COUNT_ACTIVE and COUNT_INACTIVE of a backend. */
+  flowCounts(backend: number): number[] {
+    return [COUNT_FLOWS, COUNT_ACTIVE, COUNT_INACTIVE].map((counter) => this.count(backend, counter));
+  }
+
+  /** Active and inactive flows of a backend, counted one by one in the table. */
+  countFlows(backend: number): { active: number; inactive: number } {
+    const { table } = this.flows;
+    let active = 0;
+    let inactive = 0;
+    table.forEach((flow) => {
+      const state = table.words[flow * FLOW_WORDS + FLOW_STATE];
+      if ((state & FLOW_BALANCED) === 0 || table.backendOf(flow) !== backend) return;
+      if (ESTABLISHED.includes(state & STATE_MASK)) active++;
+      else inactive++;
+    });
+    return { active, inactive };
+  }
+
+  /** Where a client's first packet goes: "10.2.0.13:80". @throws where it goes nowhere */
+  place(from: string, to: string, protocol = TCP, station = OUTSIDE): string {
+    const { destination, destinationPort } = this.pass(station, protocol === TCP ? tcp(from, to) : udp(from, to));
+    return textOf(destination, destinationPort);
+  }
+
+  /** Events of services and backends since the last call: "suspect 3", "flood 1". */
+  news(): string[] {
+    return this.events()
+      .filter(({ kind }) => kind in NEWS)
+      .map(({ kind, number }) => `${NEWS[kind]} ${number}`);
   }
 
   /** What leaves when a backend's flows end. */
