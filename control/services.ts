@@ -299,7 +299,7 @@ export class Services {
     const addresses = endpoint.addresses.map((text) => text.split('/', 1)[0] ?? text);
     return this.#exclusively(async () => {
       this.#there.set(endpoint.name, addresses);
-      await Promise.all(this.#place(endpoint.name, addresses).map(({ service }) => this.#tell(service)));
+      await this.#tellAll(this.#place(endpoint.name, addresses));
     });
   }
 
@@ -310,7 +310,7 @@ export class Services {
       const placed = this.#place(name, []);
       if (this.#parts.isStopping()) return;
       try {
-        await Promise.all(placed.map(({ service }) => this.#tell(service)));
+        await this.#tellAll(placed);
       } finally {
         for (const { backend } of placed) await this.#maker.endFlows(backend, true);
       }
@@ -330,6 +330,11 @@ export class Services {
     }
     if (placed.length > 0) this.#changed();
     return placed;
+  }
+
+  async #tellAll(placed: readonly { readonly service: Service }[]): Promise<void> {
+    const services = new Set(placed.map(({ service }) => service));
+    await Promise.all([...services].map((service) => this.#tell(service)));
   }
 
   #tell(service: Service): Promise<void> {

@@ -1,6 +1,7 @@
 /** A backend as it is wanted and as it is: whether its endpoint is there, and what its health check says. */
 
 import type { BackendConfig } from '../config/schema.js';
+import { addressWords } from '../router-specs.js';
 
 /**
  * - up: gets connections
@@ -35,6 +36,9 @@ export function backendKey({ endpoint, port }: BackendConfig): string {
   return `${endpoint}:${port}`;
 }
 
+/** Words of an address, IPv4 mapped (RFC 4291, 2.5.5.2). */
+const ADDRESS_WORDS = 4;
+
 interface Verdict {
   readonly up: boolean;
   readonly reason: string;
@@ -45,6 +49,8 @@ export class Backend implements BackendState {
   readonly number: number;
   config: BackendConfig;
   addresses: readonly string[] = [];
+  /** Four words each of its first IPv4 and its first IPv6 address; zeros where it has none. */
+  readonly words = new Int32Array(2 * ADDRESS_WORDS);
   state: BackendPhase = 'absent';
   reason: string;
   since = Date.now();
@@ -63,6 +69,9 @@ export class Backend implements BackendState {
   /** Its endpoint came or went. What was known of its health was of the one before. @param addresses without prefix length; empty: it went */
   place(addresses: readonly string[]): void {
     this.addresses = addresses;
+    this.words.fill(0);
+    for (const address of addresses.toReversed())
+      this.words.set(addressWords(address), address.includes(':') ? ADDRESS_WORDS : 0);
     this.suspect = false;
     this.#verdict = null;
   }

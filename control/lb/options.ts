@@ -4,7 +4,6 @@ import { createHash } from 'node:crypto';
 import { maglevTable } from '../../core/lb/maglev.js';
 import {
   BACKEND_ADDRESS4,
-  BACKEND_ADDRESS6,
   BACKEND_FLAGS,
   BACKEND_NUMBER,
   BACKEND_PORT,
@@ -20,7 +19,6 @@ import {
   type ServiceOptions,
 } from '../../core/lb/service.js';
 import type { ServiceConfig } from '../config/schema.js';
-import { addressWords } from '../router-specs.js';
 import { type Backend, backendKey } from './backends.js';
 
 const SCHEDULERS: Readonly<Record<ServiceConfig['scheduler'], number>> = {
@@ -82,9 +80,8 @@ function backendRecords({ health }: ServiceConfig, backends: readonly Backend[])
     records[at + BACKEND_PORT] = backend.config.port;
     records[at + BACKEND_WEIGHT] = backend.config.weight;
     records[at + BACKEND_FLAGS] = backend.isUp(health !== undefined) ? BACKEND_UP : 0;
-    // The first of a family, as published ports have it.
-    for (const address of backend.addresses.toReversed())
-      records.set(addressWords(address), at + (address.includes(':') ? BACKEND_ADDRESS6 : BACKEND_ADDRESS4));
+    // Both families, one behind the other.
+    records.set(backend.words, at + BACKEND_ADDRESS4);
   });
   return records;
 }
