@@ -7,7 +7,9 @@ import { ROUTER_ALWAYS } from '../../core/switch/membership.js';
 import { LEARNING_TIME } from '../../core/switch/snooping.js';
 import { PROTOCOL_UDP } from '../../core/wire/ipv4.js';
 import { type Bench, load, makeBench, makeGuarded, tagged, tcpFrame } from './frames.js';
+import { EveryService } from './lb.js';
 import { frame4, frame6, hopAddress4, hopAddress6, makeRouted, NEAR_PORT } from './routed.js';
+import type { Traffic } from './traffic.js';
 import { Masqueraded } from './translated.js';
 
 const PACKETS = 10_000_000;
@@ -27,6 +29,8 @@ export interface HeapResult {
 interface Load {
   readonly bench: Bench;
   readonly give: (at: number) => void;
+  /** After all: whether packets went the way that is meant. */
+  readonly isSound?: () => boolean;
 }
 
 /** Frames that stand in slots, in turn. */
@@ -65,16 +69,28 @@ function routed(): Load {
 /** Connections through address translation, there and back; every eighth packet begins one, and others end by age. */
 function translated(): Load {
   const traffic = new Masqueraded(PROTOCOL_UDP);
-  const { dataplane } = traffic.bench;
   traffic.establish(Int32Array.from({ length: CONNECTIONS }, (_, i) => i));
-  const begin = (at: number): void => {
+  return { bench: traffic.bench, give: comeAndGo(traffic) };
+}
+
+/** The same through services: every scheduler, affinity, and a flood whose packets get no connection. */
+function balanced(): Load {
+  const traffic = new EveryService();
+  traffic.establish(Int32Array.from({ length: CONNECTIONS }, (_, i) => i));
+  traffic.flood();
+  return { bench: traffic.bench, give: comeAndGo(traffic), isSound: () => traffic.passed > 0 };
+}
+
+/** Every eighth packet begins a connection; others go on, there and back. */
+function comeAndGo(traffic: Traffic): (at: number) => void {
+  const { dataplane } = traffic.bench;
+  return (at) => {
     if ((at & 7) !== 0) traffic.give(at, (at >>> 4) & (CONNECTIONS - 1), (at & 8) !== 0);
     else traffic.give(at, CONNECTIONS + ((at >>> 3) & NEW_CONNECTIONS), false);
     if ((at & PACKETS_A_SECOND) !== 0) return;
     dataplane.now++;
     dataplane.router.flows.tick();
   };
-  return { bench: traffic.bench, give: begin };
 }
 
 /** Connections that go on all the time, and numbers of the others; both less one are masks. */
@@ -121,14 +137,15 @@ const RUNS: readonly { readonly name: string; readonly make: () => Load }[] = [
   { name: 'every guard on, multicast, VLAN copies', make: guarded },
   { name: 'routed, IPv4 and IPv6', make: routed },
   { name: 'translated, new connections among them', make: translated },
+  { name: 'lb: every scheduler, affinity, a flood', make: balanced },
 ];
-/** Runs are numbered from 0. */
-export const HEAP_RUNS = RUNS.length;
+/** By number of the run. */
+export const HEAP_NAMES: readonly string[] = RUNS.map(({ name }) => name);
 
 /** One run; needs a process of its own, and --expose-gc. */
 export function heapGrowth(run: number): HeapResult {
   const { name, make } = RUNS[run];
-  const { bench, give: next } = make();
+  const { bench, give: next, isSound } = make();
   const burst = (count: number): void => {
     for (let i = 0; i < count; i++) next(i);
   };
@@ -137,6 +154,7 @@ export function heapGrowth(run: number): HeapResult {
   burst(PACKETS);
   const now = process.memoryUsage().heapUsed;
   refuseDrops(bench);
+  if (isSound?.() === false) throw new Error(`heap benchmark: ${name}: packets went another way`);
   return { name, packets: PACKETS, bytes: now - before, ok: now - before <= TOLERANCE };
 }
 

@@ -8,14 +8,16 @@ import { median } from '../statistics.js';
 import { fibCases } from './fib.js';
 import { flowTableCases } from './flow-table.js';
 import { forwardingCases } from './forwarding.js';
-import { HEAP_RUNS, type HeapResult, heapGrowth } from './heap.js';
+import { HEAP_NAMES, type HeapResult, heapGrowth } from './heap.js';
+import { comparedCases, lbCases } from './lb.js';
 import { type Case, fastest, type Result, runCase } from './suite.js';
 import { GUARDED, switchCases, UNGUARDED } from './switch.js';
 import { translatedCases } from './translated.js';
 import { wireCases } from './wire.js';
 
-/** Rounds of guards off and on, in turn. */
+/** Rounds of guards off and on, and of many services and one, in turn. */
 const GUARD_ROUNDS = 9;
+const SERVICE_ROUNDS = 5;
 
 /** One group a process: V8 specialises the hot path for the kinds of objects it has met, and groups would spoil each other's. */
 const GROUPS: Record<string, () => Case[]> = {
@@ -23,6 +25,7 @@ const GROUPS: Record<string, () => Case[]> = {
   switch: switchCases,
   fib: () => [...fibCases(), ...forwardingCases()],
   nat: () => [...translatedCases(), ...flowTableCases()],
+  lb: lbCases,
 };
 
 function main(): void {
@@ -63,25 +66,32 @@ function report(only: string | undefined, json: boolean): void {
       if (!json) print(result);
     });
   }
-  const heap = only === undefined || 'heap'.includes(only) ? heapResults() : [];
+  const heap = heapResults(only);
   const guards = only === undefined || 'switch guards'.includes(only) ? guardCosts() : [];
+  const services = only === undefined || 'lb many services'.includes(only) ? serviceCosts() : [];
+  const costs = [...guards, ...services];
   const missed =
     results.filter((result) => result.bar !== null && result.perSecond < result.bar).length +
-    guards.filter((cost) => cost.bar !== null && cost.ratio > cost.bar).length +
+    costs.filter((cost) => cost.bar !== null && cost.ratio > cost.bar).length +
     heap.filter((result) => !result.ok).length;
-  if (results.length + guards.length + heap.length === 0) throw new Error(`no benchmark matches ${only}`);
+  if (results.length + costs.length + heap.length === 0) throw new Error(`no benchmark matches ${only}`);
   process.exitCode = missed > 0 ? 1 : 0;
   if (json)
-    console.log(JSON.stringify({ node: process.version, cpu: cpus()[0]?.model, results, guards, heap }, null, 2));
-  else printSummary(guards, heap);
+    console.log(
+      JSON.stringify({ node: process.version, cpu: cpus()[0]?.model, results, guards, services, heap }, null, 2),
+    );
+  else printSummary(costs, heap);
 }
 
-function heapResults(): HeapResult[] {
-  return Array.from({ length: HEAP_RUNS }, (_, run) => child<HeapResult>(['--heap', String(run)]));
+function heapResults(only: string | undefined): HeapResult[] {
+  const runs = HEAP_NAMES.map((name, run) => ({ name: `heap ${name}`, run }));
+  return runs
+    .filter(({ name }) => only === undefined || name.toLowerCase().includes(only.toLowerCase()))
+    .map(({ run }) => child<HeapResult>(['--heap', String(run)]));
 }
 
-function printSummary(guards: readonly Cost[], heap: readonly HeapResult[]): void {
-  for (const cost of guards) printCost(cost);
+function printSummary(costs: readonly Cost[], heap: readonly HeapResult[]): void {
+  for (const cost of costs) printCost(cost);
   for (const { name, packets, bytes, ok } of heap) {
     const verdict = ok ? 'ok (none but the measuring)' : 'MISSED';
     console.log(`heap growth over ${packets} packets, ${name}: ${bytes} bytes  ${verdict}`);
@@ -90,6 +100,8 @@ function printSummary(guards: readonly Cost[], heap: readonly HeapResult[]): voi
 
 interface Cost {
   readonly name: string;
+  /** What it is compared with. */
+  readonly base: string;
   /** Nanoseconds a packet: medians. */
   readonly off: number;
   readonly on: number;
@@ -100,22 +112,33 @@ interface Cost {
 
 /** What the bridge's guards cost, measured in turn with the same without them. */
 function guardCosts(): Cost[] {
-  return GUARDED.map(({ index, bar }) => {
-    const off: number[] = [];
-    const on: number[] = [];
-    for (let round = 0; round < GUARD_ROUNDS; round++) {
-      off.push(child<number>(['--fastest', 'switch', String(UNGUARDED)]));
-      on.push(child<number>(['--fastest', 'switch', String(index)]));
-    }
-    const ratio = median(on.map((value, round) => value / off[round]));
-    return { name: switchCases()[index].name, off: median(off), on: median(on), ratio, bar };
-  });
+  return GUARDED.map(({ index, bar }) => costOf('switch', index, UNGUARDED, bar, GUARD_ROUNDS, 'off'));
 }
 
-function printCost({ name, off, on, ratio, bar }: Cost): void {
+/** What it costs that a service is one of many, measured in turn with one alone. */
+function serviceCosts(): Cost[] {
+  const cases = lbCases();
+  return comparedCases().map(({ index, base, bar }) =>
+    costOf('lb', index, base, bar, SERVICE_ROUNDS, cases[base].name),
+  );
+}
+
+/** @param at the case's number in its group; `from`, what it is compared with */
+function costOf(group: string, at: number, from: number, bar: number | null, rounds: number, base: string): Cost {
+  const off: number[] = [];
+  const on: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    off.push(child<number>(['--fastest', group, String(from)]));
+    on.push(child<number>(['--fastest', group, String(at)]));
+  }
+  const ratio = median(on.map((value, round) => value / off[round]));
+  return { name: GROUPS[group]()[at].name, base, off: median(off), on: median(on), ratio, bar };
+}
+
+function printCost({ name, base, off, on, ratio, bar }: Cost): void {
   const verdict = bar === null ? '' : ratio > bar ? `bar ${bar}: MISSED` : `bar ${bar}: met`;
   console.log(
-    `${`${name} / off`.padEnd(60)} ${off.toFixed(1)} → ${on.toFixed(1)} ns  ${ratio.toFixed(3)}×  ${verdict}`.trimEnd(),
+    `${`${name} / ${base}`.padEnd(60)} ${off.toFixed(1)} → ${on.toFixed(1)} ns  ${ratio.toFixed(3)}×  ${verdict}`.trimEnd(),
   );
 }
 
