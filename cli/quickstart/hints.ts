@@ -2,7 +2,9 @@
 
 import { realpathSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { HOME, SERVER } from './hosts.js';
+import { HOME, SERVER, STORE, STORE_PORT, STORES } from './hosts.js';
+import { HTTP_PORT, SERVED_BY } from './inside/ports.js';
+import { ROUTER } from './outside.js';
 import { COMMAND } from './paths.js';
 
 /** Whether `tapline` in a shell is this very command. */
@@ -23,6 +25,7 @@ function quoted(text: string): string {
 }
 
 export function hints(socket: string, serverAddress: string, env: NodeJS.ProcessEnv): string[] {
+  const served = `curl -s http://${ROUTER.ipv4}:${STORE_PORT}${SERVED_BY}; echo`;
   const alias = onPath(env) ? [] : [`  alias tapline=${quoted(`node ${quoted(COMMAND)}`)}`];
   return [
     'To try next, as root in a second terminal:',
@@ -36,6 +39,9 @@ export function hints(socket: string, serverAddress: string, env: NodeJS.Process
     '  tapline show nat',
     '  tapline publish',
     '  tapline policy ls',
+    `  tapline run --network green -- sh -c 'for i in 1 2 3 4 5 6; do ${served}; done'`,
+    '  tapline show services',
+    `  tapline service update ${STORE} --weight ${STORES[0]}:${HTTP_PORT}=0`,
     `  tapline capture ${HOME} | tcpdump -nr -`,
     `  tapline capture ${SERVER} --count 100 -w ${SERVER}.pcapng`,
     `  tapline run --network green -- ping -c 3 ${serverAddress}`,

@@ -1,7 +1,7 @@
 /** The containers of the quickstart: commands that need nothing but Node and ping, run by `tapline run`. */
 
 import type { EndpointView } from '../../control/views.js';
-import { HTTP_PORT } from './inside/ports.js';
+import { HTTP_PORT, WHO } from './inside/ports.js';
 import { OUTSIDE, ROUTER } from './outside.js';
 import { insideProgram } from './paths.js';
 
@@ -46,6 +46,22 @@ export const HIDDEN = 'hidden';
 /** Port of the router's addresses on the wire that leads to SHOP's HTTP server. */
 export const SHOP_PORT = 8080;
 
+/** In the same one, the backends of the service STORE. */
+export const STORES: readonly string[] = ['store1', 'store2', 'store3'];
+
+export const STORE = 'store';
+/** Port of the router's addresses on the wire that leads to one of STORES after the other. */
+export const STORE_PORT = 8081;
+
+/** Made by the API, since in a file its backends would have to be in that file too. */
+export const STORE_SERVICE = {
+  name: STORE,
+  network: 'red',
+  listen: [String(STORE_PORT)],
+  backends: STORES.map((endpoint) => ({ endpoint, port: HTTP_PORT })),
+  health: { type: 'http', path: WHO, interval: 1 },
+};
+
 /** The network of the first three. */
 export const HOME = 'blue';
 
@@ -87,6 +103,15 @@ export const HOSTS: readonly HostSpec[] = [
     command: () => [process.execPath, insideProgram('client'), OUTSIDE.ipv4],
     saysReady: true,
   },
+  ...STORES.map(
+    (name): HostSpec => ({
+      name,
+      network: STORE_SERVICE.network,
+      what: `an HTTP server, one of those behind port ${STORE_PORT} of the uplink`,
+      command: () => [process.execPath, insideProgram('server')],
+      saysReady: true,
+    }),
+  ),
   {
     name: TRAVELLER,
     network: 'green',

@@ -8,7 +8,7 @@ import { TaplineError } from '../../control/errors.js';
 import type { EndpointView, NetworkView } from '../../control/views.js';
 import { ApiClient } from '../client.js';
 import { Child, taplineCommand, untilAborted } from './child.js';
-import { HOME, HOSTS, type HostSpec } from './hosts.js';
+import { HOME, HOSTS, type HostSpec, STORE_SERVICE } from './hosts.js';
 import { OUTSIDE_COMMAND, wiredTo } from './outside.js';
 import { CONFIGURATION } from './paths.js';
 
@@ -60,12 +60,13 @@ export class Lab {
     return this.#outside;
   }
 
-  /** Brings the example up and attaches the containers. @throws TaplineError with the last words of what failed */
+  /** Brings the example up, attaches the containers and makes the service in front of some. @throws TaplineError with the last words of what failed */
   async start(): Promise<void> {
     this.#outside = new Child('the host outside', OUTSIDE_COMMAND, this.socket);
     await this.#outside.says('ready', this.signal);
     await this.#startDaemon(wiredTo(this.#outside.pid, this.#upCommand()));
     for (const spec of HOSTS) await this.#startHost(spec);
+    await this.client.post('/v1/services', STORE_SERVICE);
   }
 
   #upCommand(): readonly string[] {

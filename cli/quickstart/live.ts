@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StatusView } from '../../control/api.js';
+import type { ServiceView } from '../../control/service-views.js';
 import type { DropsView, EndpointView, FdbView, PortView } from '../../control/views.js';
 import type { Context } from '../context.js';
 import { type FittingColumn, fitTable } from './fit.js';
@@ -80,7 +81,8 @@ export async function runLive(lab: Lab, context: Context): Promise<void> {
   await lab.start();
   const screen = new Screen(context);
   const status = await lab.client.get<StatusView>('/v1/status');
-  screen.print(topology(status, await lab.networks(), lab.endpoints, screen.columns));
+  const services = await lab.client.get<ServiceView[]>('/v1/services');
+  screen.print(topology(status, await lab.networks(), lab.endpoints, services, screen.columns));
   screen.print(hints(lab.socket, addressOf(lab.endpoint(SERVER), 4), context.env));
   try {
     await lab.orEnd(showTraffic(lab, screen));

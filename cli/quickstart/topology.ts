@@ -1,6 +1,7 @@
-/** The picture of the lab: its networks, what is attached to them, and the wire. */
+/** The picture of the lab: its networks, what is attached to them, the wire, and services. */
 
 import type { StatusView } from '../../control/api.js';
+import type { ServiceView } from '../../control/service-views.js';
 import type { EndpointView, NetworkView } from '../../control/views.js';
 import { type FittingColumn, fitTable } from './fit.js';
 import { HOSTS } from './hosts.js';
@@ -34,10 +35,15 @@ function uplinkLine({ uplink }: StatusView): string[] {
   return [`uplink ${device}, mode ${mode}  ${addresses.join(' ')}`, STEM, `${BRANCH}a host outside  ${host}`, ''];
 }
 
+function serviceLine({ name, listen, scheduler, backends }: ServiceView): string {
+  return `service ${name}  ${listen.join(' ')}  ${scheduler}  ${backends.map((backend) => backend.name).join(' ')}`;
+}
+
 export function topology(
   status: StatusView,
   networks: readonly NetworkView[],
   endpoints: readonly EndpointView[],
+  services: readonly ServiceView[],
   width: number,
 ): string[] {
   // One table for all, so that the columns of all networks line up.
@@ -54,5 +60,6 @@ export function topology(
       '',
     ]),
     ...uplinkLine(status),
+    ...services.flatMap((service) => [serviceLine(service), '']),
   ];
 }

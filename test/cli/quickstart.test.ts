@@ -12,6 +12,7 @@ import { type Machine, missingRequirement } from '../../cli/quickstart/requireme
 import { topology } from '../../cli/quickstart/topology.js';
 import type { StatusView } from '../../control/api.js';
 import { loadConfiguration } from '../../control/config/load.js';
+import type { ServiceView } from '../../control/service-views.js';
 import type { EndpointView, NetworkView, PortView } from '../../control/views.js';
 import { PcapngWriter } from '../../io/pcapng.js';
 
@@ -115,7 +116,7 @@ function endpoint(name: string, network: string, address: string): EndpointView 
   return view as unknown as EndpointView;
 }
 
-test('the picture has each container under its own network, whatever their order, and the wire last', (t) => {
+test('the picture has each container under its own network, whatever their order, then the wire, then services', (t) => {
   const uplink = { device: 'up0', mode: 'own', addresses: ['203.0.113.2/24'] };
   const status = { version: '0.1.0', engine: 'uring', engineReason: 'Linux 6.7 or later', uplink };
   const endpoints = [
@@ -124,7 +125,10 @@ test('the picture has each container under its own network, whatever their order
     endpoint('c', 'blue', '172.30.0.3'),
   ];
   const networks = [network('blue', false), network('sealed', true)];
-  const lines = topology(status as unknown as StatusView, networks, endpoints, 200).map((line) => line.trimEnd());
+  const backends = [{ name: 'a:80' }, { name: 'c:80' }];
+  const services = [{ name: 'web', listen: ['8081/tcp'], scheduler: 'rr', backends }] as unknown as ServiceView[];
+  const drawn = topology(status as unknown as StatusView, networks, endpoints, services, 200);
+  const lines = drawn.map((line) => line.trimEnd());
   t.deepEqual(lines, [
     'Tapline 0.1.0, engine uring (Linux 6.7 or later)',
     '',
@@ -142,6 +146,8 @@ test('the picture has each container under its own network, whatever their order
     'uplink up0, mode own  203.0.113.2/24',
     '  |',
     '  +-- a host outside  203.0.113.1 2001:db8:113::1',
+    '',
+    'service web  8081/tcp  rr  a:80 c:80',
     '',
   ]);
 });

@@ -18,7 +18,7 @@ import test, { type ExecutionContext } from 'ava';
 import { ApiClient } from '../../cli/client.js';
 import { type AttackedLab, attack } from '../../cli/quickstart/checks/attack.js';
 import { CHECKS } from '../../cli/quickstart/checks/list.js';
-import { addressOf, CLIENT, PINGER, SERVER } from '../../cli/quickstart/hosts.js';
+import { addressOf, CLIENT, HOSTS, PINGER, SERVER } from '../../cli/quickstart/hosts.js';
 import { runIn } from '../../cli/quickstart/nsenter.js';
 import type { EndpointView } from '../../control/views.js';
 import { type Result, run, start } from './support/process.js';
@@ -26,10 +26,10 @@ import { ENGINES, PROGRAM, startTapline, type Tapline } from './support/tapline.
 import { eventually, sleep } from './support/wait.js';
 
 const QUICKSTART = [process.execPath, PROGRAM, 'quickstart'];
-/** Daemon, host outside, seven times `tapline run` and its command. */
-const CHILDREN = 16;
-/** The daemon's, the outside's, seven containers'. */
-const NAMESPACES = 9;
+/** Daemon, host outside, and for each container `tapline run` and its command. */
+const CHILDREN = 2 + 2 * HOSTS.length;
+/** The daemon's, the outside's, the containers'. */
+const NAMESPACES = 2 + HOSTS.length;
 const UP_TIMEOUT = 30_000;
 /** Checks that fail where ping does. */
 const BY_PING = [

@@ -18,6 +18,7 @@ import { pingIpv4, pingIpv6, routingIpv4, routingIpv6 } from './ping.js';
 import { policy } from './policy.js';
 import { published } from './published.js';
 import { devicesRemoved, filesRemoved, namespacesRemoved } from './removal.js';
+import { drained, service } from './service.js';
 import { transfer } from './transfer.js';
 
 export const CHECKS: readonly Check[] = [
@@ -35,6 +36,8 @@ export const CHECKS: readonly Check[] = [
   { name: 'outside host', run: outside },
   { name: 'masquerade', run: masquerade },
   { name: 'published port', run: published },
+  { name: 'service', run: service },
+  { name: 'backend drained', run: drained },
   { name: 'policy', run: policy },
   { name: 'capture', run: capture },
   { name: 'attack stopped', run: attack },

@@ -1,6 +1,6 @@
 /**
- * The containers `web`, `shop` and `vault`, and the host outside: HTTP on port 80, a sink for TCP on port 5001 that answers how much came,
- * UDP echo on port 7. Whoever asks HTTP for /who is told the address that he has here.
+ * The containers `web`, `shop`, `store1` and so on, and `vault`, and the host outside: HTTP on port 80, a sink for TCP on port 5001 that
+ * answers how much came, UDP echo on port 7. Whoever asks HTTP for /who is told the address that he has here, for /served-by the server's.
  */
 
 import { once } from 'node:events';
@@ -8,15 +8,16 @@ import { createServer as createHttpServer } from 'node:http';
 import { createServer as createTcpServer } from 'node:net';
 import { startEcho } from './echo.js';
 import { PAYLOAD } from './payload.js';
-import { HTTP_PORT, SINK_PORT, WHO } from './ports.js';
+import { HTTP_PORT, SERVED_BY, SINK_PORT, WHO } from './ports.js';
 
-/** An IPv4 client of a socket for both families has an address such as ::ffff:203.0.113.1. */
-function clientAddress(address = ''): string {
+/** At a socket for both families IPv4 addresses are such as ::ffff:203.0.113.1. */
+function plainAddress(address = ''): string {
   return address.replace(/^::ffff:(?=\d+\.)/, '');
 }
 
 const http = createHttpServer((request, response) => {
-  if (request.url === WHO) return response.end(clientAddress(request.socket.remoteAddress));
+  if (request.url === WHO) return response.end(plainAddress(request.socket.remoteAddress));
+  if (request.url === SERVED_BY) return response.end(plainAddress(request.socket.localAddress));
   response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': PAYLOAD.length });
   return response.end(PAYLOAD);
 });
