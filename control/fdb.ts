@@ -130,8 +130,9 @@ export async function removeEntry(daemon: Daemon, request: RemovalRequest): Prom
   if (entry.static && owner !== undefined && owner.by !== 'static entry') {
     throw new TaplineError('conflict', `${mac} belongs to endpoint ${owner.owner} and stays as long as that`, 'mac');
   }
-  if (!(await daemon.dataplane.removeEntry({ network: network.id, vlan, mac }))) throw noEntry(mac, network, vlan);
+  // In one step with the order: whoever adds it again meanwhile has it again behind that.
   if (entry.static && entries.filter((other) => other.static).length === 1) network.ipam.releaseStatic(mac);
+  if (!(await daemon.dataplane.removeEntry({ network: network.id, vlan, mac }))) throw noEntry(mac, network, vlan);
 }
 
 export interface FlushRequest {
