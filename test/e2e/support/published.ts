@@ -95,7 +95,8 @@ export async function serve(
   await server.said(/^ready$/m, 10_000);
 }
 
-function answerOf(text: string): Answer | null {
+/** What a server's words say; null where it has said nothing. */
+export function answerOf(text: string): Answer | null {
   const match = /^(\S+) (\d+) (\S+) (\d+)/.exec(text);
   if (match === null) return null;
   const [, name = '', port, peer = '', peerPort] = match;
@@ -129,18 +130,23 @@ export async function ask(
 
 /** A request to the API, without the start of a Node process that a command takes. @throws Error with what was answered, unless it is 2xx */
 export function post(socketPath: string, path: string, body: object): Promise<unknown> {
+  return send(socketPath, 'POST', path, body);
+}
+
+/** As `post`, with any method. @param body null: none */
+export function send(socketPath: string, method: string, path: string, body: object | null = null): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const outgoing = request({ socketPath, path, method: 'POST', agent: false }, (incoming) => {
+    const outgoing = request({ socketPath, path, method, agent: false }, (incoming) => {
       let text = '';
       incoming.setEncoding('utf8').on('data', (part: string) => {
         text += part;
       });
       incoming.on('end', () => {
-        if ((incoming.statusCode ?? 500) < 300) resolve(JSON.parse(text));
-        else reject(new Error(`POST ${path}: ${incoming.statusCode} ${text}`));
+        if ((incoming.statusCode ?? 500) < 300) resolve(text === '' ? null : JSON.parse(text));
+        else reject(new Error(`${method} ${path}: ${incoming.statusCode} ${text}`));
       });
     });
     outgoing.on('error', reject);
-    outgoing.end(JSON.stringify(body));
+    outgoing.end(body === null ? undefined : JSON.stringify(body));
   });
 }

@@ -90,7 +90,7 @@ export function createRoutedSite(t: ExecutionContext, options: SiteOptions = {})
 }
 
 /** The far end of the wire, with routes back to the networks. */
-async function createOutside(t: ExecutionContext, host: Namespace): Promise<Namespace> {
+export async function createOutside(t: ExecutionContext, host: Namespace): Promise<Namespace> {
   const outside = await createNamespace(t);
   await createVeth(host, 'up0', outside, 'out0');
   await outside.exec('ip', 'link', 'set', 'out0', 'address', OUTSIDE.mac);
