@@ -219,6 +219,8 @@ export class Daemon {
       dataplane: this.dataplane,
       logger: this.#logger,
       services: this.services,
+      kept: this.kept,
+      cameBack: (name) => this.endpoints.get(name)?.place?.identity === this.kept.left.get(name)?.identity,
       network: (name) => this.networks.get(name),
       networkOf: (endpoint) => this.endpoints.get(endpoint)?.config.network,
       policyChanged: () => this.policy.update(),
@@ -511,6 +513,7 @@ export class Daemon {
   async #settle(): Promise<void> {
     await this.#removeLeft();
     await this.services.settle();
+    this.#health.settle();
     await this.#flushLeft();
     for (const { ipam } of this.networks.values()) ipam.letGo();
     await this.dataplane.settle();

@@ -9,7 +9,17 @@ import { KeptFile, readKept } from './kept-file.js';
 const VERSION = 1;
 
 /** Objects by API. The key tells one from another of its kind. */
-export type ObjectKind = 'network' | 'endpoint' | 'route' | 'mirror' | 'fdb' | 'policy' | 'publish' | 'service';
+export type ObjectKind =
+  | 'network'
+  | 'endpoint'
+  | 'route'
+  | 'mirror'
+  | 'fdb'
+  | 'policy'
+  | 'publish'
+  | 'service'
+  /** What health checks have said. */
+  | 'health';
 
 /** An endpoint that had, or was about to have, a TAP. */
 export interface KeptEndpoint {

@@ -7,11 +7,13 @@
 
 import type { Logger } from 'pino';
 import { firstLine } from '../errors.js';
+import type { KeptState } from '../kept-state.js';
 import type { NetworkState } from '../state.js';
 import type { System } from '../system.js';
 import type { Dataplane } from '../types.js';
 import { Checker, type CheckerParts } from './checker.js';
 import type { HealthPort } from './health-port.js';
+import { KnownHealth } from './known.js';
 import type { Result, Target } from './messages.js';
 import { type CheckedService, type WantedCheck, wantedChecks } from './wanted.js';
 
@@ -31,10 +33,13 @@ export interface HealthParts {
   readonly dataplane: Dataplane;
   readonly logger: Logger;
   readonly services: CheckedServices;
+  readonly kept: KeptState;
   /** Undefined where there is none of that name. */
   network(name: string): NetworkState | undefined;
   /** The network of an endpoint. */
   networkOf(endpoint: string): string | undefined;
+  /** An endpoint is in the very container that an earlier process had it in. */
+  cameBack(endpoint: string): boolean;
   /** The policy follows what `prefixes` says. */
   policyChanged(): Promise<void>;
   /** What was watched or captured there ends. */
@@ -57,8 +62,8 @@ export class HealthChecks {
   readonly #checks = new Map<string, Check>();
   readonly #byId = new Map<number, Check>();
   readonly #byBackend = new Map<number, Check>();
-  /** What checks have said last, by service and backend. */
-  readonly #known = new Map<string, { readonly address: string; readonly up: boolean }>();
+  /** By service and backend. */
+  readonly #known: KnownHealth;
   /** Why backends are not checked, by service and backend: as it was told the services. */
   readonly #unchecked = new Map<string, string>();
   /** Why a network's backends, or those of a VRF, are not checked: said once. */
@@ -67,17 +72,20 @@ export class HealthChecks {
   /** One piece of work after the other; never rejects. */
   #work: Promise<void> = Promise.resolve();
   #isDue = false;
+  /** The services are being told of a result: what that changes about them is nothing to follow. */
+  #isTelling = false;
   #isClosed = false;
   #retry: NodeJS.Timeout | null = null;
 
   constructor(parts: HealthParts) {
     this.#parts = parts;
+    this.#known = new KnownHealth(parts.kept);
     parts.services.onChange(() => this.update());
   }
 
   /** Called whenever other backends may have to be checked than before. Cheap; the work is done later, once for many calls. */
   update(): void {
-    if (this.#isDue || this.#isClosed) return;
+    if (this.#isDue || this.#isClosed || this.#isTelling) return;
     this.#isDue = true;
     void this.#enqueue(() => {
       this.#isDue = false;
@@ -129,7 +137,9 @@ export class HealthChecks {
   async #follow(): Promise<void> {
     if (this.#isClosed) return;
     const { services, networkOf } = this.#parts;
-    const wanted = wantedChecks(services.all.values(), networkOf).filter(({ network }) => this.#isUp(network));
+    const wanted = wantedChecks(services.all.values(), networkOf)
+      .filter(({ network }) => this.#isUp(network))
+      .map((check) => this.#remember(check));
     this.#forgetUnwanted(wanted);
     const unchecked = await this.#prepare(wanted);
     if (this.#isClosed) return;
@@ -150,11 +160,39 @@ export class HealthChecks {
     if (this.#unchecked.get(key) === why) return;
     this.#unchecked.set(key, why);
     this.#known.delete(key);
-    this.#parts.services.setHealth(wanted.service, wanted.backend, true, `not checked: ${why}`);
+    this.#tell(wanted, true, `not checked: ${why}`);
+  }
+
+  #tell({ service, backend }: WantedCheck, up: boolean, reason: string): void {
+    this.#isTelling = true;
+    try {
+      this.#parts.services.setHealth(service, backend, up, reason);
+    } finally {
+      this.#isTelling = false;
+    }
   }
 
   #isUp(network: string): boolean {
     return this.#parts.network(network)?.phase === 'up';
+  }
+
+  /** What an earlier process knew of a backend that has come back is so until its next check. */
+  #remember(wanted: WantedCheck): WantedCheck {
+    const key = keyOf(wanted);
+    const left = wanted.isNew ? this.#known.takeLeft(key) : undefined;
+    if (left === undefined) return wanted;
+    if (left.address !== wanted.target.address || !this.#parts.cameBack(wanted.endpoint)) {
+      this.#known.delete(key);
+      return wanted;
+    }
+    this.#known.set(key, left);
+    this.#tell(wanted, left.up, left.reason);
+    return { ...wanted, isNew: false };
+  }
+
+  /** All that is to come back has come back. */
+  settle(): void {
+    void this.#enqueue(async () => this.#known.settle());
   }
 
   #forgetUnwanted(wanted: readonly WantedCheck[]): void {
@@ -162,7 +200,7 @@ export class HealthChecks {
     // Its endpoint went and came back before anybody looked: what was known is of the one before.
     const isAnother = (key: string): boolean => byKey.get(key)?.isNew !== false;
     for (const key of [...this.#unchecked.keys()]) if (isAnother(key)) this.#unchecked.delete(key);
-    for (const key of [...this.#known.keys()]) {
+    for (const key of this.#known.keys()) {
       if (!isAnother(key)) continue;
       this.#known.delete(key);
       const check = this.#checks.get(key);
@@ -253,7 +291,6 @@ export class HealthChecks {
     this.#byId.set(check.id, check);
     this.#byBackend.set(wanted.number, check);
     const known = this.#known.get(key);
-    // Another address is another container: what was before says nothing of it.
     const up = known?.address === wanted.target.address ? known.up : null;
     return { ...wanted.target, id: check.id, up };
   }
@@ -274,10 +311,10 @@ export class HealthChecks {
   #result({ id, up, reason }: Result): void {
     const check = this.#byId.get(id);
     if (check === undefined) return;
-    const { service, backend, target } = check.wanted;
+    const { address } = check.wanted.target;
     this.#unchecked.delete(keyOf(check.wanted));
-    this.#known.set(keyOf(check.wanted), { address: target.address, up });
-    this.#parts.services.setHealth(service, backend, up, reason);
+    this.#known.set(keyOf(check.wanted), { address, up, reason });
+    this.#tell(check.wanted, up, reason);
   }
 
   /** What was known stays as it was; another thread goes on. */

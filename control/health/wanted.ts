@@ -28,6 +28,7 @@ export interface CheckedBackend {
 export interface WantedCheck {
   readonly service: string;
   readonly backend: string;
+  readonly endpoint: string;
   readonly number: number;
   readonly vrf: string;
   /** Where its endpoint is. */
@@ -51,13 +52,14 @@ export function wantedChecks(
     if (health === undefined) continue;
     const isIpv6 = isForIpv6Alone(listen);
     for (const backend of service.backends) {
-      const network = networkOf(backend.config.endpoint);
+      const { endpoint } = backend.config;
+      const network = networkOf(endpoint);
       const address = backend.addresses.find((one) => one.includes(':') === isIpv6) ?? backend.addresses[0];
       if (network === undefined || address === undefined) continue;
       const { key, number } = backend;
       const target = targetOf(health, address, health.port ?? backend.config.port);
       const isNew = backend.state === 'starting';
-      wanted.push({ service: service.name, backend: key, number, vrf: service.vrf, network, isNew, target });
+      wanted.push({ service: service.name, backend: key, endpoint, number, vrf: service.vrf, network, isNew, target });
     }
   }
   return wanted;

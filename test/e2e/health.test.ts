@@ -253,6 +253,10 @@ test.serial('a service that goes takes its checks along', async (t) => {
   t.is(server.log().length, count);
 });
 
+/** 200 requests, one after the other; what is not answered at once is asked again by the kernel. */
+const ASKING =
+  'for i in $(seq 200); do curl -s -m 20 --noproxy "*" http://172.30.0.100/ || echo "failed: $?"; echo; done';
+
 /** Network namespaces that threads of a process are in. */
 function namespacesOf(pid: number): Set<string> {
   return new Set(readdirSync(`/proc/${pid}/task`).flatMap((tid) => namespaceOf(`/proc/${pid}/task/${tid}`)));
@@ -281,10 +285,11 @@ function allNamespaces(): Set<string> {
   );
 }
 
-test.serial('killed, nothing of the checks is left; the next process checks from the same address', async (t) => {
-  const hosts = await createHosts(t, 1);
-  const [a] = hosts as [Host];
-  const config = configOf(hosts, { health: { type: 'http' } });
+test.serial('killed, nothing of the checks is left; the next process refuses nobody, and checks go on', async (t) => {
+  const hosts = await createHosts(t, 2);
+  const [a, client] = hosts as [Host, Host];
+  const service = { backends: [{ endpoint: 'a', port: 80 }] };
+  const config = configOf(hosts, { health: { type: 'http' }, service });
   const { socket } = prepare(t, config);
   const server = await startWeb(t, a, 80);
   const tapline = await startTapline(t, config, { socket });
@@ -300,8 +305,13 @@ test.serial('killed, nothing of the checks is left; the next process checks from
   const count = server.log().length;
   await sleep(1500);
   t.is(server.log().length, count);
+  const asking = client.start('sh', '-c', ASKING);
   const next = await startTapline(t, config, { socket });
-  await said(next, 'backend-up', 'a:80');
-  t.deepEqual(new Set(server.log()), new Set(['::ffff:172.30.0.254 /']));
-  t.deepEqual((await next.ports()).map(({ name }) => name).sort(), ['a', 'health:blue']);
+  t.is((await backend(next, 'a:80')).state, 'up');
+  await eventually('checks', () => server.log().length > count + 2);
+  await eventually('checks', async () => (await next.ports()).length === 3);
+  t.deepEqual((await next.ports()).map(({ name }) => name).sort(), ['a', 'b', 'health:blue']);
+  const { stdout } = await asking.ended;
+  t.is(stdout, 'ok\n'.repeat(200));
+  t.deepEqual(new Set(server.log()), new Set(['::ffff:172.30.0.254 /', '::ffff:172.30.0.1 /']));
 });

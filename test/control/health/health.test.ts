@@ -1,5 +1,8 @@
 /** What is checked follows the services, and what the checks say goes to them: over doubles of services, kernel and dataplane. */
 
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { networkSchema, serviceSchema } from '../../../control/config/schema.js';
@@ -7,6 +10,7 @@ import { HealthChecks } from '../../../control/health/health.js';
 import type { Target } from '../../../control/health/messages.js';
 import type { CheckedBackend, CheckedService } from '../../../control/health/wanted.js';
 import { Ipam } from '../../../control/ipam.js';
+import { KeptState } from '../../../control/kept-state.js';
 import type { NetworkState } from '../../../control/state.js';
 import { DataplaneDouble } from '../support/dataplane-double.js';
 import { eventually } from '../support/fixture.js';
@@ -29,7 +33,8 @@ class Bench {
   #changed: () => void = () => undefined;
   readonly checks: HealthChecks;
 
-  constructor(t: ExecutionContext) {
+  /** @param kept what outlives it */
+  constructor(t: ExecutionContext, kept = KeptState.none()) {
     const write = (json: string): void => {
       const { level, msg } = JSON.parse(json) as { level: string; msg: string };
       this.logs.push(`${level} ${msg}`);
@@ -47,6 +52,8 @@ class Bench {
           this.#changed = listener;
         },
       },
+      kept,
+      cameBack: (endpoint) => endpoint !== 'b',
       network: (name) => this.networks.get(name),
       networkOf: (endpoint) => (endpoint === 'g' ? 'green' : 'blue'),
       policyChanged: async () => {
@@ -313,4 +320,37 @@ test('a network that goes: nothing of the checks is left in it, nor comes back',
   bench.checks.update();
   await new Promise((resolve) => setTimeout(resolve, 20));
   t.is(bench.system.checkThreads.length, 1);
+});
+
+test('the next process goes on from what the one before knew, of containers that are the same', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'tl-'));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const path = join(directory, 'state.json');
+  const keep = () => new KeptState({ path, failed: (line) => t.fail(line) });
+  const before = keep();
+  const first = new Bench(t, before);
+  await first.addNetwork('blue', { subnets: ['172.30.0.0/24'] });
+  first.serve('web', ['a', 'b'], TCP);
+  first.serve('other', ['a'], TCP);
+  await eventually(() => first.system.checkThreads.length === 1 && first.targets().length === 3);
+  for (const { id } of first.targets().slice(0, 2)) first.thread().listener.result({ id, up: true, reason: '' });
+  first.thread().listener.result({ id: first.targets()[2]?.id ?? 0, up: false, reason: 'HTTP 500' });
+  before.seal();
+  const after = keep();
+  t.is(after.objects('health').length, 3);
+  const next = new Bench(t, after);
+  await next.addNetwork('blue', { subnets: ['172.30.0.0/24'] });
+  next.serve('web', ['a', 'b'], TCP, { state: 'starting' });
+  // Before there is a thread.
+  await eventually(() => next.health.length > 0);
+  t.deepEqual(next.health, ['web a:80 up']);
+  await eventually(() => next.system.checkThreads.length === 1 && next.targets().length === 2);
+  t.like(next.targets(), [
+    { address: ADDRESSES.a, up: true },
+    { address: ADDRESSES.b, up: null },
+  ]);
+  next.checks.settle();
+  // Service `other` has not come back.
+  await eventually(() => after.objects('health').length === 1);
+  t.deepEqual(after.object('health', 'other a:80'), undefined);
 });

@@ -34,6 +34,7 @@ test('a backend is checked from inside the network of its endpoint, at its own p
     {
       service: 'web',
       backend: 'a:3000',
+      endpoint: 'a',
       number: 7,
       vrf: 'default',
       network: 'green',
