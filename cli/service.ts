@@ -100,7 +100,7 @@ function formatService(view: ServiceView): string {
     scheduler: view.scheduler,
     'table size': view.table_size,
     forwarding: view.forwarding,
-    'same subnet': view.via === null ? '-' : `via ${view.via}`,
+    'same subnet': `via ${view.via}`,
     affinity: seconds(view.affinity, 'none'),
     'drain timeout': seconds(view.drain_timeout, 'none'),
     'flood rate': view.flood_rate === 0 ? 'none' : `${view.flood_rate}/s`,

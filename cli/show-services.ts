@@ -86,7 +86,7 @@ export function backendTable({ backends }: Pick<ServiceView, 'backends'>): strin
 function serviceText(view: ServiceView): string {
   const { name, network, listen, scheduler, via, backends } = view;
   const head = `${name}: ${list(listen)}, network ${network}, ${scheduler}, ${stateText(view)} (${upText(view)})\n`;
-  return `${head}${via === null ? '' : `${VIA[via]}\n`}${backends.length === 0 ? '' : backendTable(view)}`;
+  return `${head}${VIA[via]}\n${backends.length === 0 ? '' : backendTable(view)}`;
 }
 
 export function servicePath(name: string): string {

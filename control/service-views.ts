@@ -25,10 +25,10 @@ export interface ServiceView extends BackendCounts {
   /** Addresses of the network that are the service's own. */
   readonly virtual: readonly string[];
   /**
-   * What a client in a backend's own subnet is to that backend. gateway: the gateway's address, so that answers come back to be translated;
-   * direct: itself, and answers go straight to it; null: there is none, since the service is outside only.
+   * What a client in a backend's own subnet is to that backend, whichever listener it asks. gateway: the gateway's address, so that answers
+   * come back to be translated; direct: itself, and answers go straight to it.
    */
-  readonly via: 'gateway' | 'direct' | null;
+  readonly via: 'gateway' | 'direct';
   /** Of all backends together; null before the second look. */
   readonly rate: Rate | null;
   readonly backends: readonly BackendView[];
@@ -79,7 +79,7 @@ export function serviceView(
     passive: config.passive,
     ...serviceState(states),
     virtual,
-    via: config.forwarding === 'direct' ? 'direct' : virtual.length > 0 ? 'gateway' : null,
+    via: config.forwarding === 'direct' ? 'direct' : 'gateway',
     ...sumCounts(backends),
     rate: sumRates(backends.map(({ rate }) => rate)),
     backends,

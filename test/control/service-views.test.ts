@@ -22,10 +22,10 @@ async function made(): Promise<Fixture> {
   return fixture;
 }
 
-test('a service of the uplink alone translates no client; one with an address of the network does in that subnet', async (t) => {
+test('what clients in the subnet of a backend are to it does not depend on where the service listens', async (t) => {
   const { daemon } = await made();
   const [out, both] = serviceViews(daemon);
-  t.like(out, { name: 'out', vrf: 'default', via: null, virtual: [], state: 'up', reason: '' });
+  t.like(out, { name: 'out', vrf: 'default', via: 'gateway', virtual: [], state: 'up', reason: '' });
   t.deepEqual(out?.listen, ['8080/tcp', '10.77.0.1:53/udp']);
   t.like(both, { name: 'both', via: 'gateway', state: 'down', reason: '1 draining' });
   t.deepEqual(both?.virtual, ['172.30.0.9']);
