@@ -47,6 +47,8 @@ export interface ServicesParts {
 export class Services {
   readonly #parts: ServicesParts;
   readonly #all = new Map<string, Service>();
+  /** Those of the start that are still to be made. */
+  #starting: ReadonlyMap<string, StartingService> = new Map();
   /** Endpoints that are there, with their addresses. */
   readonly #there = new Map<string, readonly string[]>();
   readonly #numbers: ServiceNumbers;
@@ -88,9 +90,9 @@ export class Services {
     return service;
   }
 
-  /** As they are configured. */
+  /** As they are configured, also those of the start that are still to be made: nobody else is to have their ports. */
   configs(): ReadonlyMap<string, ServiceConfig> {
-    return new Map([...this.#all].map(([name, { config }]) => [name, config]));
+    return new Map([...this.#starting, ...this.#all].map(([name, { config }]) => [name, config]));
   }
 
   /** Those that stand in a network. */
@@ -154,6 +156,7 @@ export class Services {
    */
   async prepare(file: Configuration['services']): Promise<Map<string, StartingService>> {
     const starting = await this.#keptServices.starting(file, this.#parts.logger);
+    this.#starting = starting;
     const { networks } = this.#parts.objects();
     for (const [name, { config }] of starting) {
       const network = networks.get(config.network);
@@ -179,7 +182,7 @@ export class Services {
       const startOne = async ([name, { config, isKept }]: [string, StartingService]): Promise<void> => {
         try {
           // The file has been checked as a whole.
-          if (isKept) this.#refuseMistakes(name, config, this.#withAway(name, config));
+          if (isKept) this.#refuseMistakes(name, config);
           await this.#maker.make(name, config);
         } catch (error) {
           if (isKept) this.#forgetKept(name, config, error);
@@ -187,6 +190,7 @@ export class Services {
         }
       };
       await Promise.all([...starting].map(startOne));
+      this.#starting = new Map();
     });
     this.#changed();
     if (failures[0] !== undefined) throw failures[0];
@@ -214,7 +218,7 @@ export class Services {
     return this.#exclusively(async () => {
       this.#parts.refuseWhileStopping();
       if (this.#all.has(name)) throw new TaplineError('conflict', `service ${name} already exists`, 'name');
-      this.#refuseMistakes(name, config, this.#parts.objects());
+      this.#refuseMistakes(name, config);
       const service = await this.#maker.make(name, config);
       this.#keptServices.changed(name, config);
       this.#changed();
@@ -239,7 +243,7 @@ export class Services {
       const { network } = service.config;
       if (config.network !== network)
         throw new TaplineError('invalid', `service ${name} stays in network ${network}; remove it first`, 'network');
-      this.#refuseMistakes(name, config, this.#parts.objects());
+      this.#refuseMistakes(name, config);
       await this.#maker.replace(service, config).finally(() => this.#changed());
       this.#keptServices.changed(name, config);
       this.#parts.logger.info(`service ${name} changed`);
@@ -272,24 +276,19 @@ export class Services {
   /** At the end of the process; nothing is written down of it. */
   clear(): Promise<void> {
     return this.#exclusively(async () => {
+      this.#starting = new Map();
       await Promise.all([...this.#all.values()].map((service) => this.#maker.remove(service)));
       this.#changed();
     });
   }
 
   /** @throws TaplineError the first mistake, with the key in the service */
-  #refuseMistakes(name: string, config: ServiceConfig, objects: Configuration): void {
-    const [problem] = serviceProblems(name, config, objects);
+  #refuseMistakes(name: string, config: ServiceConfig): void {
+    const [problem] = serviceProblems(name, config, this.#parts.objects());
     if (problem !== undefined) throw new TaplineError(problem.kind, problem.message, formatPath(problem.path));
     const { phase } = this.#parts.network(config.network);
     if (phase !== 'up')
       throw new TaplineError('conflict', `network ${config.network} is ${phase}; try again`, 'network');
-  }
-
-  /** As if the service had been there: endpoints of its backends may be away. */
-  #withAway(name: string, config: ServiceConfig): Configuration {
-    const objects = this.#parts.objects();
-    return { ...objects, services: new Map([...objects.services, [name, config]]) };
   }
 
   // --- what becomes of backends

@@ -121,6 +121,23 @@ test('what cannot be made again is said and forgotten, and its address is free',
   t.is(second.daemon.endpoint('c').addresses[0], '172.30.0.4/24');
 });
 
+test('what commands had published gives way to the file’s service of today', async (t) => {
+  const next = makeLine(t);
+  const first = await next(file(''));
+  await first.daemon.publish('b', ['8080:80/tcp', '8081:80/tcp']);
+  await first.daemon.createService('late', service({ listen: ['172.30.0.100:80/tcp'] }));
+  await connect(first, 'c', { publish: ['9090:80/tcp'] });
+  await killed(first);
+  const second = await next(file());
+  t.deepEqual(names(second), ['web']);
+  t.deepEqual(second.daemon.endpoint('b').config.publish, []);
+  const said = second.logs.filter((line) => line.startsWith('warn') && line.includes('before the restart'));
+  t.is(said.length, 2);
+  t.regex(said[0] ?? '', /publish b.*8080:80\/tcp is taken by 8080\/tcp of service web/);
+  t.regex(said[1] ?? '', /service late.*172\.30\.0\.100:80\/tcp is taken by 172\.30\.0\.100:80\/tcp of service web/);
+  t.is(listeners(second).length, 3);
+});
+
 test('a file’s service that cannot be made ends the start, which names it', async (t) => {
   const made = serviceFixture();
   made.dataplane.services.failing.add('set');
