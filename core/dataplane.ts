@@ -278,10 +278,15 @@ export class Dataplane {
     }
   }
 
+  /** The packet in hand has been here before, and waited for a MAC: nobody has sent it again. */
+  isResuming = false;
+
   /** For the router: a packet that it has held back goes its way, from where it came in. */
   resume(packet: Packet): void {
     packet.reason = DROP_NONE;
+    this.isResuming = true;
     this.route(packet);
+    this.isResuming = false;
   }
 
   /**

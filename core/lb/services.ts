@@ -12,6 +12,7 @@ import { EVENT_SERVICE_FLOOD, EVENT_SERVICE_FLOOD_OVER } from '../events.js';
 import { PUBLISHED_FIRST, type PublishedPorts } from '../nat/published.js';
 import { mix } from '../tables/number-index.js';
 import { Affinity } from './affinity.js';
+import { Ahead } from './ahead.js';
 import { Backends } from './backends.js';
 import { Flood } from './flood.js';
 import { isAvailable, schedule, scheduleByHash, Turn } from './schedule.js';
@@ -63,6 +64,7 @@ export class Services {
   readonly backends: Backends;
   private readonly dataplane: Dataplane;
   private readonly affinity: Affinity;
+  private readonly ahead = new Ahead();
   private readonly list: (Service | null)[] = [];
   /** Last second that `tick` has seen. */
   private ticked = 0;
@@ -116,6 +118,8 @@ export class Services {
     if (this.ticked === now) return;
     this.ticked = now;
     this.backends.tick(now);
+    const { router } = this.dataplane;
+    this.ahead.tick(this.list, router, router.flows.published);
     if (this.isFlooded) this.watchFloods(now);
   }
 
@@ -165,9 +169,11 @@ export class Services {
     return isAvailable(service.options, place.at, isIpv6, this.backends, false) ? place.at : -1;
   }
 
-  /** The same without anything remembered: the same for each packet of a client's port, as long as the service stays as it is. */
+  /** The same with nothing remembered but what is already: the same for each packet of a client's port, as long as the service stays as it is. */
   chooseByHash(service: Service, client: Int32Array, ports: number, isIpv6: boolean): number {
-    return scheduleByHash(service.options, this.backends, isIpv6, hashOf(service, client, ports));
+    const { affinity } = service.options;
+    const kept = affinity === 0 ? -1 : this.keptBy(service, client, isIpv6, this.dataplane.now);
+    return kept >= 0 ? kept : scheduleByHash(service.options, this.backends, isIpv6, hashOf(service, client, ports));
   }
 
   /** Counts a new flow. Whether it is one too many to be noted. */
@@ -256,7 +262,11 @@ export class Services {
   /** Whether a flow that nobody has answered yet had better begin anew: its backend gets no more, and another does. */
   isGivenUp(backend: number, isIpv6: boolean): boolean {
     const place = this.backends.placeOf(backend);
-    return place === null || !isAvailable(place.options, place.at, isIpv6, this.backends, false);
+    if (place === null) return true;
+    const { options, at } = place;
+    if (isAvailable(options, at, isIpv6, this.backends, false)) return false;
+    // A suspect is as good as any other where there are only such.
+    return !isAvailable(options, at, isIpv6, this.backends, true) || hasTrusted(options, isIpv6, this.backends);
   }
 
   /** Address of a backend: copies four words, those of IPv4 mapped. False: it is gone. */
@@ -275,6 +285,14 @@ export class Services {
     counters[at + (isReply ? COUNT_PACKETS_OUT : COUNT_PACKETS_IN)]++;
     counters[at + (isReply ? COUNT_BYTES_OUT : COUNT_BYTES_IN)] += bytes;
   }
+}
+
+/** Whether any backend may get a flow that is no suspect. */
+function hasTrusted(options: ServiceOptions, isIpv6: boolean, backends: Backends): boolean {
+  for (let at = 0; at < options.backends.length; at += BACKEND_RECORD) {
+    if (isAvailable(options, at, isIpv6, backends, false)) return true;
+  }
+  return false;
 }
 
 /** Source hash: the client's address alone. All else: its port too. */

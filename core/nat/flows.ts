@@ -36,7 +36,7 @@ import { refuse, TO_PORT } from '../verdict.js';
 import { ETHERTYPE_IPV4 } from '../wire/ethernet.js';
 import { ICMP_UNREACHABLE, icmpCode } from '../wire/icmp.js';
 import { PROTOCOL_ICMPV6 } from '../wire/icmpv6.js';
-import { IPV4_TTL, oneHopLess, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.js';
+import { IPV4_SOURCE, IPV4_TTL, oneHopLess, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_HOP_LIMIT, IPV6_SOURCE } from '../wire/ipv6.js';
 import { PROTOCOL_SCTP } from '../wire/sctp.js';
 import { trackDirect } from './direct.js';
@@ -527,8 +527,8 @@ export class Flows implements FlowEnd {
     const { services, table, words } = this;
     const backend = table.backendOf(flow);
     const at = flow * FLOW_WORDS;
-    // In the second of the last one it is the same packet again, that has waited for the backend's MAC. No answer is due to UDP.
-    const isLate = words[at + FLOW_EXPIRES] - table.timeouts[stage] < table.now;
+    // What is sent again is not sent in the same second. No answer is due to UDP.
+    const isLate = words[at + FLOW_EXPIRES] - table.timeouts[stage] < table.now && !this.dataplane.isResuming;
     if (stage === STATE_SYN_SENT && isLate) services.failed(backend);
     return services.isGivenUp(backend, isIpv6Kind(words[at + FLOW_KIND]));
   }
@@ -540,7 +540,11 @@ export class Flows implements FlowEnd {
     const type = isIpv4 ? ICMP_UNREACHABLE : ICMPV6_UNREACHABLE;
     const code = isIpv4 ? ICMP_PORT_UNREACHABLE : ICMPV6_PORT_UNREACHABLE;
     const isIt = view.getUint8(packet.l4) === type && icmpCode(view, packet.l4) === code;
-    if (isIt && (found & 1) === DIRECTION_REPLY) this.services.failed(this.table.backendOf(found >> 1));
+    if (!isIt || (found & 1) !== DIRECTION_REPLY) return;
+    // Others on the way have nothing to say about its ports. Of IPv6 the last word tells them apart well enough.
+    const source = view.getInt32(packet.l3 + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE + 12));
+    const flow = found >> 1;
+    if (source === this.words[flow * FLOW_WORDS + FLOW_REPLY_SOURCE]) this.services.failed(this.table.backendOf(flow));
   }
 
   /** What a balanced flow tells of its backend. */

@@ -87,7 +87,7 @@ import {
 import { CLASS_CLOSING, CLASS_ESTABLISHED, classOf } from './flow-table.js';
 import type { Flows } from './flows.js';
 import { NO_RULE, POLICY_ACCEPT, POLICY_REJECT } from './policy.js';
-import { PUBLISHED_ADDRESS, PUBLISHED_PROTOCOL, PUBLISHED_SERVICE } from './published.js';
+import { PUBLISHED_PROTOCOL, PUBLISHED_SERVICE } from './published.js';
 import { isIcmpRequest, isTrackable, isTranslatable, portsOf, rewrite4, rewrite6 } from './rewrite.js';
 import { openSctp } from './sctp.js';
 import { FILTERING_ADDRESS_AND_PORT_DEPENDENT, FILTERING_ENDPOINT_INDEPENDENT } from './settings.js';
@@ -330,7 +330,7 @@ export class FlowOpener {
     for (const other of published.listenersOf(words[record + PUBLISHED_SERVICE])) {
       const isLike =
         words[other + PUBLISHED_PROTOCOL] === words[record + PUBLISHED_PROTOCOL] &&
-        words[other + PUBLISHED_ADDRESS + 2] === words[record + PUBLISHED_ADDRESS + 2];
+        published.isIpv6(other) === published.isIpv6(record);
       if (isLike) like++;
     }
     return like === 1;
@@ -363,6 +363,8 @@ export class FlowOpener {
   private findPassing(packet: Packet, from: RouterInterface): boolean {
     const { flows, before, after } = this;
     if (!isTrackable(this.view, packet)) return false;
+    // What a backend begins itself, from whatever port, answers nobody.
+    if (packet.protocol === PROTOCOL_TCP && beginsConnection(this.view, packet)) return false;
     const isIpv6 = packet.etherType !== ETHERTYPE_IPV4;
     const port = this.portsBefore >>> 16;
     const record = flows.services.listenerBehind(flows.published, from.vrf, packet.protocol, before, port, isIpv6);

@@ -144,12 +144,17 @@ export class PublishedPorts {
     return this.words[record + PUBLISHED_ADDRESS + index];
   }
 
+  isIpv6(record: number): boolean {
+    const { words } = this;
+    const at = record + PUBLISHED_ADDRESS;
+    return !isMapped(words[at], words[at + 1], words[at + 2]);
+  }
+
   /** Whether a record is one of these, and has a port so many behind its first. */
   isOf(record: number, zone: number, protocol: number, isIpv6: boolean, offset: number): boolean {
     const { words } = this;
     if (words[record + PUBLISHED_ZONE] !== zone || words[record + PUBLISHED_PROTOCOL] !== protocol) return false;
-    const at = record + PUBLISHED_ADDRESS;
-    if (isMapped(words[at], words[at + 1], words[at + 2]) === isIpv6) return false;
+    if (this.isIpv6(record) !== isIpv6) return false;
     return offset >= 0 && offset <= words[record + PUBLISHED_LAST] - words[record + PUBLISHED_FIRST];
   }
 
