@@ -78,7 +78,9 @@ test.serial('own: all ports there are, of two protocols, cost next to nothing', 
     const text = await outside.exec('cat', `/proc/${tapline.pid}/status`);
     return Number(/VmRSS:\s+(\d+)/.exec(text)?.[1]);
   };
-  await tapline.ok('publish', 'a', '1:1/sctp');
+  // What the first ones take is not the ports': code that runs for the first time, a heap that finds its size.
+  for (let port = 1; port <= 20; port++)
+    await post(tapline.socket, '/v1/endpoints/a/publish', { publish: [`${port}:${port}/sctp`] });
   const before = await rss();
   const start = performance.now();
   await post(tapline.socket, '/v1/endpoints/a/publish', { publish: ['1-65535:1-65535/tcp', '1-65535:1-65535/udp'] });
