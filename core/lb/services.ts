@@ -65,6 +65,9 @@ export class Services {
   private readonly dataplane: Dataplane;
   private readonly affinity: Affinity;
   private readonly ahead = new Ahead();
+  /** A service is not what it was at the last tick; and the listeners of then. */
+  private hasNew = false;
+  private listeners: Int32Array | null = null;
   private readonly list: (Service | null)[] = [];
   /** Last second that `tick` has seen. */
   private ticked = 0;
@@ -89,6 +92,7 @@ export class Services {
       service.options = options;
     }
     backends.place(options);
+    this.hasNew = true;
   }
 
   /** A backend that was down and is up again has been looked at: it starts without a past. */
@@ -115,11 +119,15 @@ export class Services {
 
   /** Once a turn. */
   tick(now: number): void {
+    const { router } = this.dataplane;
+    const { published } = router.flows;
+    const isNew = this.hasNew || this.listeners !== published.words;
+    if (isNew || this.ticked !== now) this.ahead.tick(this.list, router, published);
+    this.hasNew = false;
+    this.listeners = published.words;
     if (this.ticked === now) return;
     this.ticked = now;
     this.backends.tick(now);
-    const { router } = this.dataplane;
-    this.ahead.tick(this.list, router, router.flows.published);
     if (this.isFlooded) this.watchFloods(now);
   }
 
