@@ -1061,7 +1061,7 @@ export class FlowOpener {
       const source = words[at + FLOW_SOURCE];
       const target = words[at + FLOW_REPLY_SOURCE];
       const from = this.ifaceBehind(vrf, 0, 0, MAPPED, source);
-      const to = this.ifaceBehind(vrf, 0, 0, MAPPED, target);
+      const to = this.ifaceOfTarget(vrf, flow, 0, 0, MAPPED, target);
       return flows.policy.decide4(from, to, source, target, words[at + FLOW_DESTINATION], protocol, port, portBefore);
     }
     const { twelve } = this;
@@ -1072,8 +1072,17 @@ export class FlowOpener {
       twelve[8 + i] = addresses6[a + 4 + i];
     }
     const from = this.ifaceBehind(vrf, twelve[0], twelve[1], twelve[2], twelve[3]);
-    const to = this.ifaceBehind(vrf, twelve[4], twelve[5], twelve[6], twelve[7]);
+    const to = this.ifaceOfTarget(vrf, flow, twelve[4], twelve[5], twelve[6], twelve[7]);
     return flows.policy.decide6(from, to, twelve, protocol, port, portBefore);
+  }
+
+  /** Number of the interface that leads to a flow's target: its address, or the backend that takes packets with the service's; 0: none. */
+  private ifaceOfTarget(vrf: Vrf, flow: number, a: number, b: number, c: number, d: number): number {
+    const { words } = this.flows.table;
+    const at = flow * FLOW_WORDS;
+    if ((words[at + FLOW_STATE] & FLOW_DIRECT) === 0) return this.ifaceBehind(vrf, a, b, c, d);
+    const via = this.viaOf(flow, isIpv6Kind(words[at + FLOW_KIND]));
+    return via === null ? 0 : this.ifaceBehind(vrf, via[0], via[1], via[2], via[3]);
   }
 
   /** As if its answers had begun it. */

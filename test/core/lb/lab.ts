@@ -101,13 +101,24 @@ export function serviceOptions({ backends, tableSize = 1009, ...options }: Servi
   };
 }
 
+export interface ServiceLabOptions extends NatOptions {
+  /** A predecessor's counters of backends. */
+  readonly counters?: Float64Array;
+}
+
 export class ServiceLab extends NatLab {
   readonly ending: FlowEnding;
   private readonly records = new Map<number, number[]>();
 
-  constructor(options: NatOptions = {}) {
+  constructor(options: ServiceLabOptions = {}) {
     super(options);
     this.ending = new FlowEnding(this.dataplane);
+  }
+
+  override configure(options: Pick<ServiceLabOptions, 'nat' | 'timeouts' | 'counters'>): void {
+    // Before flows are adopted, which are counted there.
+    if (options.counters !== undefined) this.flows.services.backends.counters = options.counters;
+    super.configure(options);
   }
 
   get services() {
