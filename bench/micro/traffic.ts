@@ -300,7 +300,7 @@ const OPENED = CAPACITY >> 2;
 const AGE = 600;
 
 /** Every packet begins a connection; each ends by its timer, which is part of the figure. */
-export function openingCase(name: string, make: () => Traffic): Case {
+export function openingCase(name: string, target: Pick<Case, 'bar' | 'aim'>, make: () => Traffic): Case {
   let traffic: Traffic;
   let frames: Int32Array;
   let next = 0;
@@ -313,7 +313,7 @@ export function openingCase(name: string, make: () => Traffic): Case {
     name,
     unit: 'sessions',
     perCall: BATCH,
-    bar: 1e6,
+    ...target,
     prepare: () => {
       traffic = make();
       traffic.setFlags(TCP_SYN);

@@ -48,7 +48,7 @@ export function translatedCases(): Case[] {
     establishedCase('NAT, UDP out, 1,024 connections', { bar: 10e6, aim: 20e6 }, udp, 1024, false),
     establishedCase('NAT, TCP out, a million connections at random', { bar: 4e6, aim: 8e6 }, tcp, 1 << 20, false),
     establishedCase('NAT, UDP in, a million connections at random', { bar: 4e6, aim: 8e6 }, udp, 1 << 20, true),
-    openingCase('NAT, new TCP connections', tcp),
-    openingCase('NAT, new UDP connections', udp),
+    openingCase('NAT, new TCP connections', { bar: 1e6 }, tcp),
+    openingCase('NAT, new UDP connections', { bar: 1e6 }, udp),
   ];
 }
