@@ -82,8 +82,9 @@ export class Services {
 
   // --- configuration
 
-  set(number: number, options: ServiceOptions): void {
+  set(number: number, given: ServiceOptions): void {
     const { backends } = this;
+    const options = alike(given);
     const service = this.list[number] ?? null;
     if (service === null) this.list[number] = new Service(number, options);
     else {
@@ -293,6 +294,21 @@ export class Services {
     counters[at + (isReply ? COUNT_PACKETS_OUT : COUNT_PACKETS_IN)]++;
     counters[at + (isReply ? COUNT_BYTES_OUT : COUNT_BYTES_IN)] += bytes;
   }
+}
+
+/** One shape for all, however they were made: of several, a choice among a thousand services takes 225 ns instead of 58. */
+function alike(options: ServiceOptions): ServiceOptions {
+  return {
+    scheduler: options.scheduler,
+    direct: options.direct,
+    affinity: options.affinity,
+    floodRate: options.floodRate,
+    failures: options.failures,
+    suspectTime: options.suspectTime,
+    seed: options.seed,
+    backends: options.backends,
+    table: options.table,
+  };
 }
 
 /** Whether any backend may get a flow that is no suspect. */
