@@ -172,7 +172,7 @@ function leastConnections(
     }
     at = at + BACKEND_RECORD < length ? at + BACKEND_RECORD : 0;
   }
-  if (best >= 0) turn.next = best + BACKEND_RECORD;
+  if (best >= 0) turn.next = best + BACKEND_RECORD < length ? best + BACKEND_RECORD : 0;
   return best;
 }
 
