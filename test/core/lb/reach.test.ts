@@ -308,3 +308,53 @@ test('a service in front of endpoints of two networks', (t) => {
   const near = lab.pass(A2, tcp(`${A2.v4}:4`, AT));
   t.deepEqual([near.source, near.destination], ['10.1.0.1', '10.1.0.11']);
 });
+
+/** What is counted of a backend's flows is what the table holds. */
+function isCounted(lab: ServiceLab, ...backends: number[]): boolean {
+  return backends.every((number) => {
+    const { active, inactive } = lab.countFlows(number);
+    const [, ...counted] = lab.flowCounts(number);
+    return counted.join() === [active, inactive].join();
+  });
+}
+
+test('a full table makes room by half-open flows, which are counted no more; established ones stay', (t) => {
+  const lab = new ServiceLab({ capacity: 64 });
+  lab.serve(1, LISTEN, { backends: [ONE, { number: 2, addresses: ['10.2.0.14'], port: 80 }] });
+  const connection = new Connection(lab, host(OUTSIDE, '198.51.100.1:1'), AT, host(B, '10.2.0.13:80', AT));
+  connection.open();
+  for (let port = 1000; port < 1300; port++) lab.give(OUTSIDE, tcp(`198.51.100.2:${port}`, AT));
+  t.is(lab.flows.table.count, 64);
+  t.true(isCounted(lab, 1, 2));
+  t.is(lab.flowCounts(1)[0] + lab.flowCounts(2)[0], 301);
+  connection.out({ data: 10 });
+  connection.in({ data: 10 });
+  t.is(lab.countFlows(1).active, 1);
+  expectWhole(t, lab);
+});
+
+test('a client that has as many flows as it may have gets no more, and nothing is counted', (t) => {
+  const lab = new ServiceLab({ nat: { flowsPerEndpoint: 5 } });
+  lab.serve(1, LISTEN, { backends: [ONE] });
+  for (let port = 1000; port < 1005; port++) lab.pass(A, tcp(`${A.v4}:${port}`, AT));
+  t.regex(lab.say(A, tcp(`${A.v4}:1005`, AT)), /icmp 3\/13 .* \| dropped flow_limit$/);
+  t.deepEqual(lab.flowCounts(1), [5, 0, 5]);
+  t.true(isCounted(lab, 1));
+});
+
+test('flows of a client end with its port, and are counted no more', (t) => {
+  const lab = labWith();
+  for (let port = 1000; port < 1005; port++) lab.pass(A, tcp(`${A.v4}:${port}`, AT));
+  lab.pass(C, udp(`${C.v4}:1000`, AT));
+  lab.detach(A);
+  t.deepEqual(lab.flowCounts(1), [6, 0, 1]);
+  t.true(isCounted(lab, 1));
+  expectWhole(t, lab);
+});
+
+test('a client behind masquerading is seen by a backend as who he is, and by servers outside as the router', (t) => {
+  const lab = labWith();
+  const toService = lab.pass(A, udp(`${A.v4}:5000`, AT));
+  const toWorld = lab.pass(A, udp(`${A.v4}:5000`, '198.51.100.1:53'));
+  t.deepEqual([toService.source, toWorld.source], [A.v4, EXTERNAL]);
+});
