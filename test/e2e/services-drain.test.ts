@@ -10,7 +10,7 @@ import type { Tapline } from './support/tapline.js';
 import { eventually, sleep } from './support/wait.js';
 
 /** Milliseconds from the order to take an endpoint away to the reset at its clients. */
-const AT_ONCE = 500;
+const AT_ONCE = 1000;
 
 const namesOf = (losses: readonly Loss[]): Record<string, number> => tally(losses.map(({ why }) => why));
 

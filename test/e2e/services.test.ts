@@ -1,13 +1,24 @@
 /** Services with real servers and clients: who reaches them at which address and port, and whom backends take clients for. */
 
 import test from 'ava';
+import { tcpdump } from './support/frames.js';
 import { balance } from './support/host.js';
 import { iperf, iperfServer } from './support/iperf.js';
+import { createFar, FAR, FAR_MTU } from './support/nat.js';
 import { startNginx } from './support/nginx.js';
-import { ask, fetchFrom, send, serve } from './support/published.js';
+import { ask, fetchFrom, post, send, serve } from './support/published.js';
 import { PYTHON } from './support/scapy.js';
-import { backends, createServiceSite, service, serviceOf, VIRTUAL } from './support/services.js';
+import {
+  backends,
+  createServiceSite,
+  prepareServiceSite,
+  service,
+  serviceOf,
+  untilBackend,
+  VIRTUAL,
+} from './support/services.js';
 import { newDrops, OUTSIDE, UPLINK } from './support/site.js';
+import { backTo, failTapline } from './support/tapline.js';
 
 /** One after the other, whoever has answered. */
 const NAMES = ['a', 'b', 'c'];
@@ -146,6 +157,96 @@ for s in (second, first):
   }
   t.like(await ask(t, outside, UPLINK.ip, 8080, 43_301), { peer: OUTSIDE.ip, peerPort: 43_301 });
   t.like(await ask(t, outside, UPLINK.ip, 8081, 43_301), { name: 'a', port: 80 });
+});
+
+test.serial('a client behind a link of small packets: downloads find their size through the service', async (t) => {
+  const { a, outside } = await createServiceSite(t, {
+    services: { web: service({ backends: backends(['a'], 80) }) },
+  });
+  const far = await createFar(t, outside);
+  // It knows nothing of the small link, and asks for segments that are too long for it.
+  await far.exec('ip', 'link', 'set', 'far0', 'mtu', '1500');
+  await outside.exec('ethtool', '-K', 'out1', 'tx', 'off', 'tso', 'off', 'gso', 'off');
+  await startNginx(t, a, 'a', { large: 2 << 20 });
+  for (const [address, client] of [
+    [UPLINK.ip, FAR.ip],
+    [`[${UPLINK.ip6}]`, FAR.ip6],
+  ] as const) {
+    const url = `http://${address}:8080/large`;
+    const wire = await tcpdump(t, far, { device: 'far0', direction: 'in', filter: 'tcp src port 8080' });
+    const got = await far.exec('curl', '-s', '-m', '10', '-o', '/dev/null', '-w', '%{http_code} %{size_download}', url);
+    t.is(got, `200 ${2 << 20}`, address);
+    const longest = Math.max(...(await wire.frames()).map((frame) => frame.length));
+    t.is(longest, FAR_MTU + 14, 'with the header of Ethernet');
+    t.regex(await a.exec('ip', 'route', 'get', client), new RegExp(`mtu ${FAR_MTU}`), 'the backend has been told');
+  }
+});
+
+test.serial('services that come and go leave nothing behind', async (t) => {
+  const { tapline, a, b, outside } = await createServiceSite(t);
+  for (const from of [a, b]) await serve(t, from, from.endpoint, [80]);
+  const listen = ['8080/tcp', '8080/udp', `${VIRTUAL.ip}:80/tcp`, `[${VIRTUAL.ip6}]:80/tcp`];
+  const round = async (): Promise<void> => {
+    await post(tapline.socket, '/v1/services', {
+      name: 'web',
+      ...service({ listen, health: { type: 'tcp', rise: 1 } }),
+    });
+    for (const key of ['a:80', 'b:80']) await untilBackend(tapline, key, ({ state }) => state === 'up');
+    for (const address of [UPLINK.ip, UPLINK.ip6]) t.like(await fetchFrom(outside, address, 8080), { port: 80 });
+    await send(tapline.socket, 'DELETE', '/v1/services/web');
+  };
+  await round();
+  const before = await tapline.holdings();
+  for (let i = 0; i < 5; i++) await round();
+  await backTo(tapline, before);
+  t.is((await a.run(['ping', '-n', '-c', '1', '-W', '1', VIRTUAL.ip])).code, 1, 'the virtual address is gone');
+});
+
+test.serial('bad input: one line says where, what and what is possible, and nothing is begun', async (t) => {
+  const site = await prepareServiceSite(t);
+  const { a, e, host } = site;
+  const endpoints = (more: object): object => ({
+    endpoints: {
+      a: { network: 'blue', netns: a.path, addresses: [a.ip] },
+      e: { network: 'green', netns: e.path, addresses: [e.ip], ...more },
+    },
+  });
+  const web = (more: object): object => ({ services: { web: service({ backends: backends(['a'], 80), ...more }) } });
+  const other = {
+    vrfs: { other: {} },
+    networks: { blue: { subnets: ['172.30.0.0/24'] }, green: { subnets: ['172.31.0.0/24'], vrf: 'other' } },
+  };
+  for (const [line, config] of [
+    [
+      'services.web.backends[0].port: expected an integer from 1 to 65535, got 70000',
+      web({ backends: backends(['a'], 70_000) }),
+    ],
+    [
+      'services.web.backends[0].port: expected 65525 at most, for the 11 ports of 8000-8010/tcp, got 65530',
+      web({ listen: ['8000-8010/tcp'], backends: backends(['a'], 65_530) }),
+    ],
+    [
+      'services.web.backends[0].weight: expected an integer from 0 to 65535, got -1',
+      web({ backends: backends(['a'], 80, [-1]) }),
+    ],
+    [
+      'services.web.listen[1]: 8080/tcp is taken by 8080/tcp of this service; choose other ports, or another address',
+      web({ listen: ['8080/tcp', '8080/tcp'] }),
+    ],
+    [
+      'services.web.listen[0]: 8080/tcp is taken by 8080:80/tcp of endpoint e; choose other ports, or another address',
+      { ...web({}), ...endpoints({ publish: ['8080:80'] }) },
+    ],
+    [
+      'services.web.backends[1].endpoint: endpoint e is in network green of VRF other, the service in VRF default; no connection leads from one to the other',
+      { ...web({ backends: backends(['a', 'e'], 80) }), ...endpoints({}), ...other },
+    ],
+  ] as const) {
+    const failed = await failTapline(t, { ...site.config, ...config }, { netns: host });
+    t.is(failed.code, 2, failed.stderr);
+    t.is(failed.stderr, `tapline: ${failed.file}: ${line}\n`);
+    t.notRegex(await a.exec('ip', '-o', 'link'), /eth0/);
+  }
 });
 
 test.serial('transfers through it, in both directions and families, whole and counted at the backend', async (t) => {

@@ -4,6 +4,7 @@
  * as they can; holders keep theirs, ask on them all the time, and say when and why one ended.
  */
 
+import type { Host } from './lab.js';
 import type { Namespace } from './namespace.js';
 import { type Background, describe } from './process.js';
 import { type Answer, answerOf } from './published.js';
@@ -178,6 +179,11 @@ export async function greet(where: Namespace, name: string, ports: readonly numb
   return server;
 }
 
+/** Each by its endpoint's name, at port 80. */
+export async function greetAll(hosts: readonly Host[]): Promise<void> {
+  for (const host of hosts) await greet(host, host.endpoint, [80]);
+}
+
 /** How often each name came; errors have names too, in capitals. */
 export type Counts = Readonly<Record<string, number>>;
 
@@ -216,6 +222,14 @@ export function tally(names: Iterable<string>): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
   return counts;
+}
+
+/** Standard deviations from what is expected that chance does not reach: less than once in a million runs. */
+const SIGMAS = 5;
+
+/** Whether chance gives somebody so many of them, whose share is expected to be that: a binomial distribution. */
+export function isByChance(count: number, share: number, total: number): boolean {
+  return Math.abs(count - total * share) < SIGMAS * Math.sqrt(total * share * (1 - share));
 }
 
 export interface Loss {
