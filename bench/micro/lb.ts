@@ -221,6 +221,17 @@ class Selection {
     this.at = (at + BATCH) & (QUERIES - 1);
   }
 
+  /** Only looks services up. */
+  look(): void {
+    const { at, ports } = this;
+    const { published } = this.router.flows;
+    for (let i = at; i < at + BATCH; i++) {
+      const record = published.find4(VRF, PROTOCOL_TCP, ADDRESS, ports[i] & 0xffff);
+      if (record < 0 || published.service(record) === 0) this.missed++;
+    }
+    this.at = (at + BATCH) & (QUERIES - 1);
+  }
+
   /** @returns number of a backend; -1: none */
   private choose(query: number): number {
     const { clients, ports, client } = this;
@@ -260,6 +271,20 @@ function selectionCase(name: string, target: Target, services: number, backends:
     },
     run: () => selection.run(),
     check: () => selection.isSound(services, backends),
+  };
+}
+
+function lookupCase(name: string, services: number): Case {
+  const selected = selectionCase(name, {}, services, BACKENDS, SCHEDULER_RR);
+  let selection: Selection;
+  return {
+    ...selected,
+    unit: 'lookups',
+    prepare: () => {
+      selection = new Selection(alike(services, BACKENDS, SCHEDULER_RR));
+    },
+    run: () => selection.look(),
+    check: () => selection.isSound(services, BACKENDS),
   };
 }
 
@@ -356,7 +381,15 @@ function isQuick(scheduler: number): boolean {
 }
 
 export function lbCases(): Case[] {
-  return [...packetCases(), ...openingCases(), ...selectionCases(), tableCase(BACKENDS), tableCase(1000)];
+  return [
+    ...packetCases(),
+    ...openingCases(),
+    lookupCase('service, found by its listener', 1),
+    lookupCase('1,000 services, found by their listeners', SERVICES),
+    ...selectionCases(),
+    tableCase(BACKENDS),
+    tableCase(1000),
+  ];
 }
 
 /** Cases in pairs, by their numbers: many services of many backends, all of them asked at random; and one of two. */
@@ -378,6 +411,7 @@ export function comparedCases(): Compared[] {
   return [
     pair('1,000 services of 100, TCP in, 1,024 connections', 'service, TCP in, 1,024 connections', bar),
     pair('1,000 services of 100, rr, new TCP connections', 'service, rr, new TCP connections', bar),
+    pair('1,000 services, found by their listeners', 'service, found by its listener', bar),
     // Nobody's bar, but what it comes to: 131 MB of tables are read at random, which is one wait for memory each time; and a choice alone
     // is so short that the processor's caches decide.
     pair('1,000 services of 100, maglev, new TCP connections', 'service, maglev, new TCP connections', null),
