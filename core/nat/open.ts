@@ -310,14 +310,23 @@ export class FlowOpener {
       return this.unknown(packet, from);
     }
     const isOver = services.isOver(service) && this.mayPass(from, record, service);
-    if (isOver) this.passing = PASSING_IN;
     const at =
       isOver || this.isPickedUp
         ? services.chooseByHash(service, before, portsBefore, isIpv6)
         : services.choose(service, before, portsBefore, isIpv6);
     if (at < 0) return this.withoutBackend(packet, from);
     this.aimAt(service, at, record, isIpv6);
+    if (isOver && this.leadsBack(packet, from, record)) this.passing = PASSING_IN;
     return CONTINUE;
+  }
+
+  /** Whether answers to where the packet in hand goes now would be taken for those of the port that it came to, and of no other one. */
+  private leadsBack(packet: Packet, from: RouterInterface, record: number): boolean {
+    const { published, services } = this.flows;
+    const isIpv6 = packet.etherType !== ETHERTYPE_IPV4;
+    const port = this.portsAfter & 0xffff;
+    const found = services.listenerBehind(published, from.vrf, packet.protocol, this.via, port, isIpv6);
+    return found === record && services.portBefore === (this.portsBefore & 0xffff);
   }
 
   /** Packets of a flood are translated back by where they come from: there must be one answer to that. */

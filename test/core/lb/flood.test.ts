@@ -332,3 +332,33 @@ test('maglev: whom a flood finds has the backend that it would have anyway', (t)
   }
   t.is(lab.flows.table.count, RATE);
 });
+
+test('two services in front of one place, both flooded: each answer comes from the service that was asked', (t) => {
+  const lab = new ServiceLab();
+  const places = [53, 54].map((port) => `${EXTERNAL}:${port}`);
+  places.forEach((at, i) => {
+    const backends = [{ number: i + 1, addresses: ['10.2.0.13'], port: 5353 }];
+    lab.serve(i + 1, [{ protocol: UDP, at }], { floodRate: 1, backends });
+  });
+  for (let i = 1; i < 20; i++) {
+    const at = places[i % 2];
+    const client = `198.51.100.${i}:7`;
+    lab.pass(OUTSIDE, udp(client, at));
+    t.is(endsOf(lab.pass(B, udp('10.2.0.13:5353', client))), `${at} > ${client}`);
+  }
+  t.deepEqual(lab.news(), ['flood 2', 'flood 1']);
+  expectWhole(t, lab);
+});
+
+test('a range whose ports meet at one endpoint: each answer comes from the port that was asked', (t) => {
+  const lab = new ServiceLab();
+  const backends = [100, 101, 102].map((port, i) => ({ number: i + 1, addresses: ['10.2.0.13'], port }));
+  lab.serve(1, [{ protocol: UDP, at: `${EXTERNAL}:53`, last: 55 }], { floodRate: 1, backends });
+  for (let i = 1; i < 60; i++) {
+    const at = `${EXTERNAL}:${53 + (i % 3)}`;
+    const client = `198.51.100.${i}:7`;
+    const { destinationPort } = lab.pass(OUTSIDE, udp(client, at));
+    t.is(endsOf(lab.pass(B, udp(`10.2.0.13:${destinationPort}`, client))), `${at} > ${client}`);
+  }
+  expectWhole(t, lab);
+});
