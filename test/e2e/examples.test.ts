@@ -5,6 +5,7 @@ import test, { type ExecutionContext } from 'ava';
 import { createNamespace, type Namespace } from './support/namespace.js';
 import { must } from './support/process.js';
 import { type Answer, ask, fetchFrom, serve } from './support/published.js';
+import { untilBackend } from './support/services.js';
 import { startTapline, type Tapline } from './support/tapline.js';
 import { eventually } from './support/wait.js';
 
@@ -169,3 +170,35 @@ test.serial("published-shared: ports of the host, from outside and at the host's
   await example.tapline.stop();
   t.is(await host.exec('/usr/sbin/nft', 'list', 'ruleset'), '');
 });
+
+test.serial(
+  'services: from outside by weight, inside at an address of the network, and straight from the backends',
+  async (t) => {
+    const { tapline, outside, inside } = await bringUp(t, 'services');
+    const { a, b, c } = inside as Record<'a' | 'b' | 'c', Namespace>;
+    for (const [name, backend] of Object.entries({ a, b })) {
+      await backend.exec('sysctl', '-qw', 'net.ipv4.conf.all.arp_ignore=1', 'net.ipv4.conf.all.arp_announce=2');
+      await backend.exec('ip', 'link', 'set', 'lo', 'up');
+      await backend.exec('ip', 'address', 'add', '172.30.0.101/32', 'dev', 'lo');
+      await serve(t, backend, name, [80]);
+    }
+    for (const key of ['a:80', 'b:80']) await untilBackend(tapline, key, ({ state }) => state === 'up');
+    const answers = [];
+    for (let i = 0; i < 6; i++) answers.push(seen(await fetchFrom(outside, '10.77.0.1', 8080)));
+    t.deepEqual(answers.sort(), [
+      ...Array<string>(2).fill('a saw 10.77.0.254'),
+      ...Array<string>(4).fill('b saw 10.77.0.254'),
+    ]);
+    t.regex(seen(await fetchFrom(outside, 'fd00:77::1', 8080)) ?? '', /^[ab] saw fd00:77::fe$/);
+    t.regex(seen(await fetchFrom(c, '172.30.0.100', 80)) ?? '', /^[ab] saw 172\.30\.0\.1$/);
+    t.regex(
+      seen(await fetchFrom(a, '10.77.0.1', 8080)) ?? '',
+      /^[ab] saw 172\.30\.0\.1$/,
+      'a backend asks its own service',
+    );
+    t.regex(seen(await fetchFrom(c, 'fd00:30::100', 80)) ?? '', /^[ab] saw fd00:30::1$/);
+    const direct = [seen(await fetchFrom(c, '172.30.0.101', 80)), seen(await fetchFrom(c, '172.30.0.101', 80))];
+    const own = (await c.exec('ip', '-4', '-o', 'address', 'show', 'dev', 'eth0')).match(/inet ([\d.]+)/)?.[1];
+    t.deepEqual(direct.sort(), [`a saw ${own}`, `b saw ${own}`]);
+  },
+);
