@@ -6,9 +6,9 @@ import { balance } from './support/host.js';
 import { iperf, iperfServer } from './support/iperf.js';
 import type { Host } from './support/lab.js';
 import { answerNames, digName } from './support/names.js';
-import { ask, fetchFrom, serve } from './support/published.js';
+import { ask, fetchFrom, send, serve } from './support/published.js';
 import { backends, createServiceSite, service, serviceOf, VIRTUAL } from './support/services.js';
-import { BLUE, newDrops, UPLINK } from './support/site.js';
+import { accounted, BLUE, newDrops, OUTSIDE, UPLINK } from './support/site.js';
 
 const NAMES = ['a', 'b', 'c'];
 
@@ -138,6 +138,55 @@ test.serial('direct: backends get packets as they are, and answer clients themse
     all.map(({ flows }) => flows),
     [8, 8],
   );
+});
+
+test.serial('without translation the outside reaches virtual addresses as well, and gets direct answers', async (t) => {
+  const addresses = [VIRTUAL.ip, `[${VIRTUAL.ip6}]`];
+  const { tapline, a, b, outside } = await createServiceSite(t, {
+    blue: { masquerade: false },
+    endpoint: { a: { allowed_addresses: [VIRTUAL.ip, VIRTUAL.ip6] } },
+    services: {
+      web: service({ listen: addresses.map((address) => `${address}:80/tcp`), backends: backends(['a', 'b'], 80) }),
+      direct: service({
+        forwarding: 'direct',
+        listen: addresses.map((address) => `${address}:81/tcp`),
+        backends: backends(['a'], 81),
+      }),
+    },
+  });
+  await takeVirtual(a);
+  for (const host of [a, b]) await serve(t, host, host.endpoint, [80, 81]);
+  for (const [address, peer] of [
+    [VIRTUAL.ip, OUTSIDE.ip],
+    [VIRTUAL.ip6, OUTSIDE.ip6],
+  ] as const) {
+    const pages = [await fetchFrom(outside, address, 80), await fetchFrom(outside, address, 80)];
+    for (const page of pages) t.like(page, { port: 80, peer }, address);
+    t.deepEqual(pages.map((page) => page?.name).sort(), ['a', 'b'], address);
+    t.like(await fetchFrom(outside, address, 81), { name: 'a', port: 81, peer }, address);
+  }
+  // One of two services at an address goes: the other stays.
+  await send(tapline.socket, 'DELETE', '/v1/services/web');
+  t.is(await fetchFrom(outside, VIRTUAL.ip, 80, '-m', '2'), null);
+  t.like(await fetchFrom(outside, VIRTUAL.ip, 81), { name: 'a' });
+  await accounted(tapline);
+});
+
+test.serial('the gateway’s own address may be where a service listens', async (t) => {
+  const { a, b, d, e } = await createServiceSite(t, {
+    services: {
+      dns: service({ listen: [`${BLUE.ip}:53/udp`, `[${BLUE.ip6}]:53/udp`], backends: backends(['a', 'b'], 53) }),
+    },
+  });
+  await answerNames(a, '192.0.2.1');
+  await answerNames(b, '192.0.2.2');
+  for (const from of [a, d, e]) {
+    for (const address of [BLUE.ip, BLUE.ip6]) {
+      const names = [await digName(from, address), await digName(from, address)];
+      t.deepEqual(names.sort(), ['192.0.2.1', '192.0.2.2'], `${from.endpoint} ${address}`);
+      t.is((await from.run(['ping', '-n', '-c', '1', '-W', '2', address])).code, 0);
+    }
+  }
 });
 
 test.serial('direct: large transfers in both directions', async (t) => {

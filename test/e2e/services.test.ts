@@ -2,6 +2,7 @@
 
 import test from 'ava';
 import { tcpdump } from './support/frames.js';
+import { countConnections, greet } from './support/greeters.js';
 import { balance } from './support/host.js';
 import { iperf, iperfServer } from './support/iperf.js';
 import { createFar, FAR, FAR_MTU } from './support/nat.js';
@@ -18,57 +19,76 @@ import {
   VIRTUAL,
 } from './support/services.js';
 import { newDrops, OUTSIDE, UPLINK } from './support/site.js';
-import { backTo, failTapline } from './support/tapline.js';
+import { backTo, ENGINES, failTapline } from './support/tapline.js';
 
 /** One after the other, whoever has answered. */
 const NAMES = ['a', 'b', 'c'];
 
-test.serial('outside and inside reach it in both families, and backends see who it is', async (t) => {
-  const listen = ['8080/tcp', '8080/udp', `${VIRTUAL.ip}:8080/tcp`, `[${VIRTUAL.ip6}]:8080/tcp`];
-  const { tapline, a, b, c, e, outside } = await createServiceSite(t, { services: { web: service({ listen }) } });
-  for (const from of [a, b, c]) await serve(t, from, from.endpoint, [80]);
-  for (const [from, client, address, own] of [
-    [outside, OUTSIDE.ip, UPLINK.ip, 43_100],
-    [outside, OUTSIDE.ip6, UPLINK.ip6, 43_110],
-    // The other network is routed to, so its addresses are known here.
-    [e, e.ip, VIRTUAL.ip, 43_120],
-    [e, e.ip6, VIRTUAL.ip6, 43_130],
-    [e, e.ip, UPLINK.ip, 43_140],
-    [e, e.ip6, UPLINK.ip6, 43_150],
-  ] as const) {
-    const answers = [];
-    for (let i = 0; i < 3; i++) answers.push(await fetchFrom(from, address, 8080, '--local-port', String(own + i)));
-    for (const [i, answer] of answers.entries())
-      t.like(answer, { port: 80, peer: client, peerPort: own + i }, `${from.name} ${address}`);
-    t.deepEqual(answers.map((answer) => answer?.name).sort(), NAMES, `${from.name} ${address}`);
-  }
-  for (const [client, address, own] of [
-    [OUTSIDE.ip, UPLINK.ip, 43_160],
-    [OUTSIDE.ip6, UPLINK.ip6, 43_170],
-  ] as const) {
-    const answers = [];
-    for (let i = 0; i < 3; i++) answers.push(await ask(t, outside, address, 8080, own + i));
-    for (const [i, answer] of answers.entries()) t.like(answer, { port: 80, peer: client, peerPort: own + i });
-    t.deepEqual(answers.map((answer) => answer?.name).sort(), NAMES, address);
-    // Of a flow that there is, datagrams stay with whom the first one found.
-    const again = await ask(t, outside, address, 8080, own);
-    t.is(again?.name, answers[0]?.name);
-  }
-  // The virtual address is alive by itself, and nothing else is behind it.
-  for (const from of [a, e]) {
-    for (const address of [VIRTUAL.ip, VIRTUAL.ip6])
-      t.is((await from.run(['ping', '-n', '-c', '1', '-W', '2', address])).code, 0, `${from.endpoint} ${address}`);
-    t.is((await from.run(['curl', '-s', '-m', '3', `http://${VIRTUAL.ip}:80/`])).code, 7, 'refused at once');
-  }
-  const { backends: counted, flows } = await serviceOf(tapline);
-  t.is(flows, 6 * 3 + 6, 'flows in all');
-  t.deepEqual(
-    counted.map((backend) => backend.flows),
-    [8, 8, 8],
-  );
-  const { came, went } = await balance(tapline);
-  t.is(came, went);
-});
+for (const engine of ENGINES) {
+  test.serial(`${engine}: outside and inside reach it in both families, and backends see who it is`, async (t) => {
+    const listen = ['8080/tcp', '8080/udp', `${VIRTUAL.ip}:8080/tcp`, `[${VIRTUAL.ip6}]:8080/tcp`];
+    const { tapline, a, b, c, e, outside } = await createServiceSite(t, {
+      engine,
+      services: { web: service({ listen }) },
+    });
+    for (const from of [a, b, c]) await serve(t, from, from.endpoint, [80]);
+    for (const [from, client, address, own] of [
+      [outside, OUTSIDE.ip, UPLINK.ip, 43_100],
+      [outside, OUTSIDE.ip6, UPLINK.ip6, 43_110],
+      // The other network is routed to, so its addresses are known here.
+      [e, e.ip, VIRTUAL.ip, 43_120],
+      [e, e.ip6, VIRTUAL.ip6, 43_130],
+      [e, e.ip, UPLINK.ip, 43_140],
+      [e, e.ip6, UPLINK.ip6, 43_150],
+    ] as const) {
+      const answers = [];
+      for (let i = 0; i < 3; i++) answers.push(await fetchFrom(from, address, 8080, '--local-port', String(own + i)));
+      for (const [i, answer] of answers.entries())
+        t.like(answer, { port: 80, peer: client, peerPort: own + i }, `${from.name} ${address}`);
+      t.deepEqual(answers.map((answer) => answer?.name).sort(), NAMES, `${from.name} ${address}`);
+    }
+    for (const [client, address, own] of [
+      [OUTSIDE.ip, UPLINK.ip, 43_160],
+      [OUTSIDE.ip6, UPLINK.ip6, 43_170],
+    ] as const) {
+      const answers = [];
+      for (let i = 0; i < 3; i++) answers.push(await ask(t, outside, address, 8080, own + i));
+      for (const [i, answer] of answers.entries()) t.like(answer, { port: 80, peer: client, peerPort: own + i });
+      t.deepEqual(answers.map((answer) => answer?.name).sort(), NAMES, address);
+      // Of a flow that there is, datagrams stay with whom the first one found.
+      const again = await ask(t, outside, address, 8080, own);
+      t.is(again?.name, answers[0]?.name);
+    }
+    // The virtual address is alive by itself, and nothing else is behind it.
+    for (const from of [a, e]) {
+      for (const address of [VIRTUAL.ip, VIRTUAL.ip6])
+        t.is((await from.run(['ping', '-n', '-c', '1', '-W', '2', address])).code, 0, `${from.endpoint} ${address}`);
+      t.is((await from.run(['curl', '-s', '-m', '3', `http://${VIRTUAL.ip}:80/`])).code, 7, 'refused at once');
+    }
+    const { backends: counted, flows } = await serviceOf(tapline);
+    t.is(flows, 6 * 3 + 6, 'flows in all');
+    t.deepEqual(
+      counted.map((backend) => backend.flows),
+      [8, 8, 8],
+    );
+    const { came, went } = await balance(tapline);
+    t.is(came, went);
+  });
+}
+
+test.serial(
+  'backends of several networks, one of which has no IPv6: who has no address of a family gets none of it',
+  async (t) => {
+    const { a, e, outside } = await createServiceSite(t, {
+      networks: { green: { subnets: ['172.31.0.0/24'] } },
+      endpoint: { e: { addresses: ['172.31.0.2'] } },
+      services: { web: service({ backends: backends(['a', 'e'], 80) }) },
+    });
+    for (const from of [a, e]) await greet(from, from.endpoint, [80]);
+    t.deepEqual((await countConnections(outside, UPLINK.ip, 8080, 10)).counts, { a: 5, e: 5 });
+    t.deepEqual((await countConnections(outside, UPLINK.ip6, 8080, 10)).counts, { a: 10 });
+  },
+);
 
 test.serial('the client’s address is in nginx’s log, from outside and in both families', async (t) => {
   const { a, b, outside } = await createServiceSite(t, {

@@ -41,6 +41,8 @@ export interface ServiceSiteOptions extends StartOptions {
   readonly services?: Readonly<Record<string, object>>;
   /** More keys of the network `blue`. */
   readonly blue?: object;
+  /** Networks in the place of those of the same name. */
+  readonly networks?: Readonly<Record<string, object>>;
   /** More keys of endpoints by name. */
   readonly endpoint?: Readonly<Record<string, object>>;
   /** More keys of the file. */
@@ -79,6 +81,7 @@ export async function prepareServiceSite(
     networks: {
       blue: { subnets: ['172.30.0.0/24', 'fd00:30::/64'], ...options.blue },
       green: { subnets: ['172.31.0.0/24', 'fd00:31::/64'] },
+      ...options.networks,
     },
     endpoints: Object.fromEntries([a, b, c, d, e].map(endpoint)),
     services: options.services ?? {},
