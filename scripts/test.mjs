@@ -34,6 +34,8 @@ const LONG = [
   'neighbors',
   'multicast',
   'vlan',
+  'services-host',
+  'services-schedulers',
 ].map((name) => `e2e/${name}`);
 
 function lint(report) {
