@@ -241,7 +241,9 @@ class Selection {
     const service = services.get(published.service(record));
     if (service === null) return -1;
     const at = services.choose(service, client, ports[query], false);
-    return at < 0 ? -1 : service.numberOf(at);
+    if (at < 0) return -1;
+    services.take(service, client, false, at);
+    return service.numberOf(at);
   }
 
   /** Every choice found a backend, and among a round more every service is; of a service alone, every backend. @param backends of each */

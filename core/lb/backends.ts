@@ -63,6 +63,11 @@ export class Backends {
     return this.places[number] ?? null;
   }
 
+  /** There was one; it is not one that nobody has told of yet, behind a start. */
+  isGone(number: number): boolean {
+    return this.places[number] === null;
+  }
+
   isSuspect(number: number): boolean {
     return this.suspectUntil[number] !== 0;
   }

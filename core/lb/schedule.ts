@@ -1,6 +1,7 @@
 /**
  * Which backend gets the next flow. Each scheduler is a function of a service, what is known of backends, and the flow's family; it returns
- * the first word of the backend's record, or -1: there is none. Nothing is allocated.
+ * the first word of the backend's record, or -1: there is none. Nothing is allocated, and nothing noted: many a packet is refused behind
+ * this, and its turn is the next one's. `take` notes it once there is a flow.
  *
  * A backend is available that is up, has weight, an address of the family, and is not suspected; where all that are left are suspected,
  * they are taken all the same: a guess is no reason to refuse a client.
@@ -104,12 +105,8 @@ function roundRobin(
   const { length } = options.backends;
   let at = turn.next < length ? turn.next : 0;
   for (let tried = 0; tried < length; tried += BACKEND_RECORD) {
-    const next = at + BACKEND_RECORD < length ? at + BACKEND_RECORD : 0;
-    if (isAvailable(options, at, isIpv6, backends, withSuspects)) {
-      turn.next = next;
-      return at;
-    }
-    at = next;
+    if (isAvailable(options, at, isIpv6, backends, withSuspects)) return at;
+    at = at + BACKEND_RECORD < length ? at + BACKEND_RECORD : 0;
   }
   return -1;
 }
@@ -125,23 +122,38 @@ function weightedRoundRobin(
   withSuspects: boolean,
 ): number {
   const words = options.backends;
-  const { credit } = backends;
-  let given = 0;
   let best = -1;
   let most = 0;
   for (let at = 0; at < words.length; at += BACKEND_RECORD) {
     if (!isAvailable(options, at, isIpv6, backends, withSuspects)) continue;
-    const number = words[at + BACKEND_NUMBER];
-    const weight = words[at + BACKEND_WEIGHT];
-    credit[number] += weight;
-    given += weight;
-    if (best < 0 || credit[number] > most) {
+    const credit = backends.credit[words[at + BACKEND_NUMBER]] + words[at + BACKEND_WEIGHT];
+    if (best < 0 || credit > most) {
       best = at;
-      most = credit[number];
+      most = credit;
     }
   }
-  if (best >= 0) credit[words[best + BACKEND_NUMBER]] -= given;
   return best;
+}
+
+/** Everybody's credit behind a flow that `at` has got. */
+function pay(options: ServiceOptions, backends: Backends, isIpv6: boolean, at: number): void {
+  const words = options.backends;
+  const { credit } = backends;
+  const withSuspects = backends.isSuspect(words[at + BACKEND_NUMBER]);
+  let given = 0;
+  for (let other = 0; other < words.length; other += BACKEND_RECORD) {
+    if (!isAvailable(options, other, isIpv6, backends, withSuspects)) continue;
+    const weight = words[other + BACKEND_WEIGHT];
+    credit[words[other + BACKEND_NUMBER]] += weight;
+    given += weight;
+  }
+  credit[words[at + BACKEND_NUMBER]] -= given;
+}
+
+/** The flow that `schedule` has chosen for is there. */
+export function take(options: ServiceOptions, turn: Turn, backends: Backends, isIpv6: boolean, at: number): void {
+  if (options.scheduler === SCHEDULER_WRR) pay(options, backends, isIpv6, at);
+  turn.next = at + BACKEND_RECORD < options.backends.length ? at + BACKEND_RECORD : 0;
 }
 
 /** The one with the fewest connections, for its weight where that counts; among equals each in turn. */
@@ -172,7 +184,6 @@ function leastConnections(
     }
     at = at + BACKEND_RECORD < length ? at + BACKEND_RECORD : 0;
   }
-  if (best >= 0) turn.next = best + BACKEND_RECORD < length ? best + BACKEND_RECORD : 0;
   return best;
 }
 

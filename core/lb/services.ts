@@ -15,7 +15,7 @@ import { Affinity } from './affinity.js';
 import { Ahead } from './ahead.js';
 import { Backends } from './backends.js';
 import { Flood } from './flood.js';
-import { isAvailable, schedule, scheduleByHash, Turn } from './schedule.js';
+import { isAvailable, schedule, scheduleByHash, Turn, take } from './schedule.js';
 import {
   BACKEND_ADDRESS4,
   BACKEND_ADDRESS6,
@@ -155,15 +155,22 @@ export class Services {
    * @returns the first word of its record in the service's options; -1: there is none
    */
   choose(service: Service, client: Int32Array, ports: number, isIpv6: boolean): number {
-    const { options } = service;
-    if (options.affinity === 0) return this.schedule(service, client, ports, isIpv6);
+    const { affinity } = service.options;
+    const kept = affinity === 0 ? -1 : this.keptBy(service, client, isIpv6, this.dataplane.now);
+    this.isKept = kept >= 0;
+    return kept >= 0 ? kept : this.schedule(service, client, ports, isIpv6);
+  }
+
+  /** What `choose` returned last was the client's by affinity: nobody's turn. */
+  private isKept = false;
+
+  /** The flow is there that `choose` has just been asked about. */
+  take(service: Service, client: Int32Array, isIpv6: boolean, at: number): void {
+    const { options, number, turn } = service;
+    if (!this.isKept) take(options, turn, this.backends, isIpv6, at);
+    if (options.affinity === 0) return;
     const { now } = this.dataplane;
-    const kept = this.keptBy(service, client, isIpv6, now);
-    const at = kept >= 0 ? kept : this.schedule(service, client, ports, isIpv6);
-    if (at >= 0) {
-      this.affinity.keep(service.number, client, service.numberOf(at), now, now + options.affinity);
-    }
-    return at;
+    this.affinity.keep(number, client, service.numberOf(at), now, now + options.affinity);
   }
 
   private schedule(service: Service, client: Int32Array, ports: number, isIpv6: boolean): number {
@@ -207,8 +214,9 @@ export class Services {
 
   // --- packets of a flood
 
-  /** The listening port in front of what `listenerBehind` has found. */
+  /** The listening port in front of what `listenerBehind` has found, and that one's number. */
   portBefore = 0;
+  backendBehind = 0;
 
   /**
    * The listener of a service with a flood, or its aftermath, that leads to where a packet comes from.
@@ -233,6 +241,7 @@ export class Services {
           const offset = port - service.port(at);
           if (!published.isOf(record, zone, protocol, isIpv6, offset)) continue;
           this.portBefore = published.words[record + PUBLISHED_FIRST] + offset;
+          this.backendBehind = service.numberOf(at);
           return record;
         }
       }
@@ -271,7 +280,7 @@ export class Services {
   /** Whether a flow that nobody has answered yet had better begin anew: its backend gets no more, and another does. */
   isGivenUp(backend: number, isIpv6: boolean): boolean {
     const place = this.backends.placeOf(backend);
-    if (place === null) return true;
+    if (place === null) return this.backends.isGone(backend);
     const { options, at } = place;
     if (isAvailable(options, at, isIpv6, this.backends, false)) return false;
     // A suspect is as good as any other where there are only such.

@@ -89,8 +89,11 @@ export interface FlowEnd {
 
 /** A question about a flow. */
 export interface FlowMatch {
-  /** @param owner number of the port that the flow's first packet came in by */
-  matches(words: Int32Array, addresses6: Int32Array, flow: number, owner: number): boolean;
+  /**
+   * @param owner number of the port that the flow's first packet came in by
+   * @param backend number of the backend that a service has chosen for it; 0: none has
+   */
+  matches(words: Int32Array, addresses6: Int32Array, flow: number, owner: number, backend: number): boolean;
 }
 
 /** Bytes of `words` for a table of so many flows. */
@@ -311,7 +314,7 @@ export class FlowTable {
   removeWhere(match: FlowMatch): number {
     let removed = 0;
     for (let flow = this.nextFrom(0); flow >= 0; flow = this.nextFrom(flow + 1)) {
-      if (!match.matches(this.words, this.addresses6, flow, this.ownerOf(flow))) continue;
+      if (!match.matches(this.words, this.addresses6, flow, this.ownerOf(flow), this.backendOf(flow))) continue;
       this.remove(flow);
       removed++;
     }

@@ -443,8 +443,7 @@ export class Flows implements FlowEnd {
   /** For forward.ts, of a packet that is sure to leave: gives it the addresses and ports to leave with. */
   translate(packet: Packet): void {
     if (packet.flow === FLOW_PASSING) {
-      if (packet.etherType === ETHERTYPE_IPV4) this.opener.pass4(packet);
-      else this.opener.pass6(packet);
+      this.opener.rewritePassing(packet);
       return;
     }
     const found = packet.flow & ~FLOW_ERROR;

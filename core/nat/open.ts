@@ -134,6 +134,9 @@ export class FlowOpener {
   private external = 0;
   /** Number of the backend that a service has chosen; 0: none has. */
   private backend = 0;
+  /** Whose turn it was: the service, and the first word of the backend's record; null: nobody's, a hash has chosen. */
+  private turnOf: Service | null = null;
+  private turnAt = 0;
   /** The backend takes packets with the service's address; `via` is its own. */
   private isDirect = false;
   private readonly via = new Int32Array(4);
@@ -222,6 +225,7 @@ export class FlowOpener {
     this.external = 0;
     this.expected = -1;
     this.backend = 0;
+    this.turnOf = null;
     this.isDirect = false;
     this.isPickedUp = false;
     this.passing = PASSING_NONE;
@@ -316,6 +320,8 @@ export class FlowOpener {
         : services.choose(service, before, portsBefore, isIpv6);
     if (at < 0) return this.withoutBackend(packet, from);
     this.aimAt(service, at, record, isIpv6);
+    if (!isOver && !this.isPickedUp) this.turnOf = service;
+    this.turnAt = at;
     if (isOver && this.leadsBack(packet, from, record)) this.passing = PASSING_IN;
     return CONTINUE;
   }
@@ -380,18 +386,17 @@ export class FlowOpener {
     if (record < 0) return false;
     for (let i = 0; i < 4; i++) after[SOURCE + i] = flows.published.address(record, i);
     this.portsAfter = (flows.services.portBefore << 16) | (this.portsBefore & 0xffff);
+    this.backend = flows.services.backendBehind;
     this.passing = PASSING_OUT;
     return true;
   }
 
   /** For flows.ts: rewrites a packet with `packet.flow` FLOW_PASSING. */
-  pass4(packet: Packet): void {
-    const { after } = this;
-    rewrite4(this.view, packet, after[3], after[7], this.portsAfter);
-  }
-
-  pass6(packet: Packet): void {
-    rewrite6(this.view, packet, this.after, 0, this.portsAfter);
+  rewritePassing(packet: Packet): void {
+    const { after, portsAfter } = this;
+    this.flows.services.count(this.backend, this.passing === PASSING_OUT, packet.l3End - packet.l3);
+    if (packet.etherType === ETHERTYPE_IPV4) rewrite4(this.view, packet, after[3], after[7], portsAfter);
+    else rewrite6(this.view, packet, after, 0, portsAfter);
   }
 
   /** For flows.ts: where packets go that begin at a flow's source; the backend's address where that is not the flow's destination. */
@@ -781,6 +786,7 @@ export class FlowOpener {
     if (!table.commit(flow, state, packet.port | (this.backend << FLOW_BACKEND_SHIFT))) return DROP_PORTS_EXHAUSTED;
     packet.flow = flow << 1;
     if (this.backend !== 0) flows.services.begun(this.backend, !isYielding(state));
+    if (this.turnOf !== null) flows.services.take(this.turnOf, this.before, isIpv6, this.turnAt);
     if (this.external !== 0) this.permit(packet, state);
     if (this.expected >= 0) {
       // First: what is expected gives up its reference, and nobody else is to get the port in between.

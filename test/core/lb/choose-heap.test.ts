@@ -59,6 +59,7 @@ class Load {
         continue;
       }
       const backend = service.numberOf(chosen);
+      services.take(service, client, isIpv6, chosen);
       services.isOver(service);
       services.begun(backend, false);
       services.moved(backend, true);

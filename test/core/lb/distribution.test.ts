@@ -9,6 +9,7 @@ import {
   SCHEDULER_WLC,
   SCHEDULER_WRR,
 } from '../../../core/lb/service.js';
+import { POLICY_DROP } from '../../../core/nat/policy.js';
 import { createRandom, rerunLine, seedOfRun } from '../../support/corpus.js';
 import { B, EXTERNAL, EXTERNAL6, OUTSIDE } from '../nat/lab.js';
 import { TCP, UDP } from '../nat/packets.js';
@@ -326,3 +327,19 @@ test('a backend that says that nobody listens has refused: ICMP is heard like RS
     [2, 2, 2],
   );
 });
+
+for (const [name, scheduler] of [
+  ['rr', SCHEDULER_RR],
+  ['wrr', SCHEDULER_WRR],
+] as const) {
+  test(`${name}: whoever is refused takes nobody's turn`, (t) => {
+    const lab = labWith({ backends: backends(1, 1), scheduler });
+    lab.rules({ action: POLICY_DROP, from: '198.51.100.9/32' });
+    const numbers: number[] = [];
+    for (let i = 0; i < 100; i++) {
+      t.is(chosen(lab, `198.51.100.9:${1024 + i}`), 0);
+      numbers.push(chosen(lab, byPort(i)));
+    }
+    t.deepEqual(tally(numbers, 2), [50, 50], rerun);
+  });
+}
