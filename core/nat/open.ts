@@ -1042,7 +1042,8 @@ export class FlowOpener {
   isExposed(packet: Packet, from: RouterInterface, flow: number): boolean {
     const { words } = this.flows.table;
     const at = flow * FLOW_WORDS;
-    if (from.kind !== INTERFACE_NETWORK || (words[at + FLOW_STATE] & (FLOW_SNAT | FLOW_DNAT)) !== 0) return false;
+    const elsewhere = FLOW_SNAT | FLOW_DNAT | FLOW_DIRECT;
+    if (from.kind !== INTERFACE_NETWORK || (words[at + FLOW_STATE] & elsewhere) !== 0) return false;
     this.readOriginal(flow);
     const { tuple } = this;
     const isHidden = sourcesOf(from, packet) !== null || this.flows.prefixes.isInside(from, tuple, SOURCE);

@@ -130,6 +130,16 @@ test('in one subnet nothing is translated either', (t) => {
   expectWhole(t, lab);
 });
 
+test('in one subnet whose packets the wire sees with another source, it goes on after its first segment', (t) => {
+  const lab = labWith();
+  const client = `${A.v4}:5001`;
+  lab.serve(1, LISTEN, { direct: true, backends: [{ ...ONE, addresses: [A2.v4, A2.v6] }] });
+  t.true(reaches(lab, A, tcp(client, AT), A2));
+  t.true(reaches(lab, A, tcp(client, AT, { flags: 'A', sequence: 1001, acknowledgment: 9001 }), A2));
+  t.is(stateOf(lab), STATE_ESTABLISHED);
+  expectWhole(t, lab);
+});
+
 test('the end of a backend is told nobody in advance, and the client with its next segment', (t) => {
   const lab = labWith();
   for (const [client, at] of [
