@@ -13,6 +13,7 @@ export interface FlowOptions {
   readonly port?: string;
   readonly endpoint?: string;
   readonly network?: string;
+  readonly service?: string;
   readonly nat?: boolean;
 }
 
@@ -25,13 +26,14 @@ export function withFlowOptions(command: Command): Command {
     .option('--port <number>', 'with this port at either end')
     .option('--endpoint <endpoint>', 'of this endpoint')
     .option('--network <network>', 'of this network')
+    .option('--service <service>', 'through this service')
     .option('--nat', 'translated ones only');
 }
 
 /** What of a command's options says which connections; only what was given. */
 export function flowRequest(options: FlowOptions): Record<string, string | number | boolean> {
   const { port, nat } = options;
-  const texts = (['proto', 'state', 'src', 'dst', 'endpoint', 'network'] as const).flatMap((key) =>
+  const texts = (['proto', 'state', 'src', 'dst', 'endpoint', 'network', 'service'] as const).flatMap((key) =>
     options[key] === undefined ? [] : [[key, options[key]] as const],
   );
   return {

@@ -18,6 +18,7 @@ const FLOWS: readonly Column<FlowView>[] = [
   { title: 'EXPIRES', value: ({ expiresSeconds }) => `${expiresSeconds} s` },
   { title: 'FLAGS', value: ({ flags }) => list(flags) },
   { title: 'RULE', value: ({ rule }) => rule ?? '-' },
+  { title: 'SERVICE', value: ({ service, backend }) => (backend === null ? '-' : `${service} ${backend}`) },
 ];
 
 function tupleText({ source, destination, sourcePort, destinationPort, id }: TupleView): string {
@@ -93,7 +94,8 @@ const CONNTRACK_HELP = `
 ORIGINAL is what the first packet had; REPLY, where something is translated, what answers have as they come in.
 
 Examples:
-  tapline show conntrack --endpoint web --state established
+  tapline show conntrack --endpoint a --state established
+  tapline show conntrack --service web
   tapline show conntrack --proto udp --dst 10.0.0.0/8 --watch`;
 
 function registerConntrack(show: Command, context: Context): void {

@@ -21,6 +21,8 @@ export interface FlowRequest {
   readonly port?: number | undefined;
   readonly endpoint?: string | undefined;
   readonly network?: string | undefined;
+  /** Through this one. */
+  readonly service?: string | undefined;
   /** Translated ones only. */
   readonly nat?: boolean | undefined;
 }
@@ -30,9 +32,9 @@ export function isSelective({ nat = false, ...request }: FlowRequest): boolean {
   return nat || Object.values(request).some((value) => value !== undefined);
 }
 
-/** @throws TaplineError `missing` for an endpoint or network that is not there, `invalid` */
+/** @throws TaplineError `missing` for an endpoint, network or service that is not there, `invalid` */
 export function flowFilter(daemon: Daemon, request: FlowRequest): FlowFilter {
-  const { proto, state, src, dst, port = 0, nat = false } = request;
+  const { proto, state, src, dst, port = 0, nat = false, service } = request;
   return {
     protocol: proto === undefined ? 0 : (protocolNumber(proto) ?? 0),
     states: state === undefined ? 0 : stateMask(state),
@@ -42,6 +44,8 @@ export function flowFilter(daemon: Daemon, request: FlowRequest): FlowFilter {
     reached: null,
     translated: nat,
     party: partyOf(daemon, request),
+    backends: service === undefined ? null : daemon.services.get(service).backends.map(({ number }) => number),
+    spared: [],
   };
 }
 

@@ -14,6 +14,12 @@ export function hostPrefix(address: string): FlowPrefix {
   return { isIpv6: address.includes(':'), words: addressWords(address), length: 128 };
 }
 
+/** Every address of a family. */
+export function anyPrefix(family: 4 | 6): FlowPrefix {
+  const [any, length] = family === 6 ? ['::', 0] : ['0.0.0.0', IPV4_PREFIX];
+  return { isIpv6: family === 6, words: addressWords(any), length };
+}
+
 /**
  * Who has some addresses.
  *
@@ -33,9 +39,5 @@ export function flowsOf(addresses: readonly string[], owners: readonly number[],
 
 /** All connections through the router of a VRF. @param vrf the dataplane's number */
 export function flowsIn(vrf: number): FlowFilter {
-  const everywhere = [
-    { isIpv6: false, words: addressWords('0.0.0.0'), length: IPV4_PREFIX },
-    { isIpv6: true, words: addressWords('::'), length: 0 },
-  ];
-  return { ...ANY_FLOW, party: { owners: [], prefixes: everywhere, vrf, domain: NO_DOMAIN } };
+  return { ...ANY_FLOW, party: { owners: [], prefixes: [anyPrefix(4), anyPrefix(6)], vrf, domain: NO_DOMAIN } };
 }

@@ -33,6 +33,7 @@ const keys = {
   dst: addressOrPrefix.optional(),
   endpoint: nameField.optional(),
   network: nameField.optional(),
+  service: nameField.optional(),
 };
 
 const limit = wholeNumber(MAX_LISTED, 1).default(DEFAULT_LISTED);
@@ -45,7 +46,7 @@ export const flowQuery = mapping('a query', {
 });
 
 export const flushFlowsBody = mapping(
-  'a JSON object with proto, state, src, dst, port, endpoint, network, nat, or all',
+  'a JSON object with proto, state, src, dst, port, endpoint, network, service, nat, or all',
   {
     ...keys,
     port: integerField(1, 65_535).optional(),

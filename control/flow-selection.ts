@@ -18,7 +18,7 @@ import {
   STATE_MASK,
   zoneOfKind,
 } from '../core/nat/flow.js';
-import type { FlowMatch } from '../core/nat/flow-table.js';
+import type { FlowMatch, FlowTable } from '../core/nat/flow-table.js';
 import { MAPPED, mask6 } from '../core/router/address.js';
 import type { FlowFilter, FlowPrefix } from './worker-protocol.js';
 
@@ -29,6 +29,7 @@ const DESTINATION: Place = [FLOW_DESTINATION, 4];
 const REPLY_SOURCE: Place = [FLOW_REPLY_SOURCE, 8];
 const REPLY_DESTINATION: Place = [FLOW_REPLY_DESTINATION, 12];
 const SOURCES = [SOURCE];
+const ASKED = [DESTINATION];
 /** As it was asked for, and as it is behind a translation. */
 const DESTINATIONS = [DESTINATION, REPLY_SOURCE];
 const ADDRESSES = [SOURCE, DESTINATION, REPLY_SOURCE, REPLY_DESTINATION];
@@ -36,18 +37,25 @@ const ADDRESSES = [SOURCE, DESTINATION, REPLY_SOURCE, REPLY_DESTINATION];
 export class FlowSelection implements FlowMatch {
   private readonly filter: FlowFilter;
   private readonly owners: ReadonlySet<number>;
+  private readonly backends: ReadonlySet<number> | null;
   /** The address that is looked at, four words. */
   private readonly address = new Int32Array(4);
 
   constructor(filter: FlowFilter) {
     this.filter = filter;
     this.owners = new Set(filter.party?.owners);
+    this.backends = filter.backends === null ? null : new Set(filter.backends);
   }
 
-  matches(words: Int32Array, addresses6: Int32Array, flow: number, owner: number): boolean {
-    const { protocol, states, port, reached, translated, source, destination } = this.filter;
+  isOf(table: FlowTable, flow: number): boolean {
+    return this.matches(table.words, table.addresses6, flow, table.ownerOf(flow), table.backendOf(flow));
+  }
+
+  matches(words: Int32Array, addresses6: Int32Array, flow: number, owner: number, backend: number): boolean {
+    const { protocol, states, port, reached, translated, source, destination, spared } = this.filter;
     const at = flow * FLOW_WORDS;
     const state = words[at + FLOW_STATE];
+    if (this.backends !== null && !this.backends.has(backend)) return false;
     if (protocol !== 0 && protocolOfKind(words[at + FLOW_KIND]) !== protocol) return false;
     if (states !== 0 && ((states >>> (state & STATE_MASK)) & 1) === 0) return false;
     if (translated && (state & (FLOW_SNAT | FLOW_DNAT)) === 0) return false;
@@ -55,6 +63,7 @@ export class FlowSelection implements FlowMatch {
     if (reached !== null && !isBetween(words[at + FLOW_PORTS] & 0xffff, reached)) return false;
     if (source !== null && !this.hasAddress(words, addresses6, flow, SOURCES, source)) return false;
     if (destination !== null && !this.hasAddress(words, addresses6, flow, DESTINATIONS, destination)) return false;
+    if (spared.some((prefix) => this.hasAddress(words, addresses6, flow, ASKED, prefix))) return false;
     return this.isOfParty(words, addresses6, flow, owner);
   }
 

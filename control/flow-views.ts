@@ -2,6 +2,7 @@
 
 import { hasIdentifier, hasPorts } from '../core/nat/externals.js';
 import {
+  FLOW_BACKEND_SHIFT,
   FLOW_BRIDGED,
   FLOW_DESTINATION,
   FLOW_DNAT,
@@ -30,6 +31,7 @@ import type { Daemon } from './daemon.js';
 import { TaplineError } from './errors.js';
 import { type FlowRequest, flowFilter, isSelective } from './flow-filter.js';
 import { flagNames, protocolName, stateName } from './flow-names.js';
+import type { Services } from './services.js';
 import { networkName, portName } from './views.js';
 import { FLOW_LISTING } from './worker-protocol.js';
 
@@ -62,6 +64,10 @@ export interface FlowView {
   readonly flags: readonly string[];
   /** Place of the policy's rule that let it pass; null: none did, or a network's default, or it has been removed. */
   readonly rule: number | null;
+  /** That has chosen where it goes; null: none has, or it has been removed. */
+  readonly service: string | null;
+  /** ENDPOINT:PORT, likewise. */
+  readonly backend: string | null;
 }
 
 export interface FlowsView {
@@ -76,13 +82,14 @@ const PAGE = 2048;
 /** @throws TaplineError `missing`, `invalid` */
 export async function flowViews(daemon: Daemon, request: FlowRequest, limit: number): Promise<FlowsView> {
   const filter = flowFilter(daemon, request);
+  const backends = daemon.services.backendsByNumber();
   const flows: FlowView[] = [];
   for (let from = 0; from >= 0; ) {
     // One more than wanted tells whether there are more.
     const page = await daemon.dataplane.nat.flows(from, Math.min(PAGE, limit + 1 - flows.length), filter);
     for (let at = 0; at < page.words.length; at += FLOW_LISTING) {
       if (flows.length === limit) return { flows, more: true };
-      flows.push(flowView(daemon, page.words.subarray(at, at + FLOW_LISTING), page.now));
+      flows.push(flowView(daemon, backends, page.words.subarray(at, at + FLOW_LISTING), page.now));
     }
     from = page.next;
   }
@@ -103,26 +110,32 @@ export async function flushFlows(daemon: Daemon, { all = false, ...request }: Fl
   return await daemon.dataplane.nat.flushFlows(flowFilter(daemon, request));
 }
 
+type Backends = ReturnType<Services['backendsByNumber']>;
+
 /** Where in a record the addresses of IPv6 stand. */
 const ADDRESSES_AT = FLOW_WORDS + FLOW_REST_WORDS;
 
 /** @param record FLOW_LISTING words @param now seconds on the worker's clock */
-function flowView(daemon: Daemon, record: Int32Array, now: number): FlowView {
+function flowView(daemon: Daemon, backends: Backends, record: Int32Array, now: number): FlowView {
   const [kind, state, rule] = [word(record, FLOW_KIND), word(record, FLOW_STATE), word(record, FLOW_WORDS + FLOW_RULE)];
   const zone = zoneOfKind(kind);
   const isBridged = (state & FLOW_BRIDGED) !== 0;
+  const owner = word(record, FLOW_WORDS + FLOW_OWNER);
+  const chosen = backends.get(owner >>> FLOW_BACKEND_SHIFT);
   return {
     proto: protocolName(protocolOfKind(kind)),
     state: stateName(state & STATE_MASK),
     vrf: isBridged ? null : vrfName(daemon, zone),
     network: isBridged ? networkName(daemon, zone) : null,
-    from: ownerName(daemon, word(record, FLOW_WORDS + FLOW_OWNER) & FLOW_OWNER_MASK),
+    from: ownerName(daemon, owner & FLOW_OWNER_MASK),
     original: tupleView(record, FLOW_SOURCE, FLOW_DESTINATION, FLOW_PORTS, 0),
     reply: tupleView(record, FLOW_REPLY_SOURCE, FLOW_REPLY_DESTINATION, FLOW_REPLY_PORTS, 8),
     translated: (state & (FLOW_SNAT | FLOW_DNAT)) !== 0,
     expiresSeconds: Math.max(0, word(record, FLOW_EXPIRES) - now),
     flags: flagNames(state),
     rule: (rule & 0xffff) === 0 ? null : daemon.policy.placeOf((rule & 0xffff) - 1),
+    service: chosen?.service ?? null,
+    backend: chosen?.backend ?? null,
   };
 }
 

@@ -42,6 +42,8 @@ export const ANY_FLOW: FlowFilter = {
   reached: null,
   translated: false,
   party: null,
+  backends: null,
+  spared: [],
 };
 
 export class NatClient {

@@ -29,8 +29,12 @@ export interface Publisher {
   readonly owner: string;
   /** Name of its VRF. */
   readonly vrf: string;
-  /** Its addresses of a family, without prefix length: connections that it is part of have one of them. */
-  addresses(family: 4 | 6): readonly string[];
+  /**
+   * Which connections of a family that came in at an address (null: at any) are its own; null: none can be.
+   *
+   * @param vrf the dataplane's number of its VRF
+   */
+  connections(family: 4 | 6, at: string | null, vrf: number): Partial<FlowFilter> | null;
   /**
    * The words of a record from PUBLISHED_TARGET on; null: in this family it leads nowhere.
    *
@@ -101,14 +105,15 @@ export class Publications {
   async listen(publisher: Publisher, wanted: readonly Wanted[]): Promise<void> {
     const before = this.#all.get(publisher.owner) ?? [];
     const kept = new Set(wanted.map(({ text }) => text));
-    const ended = before.filter(({ text }) => !kept.has(text)).flatMap((gone) => this.#flowsOf(gone));
+    const stays = before.filter(({ text }) => kept.has(text));
+    const ended = before.filter(({ text }) => !kept.has(text)).flatMap((gone) => this.#flowsOf(gone, stays));
     await this.#replace(publisher, wanted);
     for (const filter of ended) await this.#parts.nat.flushFlows(filter);
   }
 
   #ofEndpoint(endpoint: EndpointState, publish: readonly string[]): [Publisher, Wanted[]] {
     const publisher = endpointPublisher(endpoint, this.#parts.vrfOf(endpoint));
-    return [publisher, publish.map((text, index) => wantedOf(publisher, text, index))];
+    return [publisher, publish.map((text, index) => wantedOf(endpoint, text, index))];
   }
 
   async #replace(publisher: Publisher, wanted: readonly Wanted[]): Promise<void> {
@@ -172,19 +177,20 @@ export class Publications {
     await this.#parts.nat.flushFlows(flowsOf(endpoint.addresses, [endpoint.port], zone));
   }
 
-  /** Connections that came in by it, and by no other. */
-  #flowsOf({ publisher, spec, families, isVirtual, text }: Publication): FlowFilter[] {
+  /** Connections that came in by it, and by no other. @param others of the same publisher, which are left alone */
+  #flowsOf({ publisher, spec, families, isVirtual, text }: Publication, others: readonly Publication[]): FlowFilter[] {
     const zone = this.#parts.vrfNumber(publisher.vrf);
     const ends = this.#parts.link();
     const link = this.#parts.host()?.linkRange(publisher.owner, text) ?? null;
     if (zone === null) return [];
     const protocol = PROTOCOL_NUMBERS[spec.protocol];
-    const filters = (family: 4 | 6, at: string | null, { first, last }: PortRange): FlowFilter[] =>
-      publisher.addresses(family).map((target) => {
-        const party = partyOf([target], [], zone);
-        const destination = hostPrefix(at ?? target);
-        return { ...ANY_FLOW, destination, protocol, reached: { first, last }, translated: true, party };
-      });
+    const spared = others.filter((other) => meet(other.spec, spec)).flatMap((other) => boundAddress(other.spec) ?? []);
+    const filters = (family: 4 | 6, at: string | null, { first, last }: PortRange): FlowFilter[] => {
+      const own = publisher.connections(family, at, zone);
+      return own === null
+        ? []
+        : [{ ...ANY_FLOW, protocol, reached: { first, last }, spared: spared.map(hostPrefix), ...own }];
+    };
     const isReached = isVirtual || isOnWire(spec);
     const wire = isReached ? families.flatMap((family) => filters(family, boundAddress(spec), spec)) : [];
     return ends === null || link === null ? wire : [...wire, ...filters(4, ends.router, link)];
@@ -284,7 +290,11 @@ function endpointPublisher(endpoint: EndpointState, vrf: string): Publisher {
   return {
     owner: ownerOf(endpoint),
     vrf,
-    addresses: (family) => [addressOf(endpoint, family)].flatMap((address) => address ?? []),
+    connections: (family, at, zone) => {
+      const target = addressOf(endpoint, family);
+      if (target === null) return null;
+      return { destination: hostPrefix(at ?? target), translated: true, party: partyOf([target], [], zone) };
+    },
     leadsTo: (family, inner) => {
       const target = addressOf(endpoint, family);
       return target === null ? null : [...addressWords(target), inner, endpoint.port, NO_SERVICE];
@@ -293,13 +303,13 @@ function endpointPublisher(endpoint: EndpointState, vrf: string): Publisher {
 }
 
 /** @throws TaplineError `invalid` where the endpoint has no address of the family */
-function wantedOf({ owner, addresses }: Publisher, text: string, index: number): Wanted {
+function wantedOf(endpoint: EndpointState, text: string, index: number): Wanted {
   const spec = publishSpec(text);
   const key = `publish[${index}]`;
-  const has = ([4, 6] as const).filter((family) => addresses(family).length > 0);
+  const has = ([4, 6] as const).filter((family) => addressOf(endpoint, family) !== null);
   const families = publishFamilies(spec, has);
   if (families.length === 0)
-    throw new TaplineError('invalid', `${owner} has no IPv${spec.address?.family ?? 4} address`, key);
+    throw new TaplineError('invalid', `${ownerOf(endpoint)} has no IPv${spec.address?.family ?? 4} address`, key);
   return { spec, text: formatPublish(spec), key, families, hasIpv4: has.includes(4), isVirtual: false };
 }
 
@@ -316,6 +326,11 @@ function addressOf({ addresses }: EndpointState, family: 4 | 6): string | null {
 /** Null: all of a family. */
 function boundAddress({ address }: PublishSpec): string | null {
   return address === null || isUnspecified(address) ? null : formatAddress(address);
+}
+
+/** Whether they have ports in common, at whatever addresses. */
+function meet(one: PublishSpec, other: PublishSpec): boolean {
+  return one.protocol === other.protocol && one.first <= other.last && other.first <= one.last;
 }
 
 /** Those whose text is not among the others'. */

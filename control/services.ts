@@ -112,6 +112,15 @@ export class Services {
     return found === null ? null : found.service.labelOf(found.backend);
   }
 
+  /** What the dataplane's numbers of backends mean, for whoever looks many up. */
+  backendsByNumber(): ReadonlyMap<number, { readonly service: string; readonly backend: string }> {
+    return new Map(
+      [...this.#all.values()].flatMap(({ name, backends }) =>
+        backends.map(({ number, key }) => [number, { service: name, backend: key }] as const),
+      ),
+    );
+  }
+
   #backendNumbered(number: number): { service: Service; backend: Backend } | null {
     for (const service of this.#all.values())
       for (const backend of service.backends) if (backend.number === number) return { service, backend };

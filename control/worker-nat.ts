@@ -91,7 +91,7 @@ export class WorkerNat {
     let flow = table.nextFrom(from);
     // A filter that matches little does not make the packets wait for the whole table either.
     for (let looked = 0; flow >= 0 && count < limit && looked < LOOKED; looked++, flow = table.nextFrom(flow + 1)) {
-      if (!selection.matches(table.words, table.addresses6, flow, table.ownerOf(flow))) continue;
+      if (!selection.isOf(table, flow)) continue;
       const at = count++ * FLOW_LISTING;
       words.set(table.words.subarray(flow * FLOW_WORDS, (flow + 1) * FLOW_WORDS), at);
       words.set(table.words.subarray(table.restAt(flow), table.restAt(flow) + FLOW_REST_WORDS), at + FLOW_WORDS);
@@ -107,7 +107,7 @@ export class WorkerNat {
     let removed = 0;
     let flow = table.nextFrom(from);
     for (let looked = 0; flow >= 0 && looked < limit; looked++, flow = table.nextFrom(flow + 1)) {
-      if (!selection.matches(table.words, table.addresses6, flow, table.ownerOf(flow))) continue;
+      if (!selection.isOf(table, flow)) continue;
       table.remove(flow);
       removed++;
     }

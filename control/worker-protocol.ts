@@ -180,6 +180,10 @@ export interface FlowFilter {
   /** Translated ones only. */
   readonly translated: boolean;
   readonly party: FlowParty | null;
+  /** Numbers of backends: those alone that services have led to one of these. */
+  readonly backends: readonly number[] | null;
+  /** None whose first packet was for one of these. */
+  readonly spared: readonly FlowPrefix[];
 }
 
 /** IPv4 is mapped, with 96 bits before its own. */

@@ -6,6 +6,7 @@ import { formatListen } from '../config/fields.js';
 import { isVirtual, listenSpec, virtualAddresses } from '../config/listen.js';
 import { networkFamilies } from '../config/publish.js';
 import type { NetworkConfig, ServiceConfig } from '../config/schema.js';
+import { anyPrefix, hostPrefix } from '../flow-parties.js';
 import type { Publisher, Wanted } from '../publish.js';
 import type { BackendState } from './backends.js';
 
@@ -49,8 +50,10 @@ export function servicePublisher(service: {
   return {
     owner: ownerOf(service.name),
     vrf: service.vrf,
-    addresses: (family) =>
-      service.backends.flatMap(({ addresses }) => addresses.filter((one) => one.includes(':') === (family === 6))),
+    connections: (family, at) => ({
+      destination: at === null ? anyPrefix(family) : hostPrefix(at),
+      backends: service.backends.map(({ number }) => number),
+    }),
     // Which backend, and at which port, is chosen for each connection.
     leadsTo: (_family, _inner, first) => [0, 0, 0, 0, first, NO_PORT, service.number],
   };

@@ -6,6 +6,8 @@ import { ApiClient } from '../../cli/client.js';
 import { runCli } from '../../cli/program.js';
 import type { FlowsView } from '../../control/flow-views.js';
 import {
+  FLOW_BACKEND_SHIFT,
+  FLOW_BALANCED,
   FLOW_BRIDGED,
   FLOW_DNAT,
   FLOW_LOOSE,
@@ -101,13 +103,13 @@ test('show conntrack: a table for people, with names, what is translated, and th
   await daemon.addRule({ ports: [53], proto: 'udp', action: 'accept' }, null);
   t.is(
     (await run('show', 'conntrack')).out,
-    `PROTO  STATE        FROM    ORIGINAL                                REPLY                               EXPIRES  FLAGS              RULE
-tcp    established  a       172.30.0.2:40000 -> 192.0.2.1:443       192.0.2.1:443 -> 10.77.0.1:40000    86400 s  snat replied       -
-tcp    syn_sent     router  198.51.100.7:1234 -> 10.77.0.1:8080     172.30.0.3:80 -> 198.51.100.7:1234  240 s    dnat               -
-udp    stream       b       [fd00:30::3]:50000 -> [2001:db8::1]:53  -                                   300 s    replied            1
-icmp   replied      c       172.31.0.2 -> 192.0.2.9 id 77           -                                   60 s     replied            -
-udp    unreplied    a       172.30.0.2:5000 -> 172.30.0.3:6000      -                                   300 s    bridged picked_up  -
-gre    replied      router  172.30.0.3 -> 192.0.2.77                -                                   60 s     -                  -
+    `PROTO  STATE        FROM    ORIGINAL                                REPLY                               EXPIRES  FLAGS              RULE  SERVICE
+tcp    established  a       172.30.0.2:40000 -> 192.0.2.1:443       192.0.2.1:443 -> 10.77.0.1:40000    86400 s  snat replied       -     -
+tcp    syn_sent     router  198.51.100.7:1234 -> 10.77.0.1:8080     172.30.0.3:80 -> 198.51.100.7:1234  240 s    dnat               -     -
+udp    stream       b       [fd00:30::3]:50000 -> [2001:db8::1]:53  -                                   300 s    replied            1     -
+icmp   replied      c       172.31.0.2 -> 192.0.2.9 id 77           -                                   60 s     replied            -     -
+udp    unreplied    a       172.30.0.2:5000 -> 172.30.0.3:6000      -                                   300 s    bridged picked_up  -     -
+gre    replied      router  172.30.0.3 -> 192.0.2.77                -                                   60 s     -                  -     -
 `,
   );
 });
@@ -128,6 +130,8 @@ test('show conntrack: JSON has every field', async (t) => {
     expiresSeconds: flows[0].expiresSeconds,
     flags: ['snat', 'replied'],
     rule: null,
+    service: null,
+    backend: null,
   });
   t.true(flows[0].expiresSeconds > 7000);
 });
@@ -312,4 +316,38 @@ test('show nat: the file says how, and JSON has it all', async (t) => {
     externals: [],
     endpoints: [],
   });
+});
+
+test('connections through a service: which service and backend, and these alone', async (t) => {
+  const { run, dataplane, daemon } = await makeFilled(t);
+  const create = [
+    'service',
+    'create',
+    'web',
+    '--network',
+    'blue',
+    '--listen',
+    '172.30.0.100:80',
+    '--backend',
+    'b:8080',
+  ];
+  t.is((await run(...create)).err, '');
+  const [backend] = daemon.services.get('web').backends;
+  addFlow(dataplane.nat.tables.table, {
+    zone: daemon.interfaces.vrfs.numberOf('default') ?? 0,
+    protocol: TCP,
+    state: STATE_ESTABLISHED | FLOW_REPLIED | FLOW_DNAT | FLOW_BALANCED,
+    owner: daemon.endpoint('a').port | ((backend?.number ?? 0) << FLOW_BACKEND_SHIFT),
+    original: ['172.30.0.2', '172.30.0.100', ports(41_000, 80)],
+    reply: ['172.30.0.3', '172.30.0.2', ports(8080, 41_000)],
+  });
+  const { flows } = JSON.parse((await run('show', 'conntrack', '--service', 'web', '--json')).out) as FlowsView;
+  t.is(flows.length, 1);
+  t.like(flows[0], { from: 'a', service: 'web', backend: 'b:8080' });
+  t.regex((await run('show', 'conntrack', '--service', 'web')).out, / web b:8080\n$/);
+  t.like(await run('show', 'conntrack', '--service', 'no'), { code: 1, err: 'tapline: no service no\n' });
+  t.is((await run('conntrack', 'flush', '--service', 'web')).out, '1 connection forgotten\n');
+  t.is((await run('conntrack', 'flush', '--service', 'web')).out, '0 connections forgotten\n');
+  t.is((await run('service', 'update', 'web', '--backend-rm', 'b:8080')).err, '');
+  t.is((await run('conntrack', 'flush', '--service', 'web')).out, '0 connections forgotten\n', 'without backends none');
 });

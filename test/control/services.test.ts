@@ -2,8 +2,12 @@
 
 import test from 'ava';
 import { TaplineError } from '../../control/errors.js';
+import { hostPrefix } from '../../control/flow-parties.js';
+import { flowViews } from '../../control/flow-views.js';
 import { BACKEND_COUNTERS, COUNT_ACTIVE, SCHEDULER_MAGLEV, SCHEDULER_RR } from '../../core/lb/service.js';
+import { FLOW_BACKEND_SHIFT, FLOW_BALANCED, FLOW_DNAT, FLOW_REPLIED, STATE_ESTABLISHED } from '../../core/nat/flow.js';
 import { eventually, leftovers } from './support/fixture.js';
+import { addFlow, ports } from './support/flows.js';
 import {
   backends,
   changed,
@@ -431,7 +435,39 @@ test('a listener that goes ends what came in by it', async (t) => {
   const { daemon, dataplane } = made;
   await daemon.apply(file());
   await daemon.updateService('web', changed(made, 'web', { listen: ['8080/tcp'] }));
-  t.is(dataplane.nat.flushed.length, 2, 'with each backend');
-  for (const filter of dataplane.nat.flushed) t.like(filter, { protocol: 6, reached: { first: 80, last: 80 } });
+  t.is(dataplane.nat.flushed.length, 1, 'whatever the number of backends');
+  const first = dataplane.nat.flushed.at(-1);
+  t.like(first, { protocol: 6, reached: { first: 80, last: 80 }, backends: [1, 2], spared: [] });
+  t.deepEqual(first?.destination, hostPrefix('172.30.0.100'));
+  await daemon.stop();
+});
+
+test('of a listener at all addresses that goes, connections to one that stays are left alone', async (t) => {
+  const made = serviceFixture();
+  const { daemon, dataplane } = made;
+  const { table } = dataplane.nat.tables;
+  const state = STATE_ESTABLISHED | FLOW_REPLIED | FLOW_DNAT | FLOW_BALANCED;
+  await daemon.apply(
+    file('web: { network: blue, listen: ["80/tcp", "172.30.0.100:80/tcp"], backends: [{ endpoint: a, port: 80 }] }'),
+  );
+  const add = (source: string, destination: string, backend: number, port = 80): void => {
+    const original = [source, destination, ports(40_000, port)] as const;
+    const reply = ['172.30.0.2', source, ports(80, 40_000)] as const;
+    addFlow(table, { zone: 1, protocol: 6, state, owner: backend << FLOW_BACKEND_SHIFT, original, reply });
+  };
+  add('198.51.100.1', '10.77.0.1', 1);
+  add('198.51.100.2', '172.30.0.100', 1);
+  add('198.51.100.3', '10.77.0.1', 2);
+  add('198.51.100.4', '10.77.0.1', 1, 81);
+  await daemon.updateService('web', changed(made, 'web', { listen: ['172.30.0.100:80/tcp'] }));
+  const { flows } = await flowViews(daemon, {}, 10);
+  t.deepEqual(
+    flows.map(({ original, service: name, backend }) => [original.source, name, backend]),
+    [
+      ['198.51.100.2', 'web', 'a:80'],
+      ['198.51.100.3', null, null],
+      ['198.51.100.4', 'web', 'a:80'],
+    ],
+  );
   await daemon.stop();
 });
