@@ -19,7 +19,9 @@ export type ObjectKind =
   | 'publish'
   | 'service'
   /** What health checks have said. */
-  | 'health';
+  | 'health'
+  /** Deadlines of backends that drain. */
+  | 'drain';
 
 /** An endpoint that had, or was about to have, a TAP. */
 export interface KeptEndpoint {

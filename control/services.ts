@@ -64,8 +64,12 @@ export class Services {
     const { counters } = parts.dataplane;
     this.#numbers = new ServiceNumbers(parts.numbers, counters);
     this.#keptServices = new KeptServices(parts.kept);
-    const endFlows = (backend: Backend): void => this.#behind(() => this.#maker.endFlows(backend, true));
-    this.#phases = new Phases({ events: parts.events, counters, endFlows });
+    this.#phases = new Phases({
+      events: parts.events,
+      counters,
+      kept: parts.kept,
+      endFlows: (backend) => this.#behind(() => this.#endDrained(backend)),
+    });
     this.#maker = new ServiceMaker({
       ...parts,
       numbers: this.#numbers,
@@ -214,6 +218,7 @@ export class Services {
 
   /** Connections to backends of an earlier process that have not come back end. */
   async settle(): Promise<void> {
+    this.#phases.settle();
     for (const number of this.#numbers.leftBackends()) await this.#parts.dataplane.endFlows(number, true);
     for (const { backends } of this.#all.values())
       for (const backend of backends)
@@ -277,6 +282,7 @@ export class Services {
       for (const service of [...this.#all.values()].filter(({ config }) => config.network === network)) {
         await this.#maker.remove(service);
         this.#keptServices.forget(service.name);
+        this.#parts.logger.info(`service ${service.name} removed with network ${network}`);
       }
       this.#changed();
     });
@@ -301,6 +307,11 @@ export class Services {
   }
 
   // --- what becomes of backends
+
+  /** What one has left whose deadline has come; unless it was given a weight again meanwhile. */
+  async #endDrained(backend: Backend): Promise<void> {
+    if (backend.state === 'draining') await this.#maker.endFlows(backend, true);
+  }
 
   /** An endpoint has its addresses and its port, whoever had the name before. */
   endpointUp(endpoint: EndpointState): Promise<void> {

@@ -1,6 +1,7 @@
 /** What becomes of backends, for people: an event for each change of phase; and those that drain are followed until they have. */
 
 import type { BackendEventKind, EventLog } from '../events.js';
+import type { KeptState } from '../kept-state.js';
 import type { Backend, BackendPhase } from './backends.js';
 import { Draining } from './draining.js';
 import type { Service } from './service.js';
@@ -24,6 +25,7 @@ const SENTENCES: Readonly<Record<BackendPhase, (reason: string) => string>> = {
 export interface PhasesParts {
   readonly events: EventLog;
   readonly counters: Float64Array;
+  readonly kept: KeptState;
   /** The deadline of a backend has come: what it has left is to be ended. */
   endFlows(backend: Backend): void;
 }
@@ -36,6 +38,7 @@ export class Phases {
     this.#parts = parts;
     this.#draining = new Draining({
       counters: parts.counters,
+      kept: parts.kept,
       drained: (service, backend, isOver) => this.#drained(service, backend, isOver),
     });
   }
@@ -54,8 +57,9 @@ export class Phases {
       hasChanged = true;
       if (backend.state === before) continue;
       if (before === 'draining') this.#draining.end(backend);
-      if (backend.state === 'draining') this.#draining.begin(service, backend, service.config.drain_timeout);
-      if (!quiet.has(backend)) this.#say(service, backend, KINDS[backend.state], this.#sentence(service, backend));
+      const isNews = !quiet.has(backend);
+      if (backend.state === 'draining') this.#draining.begin(service, backend, service.config.drain_timeout, isNews);
+      if (isNews) this.#say(service, backend, KINDS[backend.state], this.#sentence(service, backend));
     }
     return hasChanged;
   }
@@ -82,6 +86,11 @@ export class Phases {
   /** The same with its whole service, which is no news of its backends. */
   ended({ backends }: Service): void {
     for (const backend of backends) this.#draining.end(backend);
+  }
+
+  /** All that is to come back has come back. */
+  settle(): void {
+    this.#draining.settle();
   }
 
   #drained(service: Service, backend: Backend, isOver: boolean): void {

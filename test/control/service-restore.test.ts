@@ -2,6 +2,7 @@
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import type { Configuration } from '../../control/config/schema.js';
 import { KeptState } from '../../control/kept-state.js';
@@ -68,6 +69,28 @@ test('a service whose containers are away waits for them; what they had ends wit
   t.deepEqual(second.dataplane.services.ended, [{ backend: 1, tcp: true }]);
   await connect(second, 'c');
   t.deepEqual(backends(second, 'late'), ['1 172.30.0.4 fd00:30::4 80*1 up']);
+});
+
+test('a backend that drains has the time that it had left; with another time to drain, all of that', async (t) => {
+  const next = makeLine(t);
+  const drains = (timeout: number, weight = 0): Configuration =>
+    file(
+      `web: { network: blue, drain_timeout: ${timeout}, listen: ["80/tcp"], backends: [{ endpoint: a, port: 80, weight: ${weight} }] }`,
+    );
+  const deadline = ({ daemon }: Fixture): number => daemon.services.get('web').backends[0]?.deadline ?? 0;
+  const first = await next(drains(60));
+  await sleep(50);
+  const before = Date.now();
+  await killed(first);
+  const second = await next(drains(60));
+  t.is(deadline(second), deadline(first));
+  t.true(deadline(second) < before + 60_000);
+  await killed(second);
+  const third = await next(drains(50));
+  t.true(deadline(third) >= before + 50_000 && deadline(third) !== deadline(second));
+  await killed(third);
+  const fourth = await next(drains(50, 1));
+  t.deepEqual(fourth.daemon.kept.objects('drain'), [], 'nothing is left of who does not drain any more');
 });
 
 test('the file’s services are as commands have changed them, as long as the file says the same of them', async (t) => {

@@ -357,6 +357,53 @@ test('drained as soon as the last connection has ended; back as soon as it has a
   await daemon.stop();
 });
 
+test('a backend with weight 0 from the beginning has drained without a word; with connections of before, with one', async (t) => {
+  const made = serviceFixture();
+  const { daemon, dataplane } = made;
+  const backend = (endpoint: string): string => `{ endpoint: ${endpoint}, port: 80, weight: 0 }`;
+  const starting = daemon.apply(
+    file(`web: { network: blue, drain_timeout: 2, listen: ["80/tcp"], backends: [${backend('a')}, ${backend('b')}] }`),
+  );
+  // Numbers are given out with counters at 0.
+  await eventually(() => daemon.services.all.size > 0);
+  dataplane.services.counters[2 * BACKEND_COUNTERS + COUNT_ACTIVE] = 1;
+  await starting;
+  await eventually(() => told(made).length > 0);
+  t.deepEqual(told(made), ['backend-drained web/b:80']);
+  t.deepEqual(
+    daemon.services.get('web').backends.map(({ deadline }) => deadline),
+    [null, null],
+  );
+  await daemon.stop();
+});
+
+test('a backend that gets a weight again at its last moment keeps its connections', async (t) => {
+  const made = serviceFixture();
+  const { daemon, dataplane } = made;
+  await daemon.apply(file());
+  dataplane.services.counters[1 * BACKEND_COUNTERS + COUNT_ACTIVE] = 3;
+  const weights = (weight: number) => ({ drain_timeout: 1, backends: [{ endpoint: 'a', port: 80, weight }] });
+  await daemon.updateService('web', changed(made, 'web', weights(0)));
+  dataplane.services.ended.length = 0;
+  let resolve = (): void => undefined;
+  const isOver = new Promise<void>((done) => {
+    resolve = done;
+  });
+  const set = dataplane.services.set.bind(dataplane.services);
+  dataplane.services.set = async (...given) => {
+    await isOver;
+    await set(...given);
+  };
+  const update = daemon.updateService('web', changed(made, 'web', weights(5)));
+  await eventually(() => told(made).includes('backend-drained web/a:80'));
+  resolve();
+  await update;
+  await daemon.services.idle();
+  t.deepEqual(states(made), ['a:80 up']);
+  t.deepEqual(dataplane.services.ended, []);
+  await daemon.stop();
+});
+
 test('the table of a hashing scheduler is made anew with backends and weights, and for nothing else', async (t) => {
   const made = serviceFixture();
   const { daemon, dataplane } = made;
