@@ -152,11 +152,13 @@ export function readBackend(option: string, text: string): Record<string, unknow
 
 /** ENDPOINT:PORT=WEIGHT of several backends. */
 export function readWeights(option: string, texts: readonly string[]): Record<string, number | string> {
-  return Object.fromEntries(
-    texts.map((text) => {
-      const match = /^([^:=]+:[^:=]+)=(.+)$/.exec(text);
-      if (match === null) throw usageError(`${option}: expected ENDPOINT:PORT=WEIGHT, got ${JSON.stringify(text)}`);
-      return [match[1], numeric(match[2] ?? '')];
-    }),
-  );
+  const weights = new Map<string, number | string>();
+  for (const text of texts) {
+    const [, key, weight] = /^([^:=]+:[^:=]+)=(.+)$/.exec(text) ?? [];
+    if (key === undefined || weight === undefined)
+      throw usageError(`${option}: expected ENDPOINT:PORT=WEIGHT, got ${JSON.stringify(text)}`);
+    if (weights.has(key)) throw usageError(`${option}: expected one weight of ${key}, got two`);
+    weights.set(key, numeric(weight));
+  }
+  return Object.fromEntries(weights);
 }

@@ -95,7 +95,7 @@ export function changedService(name: string, before: ServiceConfig, request: Rec
 /**
  * The service with other backends. What is new comes last.
  *
- * @throws TaplineError `missing` for what it has not, `conflict` for what it has
+ * @throws TaplineError `missing` for what it has not, `conflict` for what it has, `invalid` for what contradicts itself
  */
 export function changedBackends(
   name: string,
@@ -104,8 +104,13 @@ export function changedBackends(
 ): ServiceConfig {
   const backends = new Map(before.backends.map((backend) => [backendKey(backend), backend]));
   const known = [...backends.keys()];
-  for (const key of remove ?? NO_CHANGES.remove) if (!backends.delete(key)) throw noBackend(name, key, known);
+  const removed = new Set(remove);
+  for (const key of removed) if (!backends.delete(key)) throw noBackend(name, key, known);
   for (const [key, weight] of Object.entries(weights ?? NO_CHANGES.weights)) {
+    if (removed.has(key)) {
+      const what = `expected no weight of a backend that is removed, got ${weight}`;
+      throw new TaplineError('invalid', what, formatPath(['weights', key]));
+    }
     const backend = backends.get(key);
     if (backend === undefined) throw noBackend(name, key, known);
     backends.set(key, { ...backend, weight });

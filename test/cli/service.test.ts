@@ -323,6 +323,7 @@ for (const [words, line] of [
   ['create web --network blue --listen 80 --no-direct', "unknown option '--no-direct' (Did you mean --direct?)"],
   ['update web', 'expected what to change, such as --scheduler lc or --weight a:80=0'],
   ['update web --weight a:80', '--weight: expected ENDPOINT:PORT=WEIGHT, got "a:80"'],
+  ['update web --weight a:80=0 --weight a:80=5', '--weight: expected one weight of a:80, got two'],
   ['update web --weight a=3', '--weight: expected ENDPOINT:PORT=WEIGHT, got "a=3"'],
   [
     'update web --backend a:80 --backend-rm b:80',

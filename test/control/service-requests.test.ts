@@ -95,6 +95,11 @@ for (const [what, request, message] of [
   ['a weight of no backend', { weights: { a: 1 } }, /^weights\.a: expected a backend such as "a:80"/],
   ['an entry that is no backend', { remove: ['a:0'] }, /^remove\[0\]: expected a backend such as "a:80", got "a:0"$/],
   ['a port of six digits', { remove: ['a:65536'] }, /^remove\[0\]: expected a backend such as "a:80", got "a:65536"$/],
+  [
+    'one to remove that is to have a weight',
+    { remove: ['a:80'], weights: { 'a:80': 5 } },
+    /^weights\["a:80"\]: expected no weight of a backend that is removed, got 5$/,
+  ],
   ['one to remove that is not there', { remove: ['c:80'] }, /^service web has no backend c:80; it has a:80, b:80$/],
   [
     'a weight of one that is not there',
