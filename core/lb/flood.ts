@@ -24,10 +24,13 @@ export class Flood {
       this.second = now;
       this.count = 0;
     }
-    if (++this.count <= rate) return false;
+    return ++this.count > rate;
+  }
+
+  /** One is not noted. */
+  pass(now: number): void {
     this.last = now;
     this.passed++;
-    return true;
   }
 
   /** Whether packets of no flow may belong to a connection all the same. */

@@ -194,11 +194,15 @@ export class Services {
 
   /** Counts a new flow. Whether it is one too many to be noted. */
   isOver(service: Service): boolean {
+    return service.flood.isOver(service.options.floodRate, this.dataplane.now);
+  }
+
+  /** One too many goes on without being noted. */
+  letPass(service: Service): void {
     const { now } = this.dataplane;
-    if (!service.flood.isOver(service.options.floodRate, now)) return false;
     this.isFlooded = true;
+    service.flood.pass(now);
     if (service.flood.hasBegun(now)) this.tell(EVENT_SERVICE_FLOOD, service);
-    return true;
   }
 
   /** Whether a packet of no flow may go to the backend that its hash says. */

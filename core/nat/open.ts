@@ -42,7 +42,14 @@ import {
   ICMPV6_PORT_UNREACHABLE,
   ICMPV6_UNREACHABLE,
 } from '../router/icmpv6.js';
-import { INTERFACE_HOST, INTERFACE_NETWORK, INTERFACE_UPLINK, type RouterInterface } from '../router/interface.js';
+import {
+  ADDRESS4_WORDS,
+  ADDRESS6_WORDS,
+  INTERFACE_HOST,
+  INTERFACE_NETWORK,
+  INTERFACE_UPLINK,
+  type RouterInterface,
+} from '../router/interface.js';
 import type { Router } from '../router/router.js';
 import { ROUTE_LOCAL, type Vrf } from '../router/vrf.js';
 import { CONTINUE, DROP, HELD, refuse } from '../verdict.js';
@@ -314,6 +321,7 @@ export class FlowOpener {
       return this.unknown(packet, from);
     }
     const isOver = services.isOver(service) && this.mayPass(from, record, service);
+    if (isOver) services.letPass(service);
     const at =
       isOver || this.isPickedUp
         ? services.chooseByHash(service, before, portsBefore, isIpv6)
@@ -322,7 +330,11 @@ export class FlowOpener {
     this.aimAt(service, at, record, isIpv6);
     if (!isOver && !this.isPickedUp) this.turnOf = service;
     this.turnAt = at;
-    if (isOver && this.leadsBack(packet, from, record)) this.passing = PASSING_IN;
+    if (isOver && this.leadsBack(packet, from, record)) {
+      this.passing = PASSING_IN;
+      const sole = isIpv6 ? this.sole6 : this.sole4;
+      for (let i = 0; i < 4; i++) sole[i] = before[DESTINATION + i];
+    }
     return CONTINUE;
   }
 
@@ -339,7 +351,7 @@ export class FlowOpener {
   private mayPass(from: RouterInterface, record: number, { options }: Service): boolean {
     const { published } = this.flows;
     if (from.kind !== INTERFACE_UPLINK || options.direct) return false;
-    if (published.isUnbound(record)) return false;
+    if (published.isUnbound(record) && !this.isSole(from, published.isIpv6(record))) return false;
     const { words } = published;
     let like = 0;
     for (const other of published.listenersOf(words[record + PUBLISHED_SERVICE])) {
@@ -349,6 +361,19 @@ export class FlowOpener {
       if (isLike) like++;
     }
     return like === 1;
+  }
+
+  /** Where the last packet of a flood came to, by family: for answers of listeners that are bound to no address, the only one. */
+  private readonly sole4 = new Int32Array(4);
+  private readonly sole6 = new Int32Array(4);
+
+  /** Whether the packet in hand came to the only address of its family that an interface has. */
+  private isSole({ addresses4, addresses6 }: RouterInterface, isIpv6: boolean): boolean {
+    const { before } = this;
+    if (!isIpv6) return addresses4.length === ADDRESS4_WORDS && addresses4[0] === before[DESTINATION + 3];
+    if (addresses6.length !== ADDRESS6_WORDS) return false;
+    for (let i = 0; i < 4; i++) if (addresses6[i] !== before[DESTINATION + i]) return false;
+    return true;
   }
 
   private aimAt(service: Service, at: number, record: number, isIpv6: boolean): void {
@@ -384,7 +409,11 @@ export class FlowOpener {
     const port = this.portsBefore >>> 16;
     const record = flows.services.listenerBehind(flows.published, from.vrf, packet.protocol, before, port, isIpv6);
     if (record < 0) return false;
-    for (let i = 0; i < 4; i++) after[SOURCE + i] = flows.published.address(record, i);
+    const sole = isIpv6 ? this.sole6 : this.sole4;
+    const isBound = !flows.published.isUnbound(record);
+    // The flood is at another listener.
+    if (!isBound && (sole[0] | sole[3]) === 0) return false;
+    for (let i = 0; i < 4; i++) after[SOURCE + i] = isBound ? flows.published.address(record, i) : sole[i];
     this.portsAfter = (flows.services.portBefore << 16) | (this.portsBefore & 0xffff);
     this.backend = flows.services.backendBehind;
     this.passing = PASSING_OUT;

@@ -36,7 +36,7 @@ for (const scheduler of ['rr', 'maglev']) {
     `${scheduler}: a flood of new connections is spread by hash and not noted; none fails, before or after`,
     async (t) => {
       const { tapline, a, b, c, outside } = await createServiceSite(t, {
-        services: { web: service({ scheduler, listen: [`${UPLINK.ip}:8080/tcp`], flood_rate: 200 }) },
+        services: { web: service({ scheduler, flood_rate: 200 }) },
       });
       await greetAll([a, b, c]);
       const kinds = async (): Promise<string[]> =>

@@ -40,12 +40,15 @@ function endsOf(seen: Seen): string {
   return `${textOf(seen.source, seen.sourcePort)} > ${textOf(seen.destination, seen.destinationPort)}`;
 }
 
-for (const [family, client, at] of [
-  [4, '198.51.100.1:5000', AT],
-  [6, '[2001:db8:1::1]:5000', AT6],
+for (const [family, client, at, listen] of [
+  [4, '198.51.100.1:5000', AT, AT],
+  [6, '[2001:db8:1::1]:5000', AT6, AT6],
+  // The uplink has one address of each family.
+  ['4, unbound', '198.51.100.1:5000', AT, '0.0.0.0:8080'],
+  ['6, unbound', '[2001:db8:1::1]:5000', AT6, '[::]:8080'],
 ] as const) {
   test(`above the rate packets go to the backend and back, and no flow is made, IPv${family}`, (t) => {
-    const lab = labWith([{ protocol: TCP, at }]);
+    const lab = labWith([{ protocol: TCP, at: listen }]);
     fill(lab, at);
     t.deepEqual([lab.flows.table.count, lab.news()], [RATE, []]);
     const counted = BACKENDS.map(({ number }) => lab.count(number, COUNT_FLOWS));
@@ -72,7 +75,7 @@ for (const [family, client, at] of [
   });
 
   test(`a connection that began in a flood goes on after it, noted from then on, IPv${family}`, (t) => {
-    const lab = labWith([{ protocol: TCP, at }]);
+    const lab = labWith([{ protocol: TCP, at: listen }]);
     fill(lab, at);
     const syn = lab.pass(OUTSIDE, tcp(client, at, { sequence: 1000 }));
     const backend = textOf(syn.destination, syn.destinationPort);
@@ -226,8 +229,8 @@ test('where answers could belong to several listeners, all flows are noted as us
       ],
       AT,
     ],
-    ['unbound', [{ protocol: TCP, at: '0.0.0.0:8080' }], AT],
-    ['unbound, IPv6', [{ protocol: TCP, at: '[::]:8080' }], AT6],
+    ['unbound, two addresses', [{ protocol: TCP, at: '0.0.0.0:8080' }], AT],
+    ['unbound, three addresses of IPv6', [{ protocol: TCP, at: '[::]:8080' }], AT6],
     [
       'two of IPv6',
       [
@@ -255,6 +258,7 @@ test('where answers could belong to several listeners, all flows are noted as us
       lab.pass(OUTSIDE, tcp(client, at));
     }
     t.is(lab.flows.table.count, RATE + 20, name);
+    t.deepEqual(lab.news(), [], name);
     expectWhole(t, lab, name);
   }
 });
