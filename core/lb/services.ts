@@ -9,7 +9,10 @@
 
 import type { Dataplane } from '../dataplane.js';
 import { EVENT_SERVICE_FLOOD, EVENT_SERVICE_FLOOD_OVER } from '../events.js';
-import { PUBLISHED_FIRST, type PublishedPorts } from '../nat/published.js';
+import { PUBLISHED_ADDRESS, PUBLISHED_FIRST, PUBLISHED_ZONE, type PublishedPorts } from '../nat/published.js';
+import { MAPPED } from '../router/address.js';
+import { INTERFACE_HOST } from '../router/interface.js';
+import { ROUTE_LOCAL, type Vrf } from '../router/vrf.js';
 import { mix } from '../tables/number-index.js';
 import { Affinity } from './affinity.js';
 import { Ahead } from './ahead.js';
@@ -244,6 +247,7 @@ export class Services {
         for (const record of published.listenersOf(service.number)) {
           const offset = port - service.port(at);
           if (!published.isOf(record, zone, protocol, isIpv6, offset)) continue;
+          if (this.isForHost(published, record)) continue;
           this.portBefore = published.words[record + PUBLISHED_FIRST] + offset;
           this.backendBehind = service.numberOf(at);
           return record;
@@ -251,6 +255,17 @@ export class Services {
       }
     }
     return -1;
+  }
+
+  /** Whether only the host's own processes come to a listener: theirs is no flood, and none of their flows goes unnoted. */
+  isForHost({ words }: PublishedPorts, record: number): boolean {
+    const address = words[record + PUBLISHED_ADDRESS + 3];
+    // The link that they come by has IPv4 only. Unspecified: anybody comes.
+    if (words[record + PUBLISHED_ADDRESS + 2] !== MAPPED || address === 0) return false;
+    const { router } = this.dataplane;
+    const vrf = router.vrfs[words[record + PUBLISHED_ZONE]] as Vrf;
+    const route = vrf.routes[vrf.fib4.lookup(address)];
+    return route.kind === ROUTE_LOCAL && router.interfaces[route.hops[0].iface]?.kind === INTERFACE_HOST;
   }
 
   // --- what becomes of it

@@ -358,7 +358,7 @@ export class FlowOpener {
       const isLike =
         words[other + PUBLISHED_PROTOCOL] === words[record + PUBLISHED_PROTOCOL] &&
         published.isIpv6(other) === published.isIpv6(record);
-      if (isLike) like++;
+      if (isLike && !this.flows.services.isForHost(published, other)) like++;
     }
     return like === 1;
   }

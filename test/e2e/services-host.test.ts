@@ -1,7 +1,7 @@
 /** Services at an address that the host has too, and what becomes of them when the daemon is killed. */
 
 import test, { type ExecutionContext } from 'ava';
-import { countConnections, greet, hold, tally } from './support/greeters.js';
+import { type Counted, countConnections, greet, hold, tally } from './support/greeters.js';
 import { createOutdoors, HOST, type Outdoors, snapshot, OUTSIDE as WIRE } from './support/host.js';
 import { createHosts, type Host } from './support/lab.js';
 import { startNginx } from './support/nginx.js';
@@ -122,6 +122,23 @@ test.serial('shared: no backends: the host’s own processes are refused as well
     // Who has been let in already is reset.
     t.is((counts.ECONNREFUSED ?? 0) + (counts.ECONNRESET ?? 0) + (counts.closed ?? 0), 1, JSON.stringify(counts));
   }
+});
+
+test.serial('shared: a flood from outside is not noted; the host’s own connections are', async (t) => {
+  const { tapline, a, b, host, outside } = await createShared(t, {
+    web: service({ flood_rate: 200, backends: backends(['a', 'b'], 82) }),
+  });
+  for (const where of [a, b]) await greet(where, where.endpoint, [82]);
+  const found = ({ counts }: Counted): number => (counts.a ?? 0) + (counts.b ?? 0);
+  for (const address of [HOST.ip, HOST.ip6]) {
+    const { flows: before } = await serviceOf(tapline);
+    const flood = await countConnections(outside, address, 8080, 5000, { width: 32 });
+    t.is(found(flood), 5000, JSON.stringify(flood.counts));
+    t.true((await serviceOf(tapline)).flows - before < 4000, address);
+  }
+  const { flows: before } = await serviceOf(tapline);
+  t.is(found(await countConnections(host, '127.0.0.1', 8080, 500, { width: 16 })), 500);
+  t.is((await serviceOf(tapline)).flows - before, 500);
 });
 
 /** One place for one daemon after the other. */

@@ -263,6 +263,22 @@ test('where answers could belong to several listeners, all flows are noted as us
   }
 });
 
+test('the link of the host is no other listener: its processes are no flood', (t) => {
+  for (const at of [AT, '0.0.0.0:8080']) {
+    const lab = labWith([
+      { protocol: TCP, at },
+      { protocol: TCP, at: '192.0.2.7:20000' },
+    ]);
+    fill(lab);
+    const client = '198.51.100.1:5000';
+    const syn = lab.pass(OUTSIDE, tcp(client, AT));
+    t.is(lab.flows.table.count, RATE, at);
+    const answer = tcp(textOf(syn.destination, syn.destinationPort), client, { flags: 'SA' });
+    t.is(endsOf(lab.pass(B, answer)), `${AT} > ${client}`);
+    expectWhole(t, lab, at);
+  }
+});
+
 test('a listener of each family and protocol is one answer each', (t) => {
   const lab = labWith([
     { protocol: TCP, at: AT },
