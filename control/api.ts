@@ -5,7 +5,6 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { MAX_RULES } from '../core/nat/policy.js';
 import { Captures } from './capture.js';
-import { KeyedLock } from './concurrency.js';
 import {
   integerField,
   macField,
@@ -28,7 +27,6 @@ import {
   networkSchema,
   policyRuleSchema,
   routeSchema,
-  type ServiceConfig,
   serviceSchema,
 } from './config/schema.js';
 import type { Daemon } from './daemon.js';
@@ -337,13 +335,15 @@ function serviceRoutes(app: FastifyInstance, daemon: Daemon): void {
       view.backends.map((backend) => backend.name),
     );
   };
-  // Each change follows from the configuration that the one before has left.
-  const lock = new KeyedLock();
-  const change = (name: string, changed: (before: ServiceConfig) => ServiceConfig): Promise<unknown> =>
-    lock.run(name, () => daemon.updateService(name, changed(services.get(name).config)));
 
-  app.get('/v1/services', async () => serviceViews(daemon));
-  app.get('/v1/services/:name', async ({ params }: NameRequest) => viewOf(params.name));
+  app.get('/v1/services', async () => {
+    await daemon.applied();
+    return serviceViews(daemon);
+  });
+  app.get('/v1/services/:name', async ({ params }: NameRequest) => {
+    await daemon.applied();
+    return viewOf(params.name);
+  });
   app.post('/v1/services', async (request, reply) => {
     const { name: given, object } = splitName(request.body);
     const name = readName(given);
@@ -352,7 +352,7 @@ function serviceRoutes(app: FastifyInstance, daemon: Daemon): void {
   });
   app.patch('/v1/services/:name', async ({ params: { name }, body }: NameRequest) => {
     const wanted = objectOf(body);
-    await change(name, (before) => changedService(name, before, wanted));
+    await daemon.changeService(name, (before) => changedService(name, before, wanted));
     return viewOf(name);
   });
   app.delete('/v1/services/:name', async ({ params }: NameRequest, reply) => {
@@ -361,16 +361,16 @@ function serviceRoutes(app: FastifyInstance, daemon: Daemon): void {
   });
   app.post('/v1/services/:name/backends', async ({ params: { name }, body }: NameRequest, reply) => {
     const backend = read(backendSchema, body);
-    await change(name, (before) => changedBackends(name, before, { add: [backend] }));
+    await daemon.changeService(name, (before) => changedBackends(name, before, { add: [backend] }));
     return reply.code(201).send(backendView(name, backendKey(backend)));
   });
   app.patch('/v1/services/:name/backends/:key', async ({ params: { name, key }, body }: BackendRequest) => {
     const { weight } = read(weightBody, body);
-    await change(name, (before) => changedBackends(name, before, { weights: { [key]: weight } }));
+    await daemon.changeService(name, (before) => changedBackends(name, before, { weights: { [key]: weight } }));
     return backendView(name, key);
   });
   app.delete('/v1/services/:name/backends/:key', async ({ params: { name, key } }: BackendRequest, reply) => {
-    await change(name, (before) => changedBackends(name, before, { remove: [key] }));
+    await daemon.changeService(name, (before) => changedBackends(name, before, { remove: [key] }));
     return reply.code(204).send();
   });
 }

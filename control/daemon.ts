@@ -399,6 +399,11 @@ export class Daemon {
     return applied;
   }
 
+  /** Settles when what the daemon begins with is there, or has failed: until then a question whether something is there has no answer. */
+  applied(): Promise<void> {
+    return this.#applying;
+  }
+
   async #applyOrUndo(config: Configuration): Promise<void> {
     this.#uplinkConfig = config.uplink;
     this.#vrfConfigs = config.vrfs;
@@ -847,6 +852,12 @@ export class Daemon {
   async updateService(name: string, config: ServiceConfig): Promise<ServiceState> {
     await this.#applying;
     return this.services.update(name, config);
+  }
+
+  /** Likewise. @param changed what becomes of what it is by then; may throw */
+  async changeService(name: string, changed: (before: ServiceConfig) => ServiceConfig): Promise<ServiceState> {
+    await this.#applying;
+    return this.services.change(name, changed);
   }
 
   /** @throws TaplineError `missing` */

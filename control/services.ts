@@ -251,10 +251,16 @@ export class Services {
    * @throws TaplineError as of `create`, and `missing` for the service; then it is what it was
    */
   update(name: string, config: ServiceConfig): Promise<ServiceState> {
+    return this.change(name, () => config);
+  }
+
+  /** As `update`. @param changed what becomes of what it is by then, when all that was asked for before is done; may throw */
+  change(name: string, changed: (before: ServiceConfig) => ServiceConfig): Promise<ServiceState> {
     return this.#exclusively(async () => {
       this.#parts.refuseWhileStopping();
       const service = this.#get(name);
       const { network } = service.config;
+      const config = changed(service.config);
       if (config.network !== network)
         throw new TaplineError('invalid', `service ${name} stays in network ${network}; remove it first`, 'network');
       this.#refuseMistakes(name, config);

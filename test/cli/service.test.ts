@@ -1,10 +1,12 @@
 /** `tapline service`, `tapline show services`, and their requests. */
 
 import { PassThrough } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { ApiClient } from '../../cli/client.js';
 import { runCli } from '../../cli/program.js';
 import { duration, quantity } from '../../cli/show-services.js';
+import { serviceSchema } from '../../control/config/schema.js';
 import type { BackendView, ServiceView } from '../../control/service-views.js';
 import {
   BACKEND_COUNTERS,
@@ -432,6 +434,41 @@ test('the API: backends one by one, and what it refuses', async (t) => {
   await refused(api.patch('/v1/services/web', []), 'invalid', /^expected a JSON object as the body of the request$/);
   await refused(api.post('/v1/services', { network: 'blue', listen: ['80'] }), 'invalid', /^name: missing/);
   t.deepEqual(weights(await web()), ['b:8080=2', 'a:81=7']);
+});
+
+test('while the file’s services are being made, questions about them wait for the answer, and changes too', async (t) => {
+  const { run, daemon } = await makeEndpoints(t);
+  const backends = [
+    { endpoint: 'a', port: 80 },
+    { endpoint: 'b', port: 80 },
+  ];
+  const web = serviceSchema.parse({ network: 'blue', listen: [VIP], backends });
+  let go = (): void => undefined;
+  const held = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  // In the place of a start that takes its time.
+  daemon.applied = () => held;
+  const asked = [run('show', 'services', 'web'), run('service', 'ls', '--json')];
+  await sleep(100);
+  await daemon.createService('web', web);
+  go();
+  const [shown, listed] = await Promise.all(asked);
+  t.is(shown?.err, '');
+  t.is(JSON.parse(listed?.out ?? '').length, 1);
+});
+
+test('what is removed and made again while a change waits is changed as it is then', async (t) => {
+  const { api, web } = await makeWeb(t);
+  const again = { name: 'web', network: 'blue', listen: ['172.30.0.101:80'], backends: [{ endpoint: 'b', port: 82 }] };
+  const work = [
+    api.delete('/v1/services/web'),
+    api.post('/v1/services', again),
+    api.patch('/v1/services/web', { scheduler: 'wlc' }),
+  ];
+  await Promise.all(work);
+  t.like(await web(), { scheduler: 'wlc', listen: ['172.30.0.101:80/tcp'] });
+  t.deepEqual(weights(await web()), ['b:82=1']);
 });
 
 test('changes that are asked for at once are all made', async (t) => {
