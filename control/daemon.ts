@@ -121,6 +121,8 @@ export class Daemon {
   #stopping = false;
   /** The rules that stand in the file. */
   #filePolicy: readonly PolicyRule[] = [];
+  /** Published ports that an earlier process has kept from the host's stack, until those that come back have: it would reset their connections. */
+  #leftPorts: readonly OwnedPorts[] = [];
   /** What an earlier process left and nobody wants has been removed. */
   #settled = false;
   /** Settles when `apply` is through, whichever way. What is asked for meanwhile waits: the file's objects have their names first. */
@@ -132,6 +134,7 @@ export class Daemon {
     this.#system = options.system ?? realSystem;
     this.#instance = options.instance ?? '';
     this.kept = options.kept ?? KeptState.none();
+    this.#leftPorts = (this.kept.object('guard', 'ports') ?? []) as OwnedPorts[];
     this.events.setMaxListeners(0);
     this.eventLog = new EventLog(this.#logger, {
       port: (number) => this.dataplane.portName(number),
@@ -316,6 +319,7 @@ export class Daemon {
 
   /** What leads out of the host follows networks and published ports: the host port, tracking, and the guard of a shared uplink. */
   async #followPublished(): Promise<void> {
+    this.#keepOwned();
     await this.#hostPorts.update();
     await this.interfaces.vrfs.update();
     if (this.#uplink instanceof RoutedUplink) await this.#uplink.networksChanged();
@@ -326,12 +330,21 @@ export class Daemon {
     this.publications.update().catch((error: unknown) => this.#undoFailed('following the host', error));
   }
 
+  /** Written down when all is there: what an earlier process had is kept until then. */
+  #keepOwned(): void {
+    if (!this.#settled || this.#stopping) return;
+    const ports = this.#uplinkConfig?.mode === 'shared' ? this.publications.owned() : [];
+    if (ports.length === 0) this.kept.removeObject('guard', 'ports');
+    else this.kept.setObject('guard', 'ports', ports);
+  }
+
   /** Ports of the host's addresses that are Tapline's. */
   #ownedPorts(reached: readonly NetworkState[]): OwnedPorts[] {
     const leaves4 = reached.some(({ config }) => config.masquerade === true);
     const leaves6 = reached.some(({ config }) => config.nat66 && !Array.isArray(config.masquerade));
     return [
       ...this.publications.owned(),
+      ...this.#leftPorts,
       ...(leaves4 ? translationPorts(4, this.natPorts) : []),
       ...(leaves6 ? translationPorts(6, this.natPorts) : []),
     ];
@@ -522,6 +535,9 @@ export class Daemon {
     await this.#flushLeft();
     for (const { ipam } of this.networks.values()) ipam.letGo();
     await this.dataplane.settle();
+    if (this.#leftPorts.length === 0) return this.#keepOwned();
+    this.#leftPorts = [];
+    await this.publications.update();
   }
 
   /** Connections of endpoints that have not come back, whoever began them; and to addresses that an endpoint has no more. */
@@ -1093,6 +1109,7 @@ export class Daemon {
     for (const network of [...this.networks.values()]) await this.#takeDownNetwork(network);
     await this.policy.clear();
     await this.#removeLeft();
+    this.kept.removeObject('guard', 'ports');
   }
 }
 

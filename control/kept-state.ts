@@ -21,7 +21,9 @@ export type ObjectKind =
   /** What health checks have said. */
   | 'health'
   /** Deadlines of backends that drain. */
-  | 'drain';
+  | 'drain'
+  /** Ports of the host's addresses that are kept from its stack. */
+  | 'guard';
 
 /** An endpoint that had, or was about to have, a TAP. */
 export interface KeptEndpoint {

@@ -14,6 +14,7 @@ import {
   connect,
   file,
   listeners,
+  SHARED,
   service,
   serviceFixture,
   states,
@@ -21,18 +22,19 @@ import {
 } from './support/services.js';
 
 /** Daemons that follow each other: each call is a process, whose predecessor was killed. */
-type Line = (wanted: Configuration) => Promise<Fixture>;
+type Line = (wanted: Configuration, before?: (made: Fixture) => void) => Promise<Fixture>;
 
 function makeLine(t: ExecutionContext): Line {
   const directory = mkdtempSync('/dev/shm/tl-');
   t.teardown(() => rmSync(directory, { recursive: true }));
   const path = join(directory, 'state.json');
   let numbers = new Numbers();
-  return async (wanted) => {
+  return async (wanted, before = () => undefined) => {
     const kept = new KeptState({ path, failed: (line) => t.fail(line) });
     numbers = new Numbers(numbers.list() as Record<Kind, KeptNumbers>);
     const made = serviceFixture(kept, numbers);
     t.teardown(() => made.daemon.stop());
+    before(made);
     await made.daemon.apply(wanted);
     return made;
   };
@@ -91,6 +93,33 @@ test('a backend that drains has the time that it had left; with another time to 
   await killed(third);
   const fourth = await next(drains(50, 1));
   t.deepEqual(fourth.daemon.kept.objects('drain'), [], 'nothing is left of who does not drain any more');
+});
+
+test('shared: what was guarded is so all through the next start; then what nobody wants any more is the host’s again', async (t) => {
+  const next = makeLine(t);
+  const wanted = (listen: string): Configuration =>
+    file(`web: { network: blue, listen: ["${listen}"], backends: [{ endpoint: b, port: 80 }] }`, {
+      uplink: SHARED,
+      a: ', publish: ["8081:80"]',
+    });
+  const guards: string[] = [];
+  const watchGuard = ({ system }: Fixture): void => {
+    const run = system.runNft.bind(system);
+    system.runNft = async (script) => {
+      guards.push(script);
+      await run(script);
+    };
+  };
+  await killed(await next(wanted('8080/tcp')));
+  const second = await next(wanted('8082/tcp'), watchGuard);
+  const last = guards.pop() ?? '';
+  t.true(guards.length > 1);
+  for (const script of guards) t.regex(script, /8080-8081|8080-8082/);
+  t.regex(last, /8081-8082/);
+  t.notRegex(last, /8080/);
+  t.is(second.system.reserved, '8081-8082');
+  await second.daemon.stop();
+  t.deepEqual(second.daemon.kept.objects('guard'), []);
 });
 
 test('the file’s services are as commands have changed them, as long as the file says the same of them', async (t) => {
