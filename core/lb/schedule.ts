@@ -102,8 +102,20 @@ function roundRobin(
   isIpv6: boolean,
   withSuspects: boolean,
 ): number {
+  const isThere = turn.next < options.backends.length;
+  return firstFrom(options, isThere ? turn.next : 0, backends, isIpv6, withSuspects);
+}
+
+/** The first one that may be taken from a place on, around the list. */
+function firstFrom(
+  options: ServiceOptions,
+  start: number,
+  backends: Backends,
+  isIpv6: boolean,
+  withSuspects: boolean,
+): number {
   const { length } = options.backends;
-  let at = turn.next < length ? turn.next : 0;
+  let at = start;
   for (let tried = 0; tried < length; tried += BACKEND_RECORD) {
     if (isAvailable(options, at, isIpv6, backends, withSuspects)) return at;
     at = at + BACKEND_RECORD < length ? at + BACKEND_RECORD : 0;
@@ -217,22 +229,6 @@ function hashedAmong(
     if (isAvailable(options, at, isIpv6, backends, withSuspects)) return at;
     step = Math.imul(step ^ (step >>> 15), 0x2c1b3c6d) + 0x297a2d39;
   }
-  return oneOfAll(options, backends, isIpv6, hash, withSuspects);
-}
-
-function oneOfAll(
-  options: ServiceOptions,
-  backends: Backends,
-  isIpv6: boolean,
-  hash: number,
-  withSuspects: boolean,
-): number {
-  const { length } = options.backends;
-  if (length === 0) return -1;
-  let at = ((hash >>> 0) % (length / BACKEND_RECORD)) * BACKEND_RECORD;
-  for (let tried = 0; tried < length; tried += BACKEND_RECORD) {
-    if (isAvailable(options, at, isIpv6, backends, withSuspects)) return at;
-    at = at + BACKEND_RECORD < length ? at + BACKEND_RECORD : 0;
-  }
-  return -1;
+  const count = options.backends.length / BACKEND_RECORD;
+  return count === 0 ? -1 : firstFrom(options, ((hash >>> 0) % count) * BACKEND_RECORD, backends, isIpv6, withSuspects);
 }

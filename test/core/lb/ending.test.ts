@@ -22,6 +22,11 @@ function host(station: Station, end: string, seen = end): Host {
   return { station, end, seen, port: station.port };
 }
 
+/** To the first backend. */
+function fromOutside(lab: ServiceLab, client: string): Connection {
+  return new Connection(lab, host(OUTSIDE, client), `${EXTERNAL}:8080`, host(B, '10.2.0.13:80', `${EXTERNAL}:8080`));
+}
+
 function labWith(): ServiceLab {
   const lab = new ServiceLab();
   lab.serve(1, [WEB, WEB6, DNS], { backends: [ONE, TWO] });
@@ -95,12 +100,7 @@ test('one that is half closed is told too; one that is over, or has not been ans
   lab.serve(1, [WEB], { backends: [ONE] });
   const open = (port: number): Connection => {
     const client = `198.51.100.1:${port}`;
-    const connection = new Connection(
-      lab,
-      host(OUTSIDE, client),
-      `${EXTERNAL}:8080`,
-      host(B, '10.2.0.13:80', `${EXTERNAL}:8080`),
-    );
+    const connection = fromOutside(lab, client);
     connection.open();
     return connection;
   };
@@ -208,12 +208,7 @@ test('it goes through the table in portions, and says how many have ended', (t) 
 
 test('weight 0 drains: connections go on, new ones go elsewhere', (t) => {
   const lab = labWith();
-  const connection = new Connection(
-    lab,
-    host(OUTSIDE, CLIENT),
-    `${EXTERNAL}:8080`,
-    host(B, '10.2.0.13:80', `${EXTERNAL}:8080`),
-  );
+  const connection = fromOutside(lab, CLIENT);
   connection.open();
   lab.serve(1, [WEB], { backends: [{ ...ONE, weight: 0 }, TWO] });
   for (let i = 0; i < 5; i++) t.is(lab.place(`198.51.100.2:${1000 + i}`, `${EXTERNAL}:8080`), '10.2.0.14:80');
@@ -231,12 +226,7 @@ test('weight 0 drains: connections go on, new ones go elsewhere', (t) => {
 
 test('a connection goes on when its service is gone, until its backend is ended', (t) => {
   const lab = labWith();
-  const connection = new Connection(
-    lab,
-    host(OUTSIDE, CLIENT),
-    `${EXTERNAL}:8080`,
-    host(B, '10.2.0.13:80', `${EXTERNAL}:8080`),
-  );
+  const connection = fromOutside(lab, CLIENT);
   connection.open();
   lab.unserve(1);
   connection.out({ data: 100 });
@@ -247,12 +237,7 @@ test('a connection goes on when its service is gone, until its backend is ended'
 
 test('the port of a draining backend that was closed begins anew with another', (t) => {
   const lab = labWith();
-  const connection = new Connection(
-    lab,
-    host(OUTSIDE, CLIENT),
-    `${EXTERNAL}:8080`,
-    host(B, '10.2.0.13:80', `${EXTERNAL}:8080`),
-  );
+  const connection = fromOutside(lab, CLIENT);
   connection.open();
   connection.in({ flags: 'RA' });
   lab.serve(1, [WEB], { backends: [{ ...ONE, weight: 0 }, TWO] });
