@@ -1,9 +1,7 @@
 /** `tapline show conntrack|nat` and `tapline conntrack flush`. */
 
-import { PassThrough } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
 import { ApiClient } from '../../cli/client.js';
-import { runCli } from '../../cli/program.js';
 import type { FlowsView } from '../../control/flow-views.js';
 import {
   FLOW_BACKEND_SHIFT,
@@ -20,7 +18,7 @@ import {
   STATE_UDP_UNREPLIED,
 } from '../../core/nat/flow.js';
 import { addFlow, ports } from '../control/support/flows.js';
-import { type Lab, makeLab } from './support/lab.js';
+import { type Lab, makeLab, watch } from './support/lab.js';
 
 const TCP = 6;
 const UDP = 17;
@@ -245,16 +243,7 @@ test('conntrack flush: everything only with --all, by the command and by the API
 
 test('show conntrack --watch: again and again until the reader goes', async (t) => {
   const { env } = await makeFilled(t);
-  const stdout = new PassThrough();
-  let text = '';
-  stdout.on('data', (chunk) => {
-    text += chunk;
-    if (text.split('\n').length > 3) stdout.destroy(new Error('the reader has gone'));
-  });
-  const context = { stdout, stderr: new PassThrough(), env, exitCode: 0 };
-  t.is(await runCli(['show', 'conntrack', '--watch', '0.1', '--json', '--proto', 'icmp'], context), 0);
-  const lines = text.trimEnd().split('\n');
-  t.is(lines.length, 3);
+  const lines = await watch(t, env, ['show', 'conntrack', '--watch', '0.1', '--json', '--proto', 'icmp']);
   for (const line of lines) t.is(JSON.parse(line).flows[0].original.id, 77);
 });
 

@@ -1,10 +1,8 @@
 /** `tapline service`, `tapline show services`, and their requests. */
 
-import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { ApiClient } from '../../cli/client.js';
-import { runCli } from '../../cli/program.js';
 import { duration, quantity } from '../../cli/show-services.js';
 import { serviceSchema } from '../../control/config/schema.js';
 import type { BackendView, ServiceView } from '../../control/service-views.js';
@@ -19,7 +17,7 @@ import {
   COUNT_PACKETS_IN,
   COUNT_PACKETS_OUT,
 } from '../../core/lb/service.js';
-import { cli, type Lab, makeLab } from './support/lab.js';
+import { cli, type Lab, makeLab, watch } from './support/lab.js';
 
 const VIP = '172.30.0.100:80';
 
@@ -289,16 +287,7 @@ test('show services: reasons, suspects and deadlines', async (t) => {
 
 test('show services --watch: again and again until the reader goes', async (t) => {
   const { env } = await makeWeb(t);
-  const stdout = new PassThrough();
-  let text = '';
-  stdout.on('data', (chunk) => {
-    text += chunk;
-    if (text.split('\n').length > 3) stdout.destroy(new Error('the reader has gone'));
-  });
-  const context = { stdout, stderr: new PassThrough(), env, exitCode: 0 };
-  t.is(await runCli(['show', 'services', 'web', '--watch', '0.1', '--json'], context), 0);
-  const lines = text.trimEnd().split('\n');
-  t.is(lines.length, 3);
+  const lines = await watch(t, env, ['show', 'services', 'web', '--watch', '0.1', '--json']);
   for (const line of lines) t.is(JSON.parse(line).name, 'web');
 });
 

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
+import { PassThrough, Writable } from 'node:stream';
 import type { ExecutionContext } from 'ava';
 import { pino } from 'pino';
 import { runCli } from '../../../cli/program.js';
@@ -40,6 +40,21 @@ export async function cli(
   const stderr = new Collected(false);
   const code = await runCli(args, { stdout, stderr, env: options.env ?? {}, exitCode: 0 });
   return { code, out: stdout.bytes.toString(), err: stderr.bytes.toString(), bytes: stdout.bytes };
+}
+
+/** Runs a command with --watch whose reader goes behind the third line. @returns the lines */
+export async function watch(t: ExecutionContext, env: NodeJS.ProcessEnv, args: readonly string[]): Promise<string[]> {
+  const stdout = new PassThrough();
+  let text = '';
+  stdout.on('data', (chunk) => {
+    text += chunk;
+    if (text.split('\n').length > 3) stdout.destroy(new Error('the reader has gone'));
+  });
+  const context = { stdout, stderr: new PassThrough(), env, exitCode: 0 };
+  t.is(await runCli(args, context), 0);
+  const lines = text.trimEnd().split('\n');
+  t.is(lines.length, 3);
+  return lines;
 }
 
 export interface Lab extends Fixture {

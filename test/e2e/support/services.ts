@@ -12,7 +12,7 @@ import type { BackendView, ServiceView } from '../../../control/service-views.js
 import { createHosts, type Host } from './lab.js';
 import { createNamespace, type Namespace } from './namespace.js';
 import { send } from './published.js';
-import { createOutside, OUTSIDE, UPLINK } from './site.js';
+import { createOutside, OWN_UPLINK } from './site.js';
 import { type StartOptions, startTapline, type Tapline } from './tapline.js';
 import { eventually } from './wait.js';
 
@@ -71,12 +71,7 @@ export async function prepareServiceSite(
   ];
   const config = {
     version: 1,
-    uplink: {
-      device: 'up0',
-      mode: 'own',
-      addresses: [`${UPLINK.ip}/24`, `${UPLINK.ip6}/64`],
-      gateways: [OUTSIDE.ip, OUTSIDE.ip6],
-    },
+    uplink: OWN_UPLINK,
     vrfs: { default: { interconnect: true } },
     networks: {
       blue: { subnets: ['172.30.0.0/24', 'fd00:30::/64'], ...options.blue },

@@ -22,6 +22,14 @@ export const GREEN = { ip: '172.31.0.1', ip6: 'fd00:31::1', mac: '02:42:ac:1f:00
 export const UPLINK = { ip: '10.77.0.1', ip6: 'fd00:77::1' };
 export const OUTSIDE = { ip: '10.77.0.254', ip6: 'fd00:77::254', mac: '02:00:00:00:0d:01' };
 
+/** As the configuration has it. */
+export const OWN_UPLINK = {
+  device: 'up0',
+  mode: 'own',
+  addresses: [`${UPLINK.ip}/24`, `${UPLINK.ip6}/64`],
+  gateways: [OUTSIDE.ip, OUTSIDE.ip6],
+};
+
 export interface Site {
   readonly tapline: Tapline;
   readonly a: Host;
@@ -64,13 +72,7 @@ export async function createSite(t: ExecutionContext, options: SiteOptions = {})
   });
   const config = {
     version: 1,
-    uplink: {
-      device: 'up0',
-      mode: 'own',
-      addresses: [`${UPLINK.ip}/24`, `${UPLINK.ip6}/64`],
-      gateways: [OUTSIDE.ip, OUTSIDE.ip6],
-      ...options.uplink,
-    },
+    uplink: { ...OWN_UPLINK, ...options.uplink },
     vrfs: { default: { interconnect: true, ...options.vrf } },
     networks: {
       blue: { subnets: ['172.30.0.0/24', 'fd00:30::/64'], ...options.blue },
