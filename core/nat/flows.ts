@@ -509,9 +509,7 @@ export class Flows implements FlowEnd {
   advance(packet: Packet, found: number, at: number): number {
     const { words, table } = this;
     const state = words[at + FLOW_STATE];
-    if ((state & FLOW_BALANCED) !== 0 && (found & 1) === DIRECTION_ORIGINAL && this.isGivenUp(found >> 1, state)) {
-      return REOPEN;
-    }
+    if ((state & (FLOW_BALANCED | FLOW_REPLIED)) === FLOW_BALANCED && this.isGivenUp(found, state)) return REOPEN;
     const next = this.stateAfter(packet, found, at, state);
     if (next <= 0) return next === TCP_REOPEN ? REOPEN : -next;
     if (next !== state) this.step(found, state, next);
@@ -520,9 +518,10 @@ export class Flows implements FlowEnd {
   }
 
   /** A client tries again what its backend has not answered yet. Whether it had better begin anew, with another one. */
-  private isGivenUp(flow: number, state: number): boolean {
+  private isGivenUp(found: number, state: number): boolean {
     const stage = state & STATE_MASK;
-    if (stage !== STATE_SYN_SENT && stage !== STATE_UDP_UNREPLIED) return false;
+    if ((found & 1) === DIRECTION_REPLY || (stage !== STATE_SYN_SENT && stage !== STATE_UDP_UNREPLIED)) return false;
+    const flow = found >> 1;
     const { services, table, words } = this;
     const backend = table.backendOf(flow);
     const at = flow * FLOW_WORDS;
