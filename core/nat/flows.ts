@@ -443,7 +443,7 @@ export class Flows implements FlowEnd {
   /** For forward.ts, of a packet that is sure to leave: gives it the addresses and ports to leave with. */
   translate(packet: Packet): void {
     if (packet.flow === FLOW_PASSING) {
-      this.opener.rewritePassing(packet);
+      this.opener.entry.rewritePassing(packet);
       return;
     }
     const found = packet.flow & ~FLOW_ERROR;

@@ -22,7 +22,6 @@ import {
   DROP_FLOW_LIMIT,
   DROP_FLOWS_FULL,
   DROP_HOST_ACCESS,
-  DROP_NO_BACKEND,
   DROP_NO_FLOW,
   DROP_NONE,
   DROP_NOT_PUBLISHED,
@@ -32,34 +31,36 @@ import {
   DROP_UNTRANSLATABLE,
 } from '../drop.js';
 import { EVENT_FLOW_LIMIT, EVENT_FLOWS_ALARM, EVENT_FLOWS_FULL } from '../events.js';
-import type { Service } from '../lb/services.js';
+import { ServiceEntry } from '../lb/entry.js';
 import type { Packet } from '../packet/packet.js';
 import { MAPPED } from '../router/address.js';
-import { ICMP_ADMIN_PROHIBITED, ICMP_PORT_UNREACHABLE } from '../router/icmp.js';
-import {
-  ICMPV6_ADMIN_PROHIBITED,
-  ICMPV6_NO_ROUTE,
-  ICMPV6_PORT_UNREACHABLE,
-  ICMPV6_UNREACHABLE,
-} from '../router/icmpv6.js';
-import {
-  ADDRESS4_WORDS,
-  ADDRESS6_WORDS,
-  INTERFACE_HOST,
-  INTERFACE_NETWORK,
-  INTERFACE_UPLINK,
-  type RouterInterface,
-} from '../router/interface.js';
+import { ICMP_ADMIN_PROHIBITED } from '../router/icmp.js';
+import { ICMPV6_ADMIN_PROHIBITED, ICMPV6_NO_ROUTE, ICMPV6_UNREACHABLE } from '../router/icmpv6.js';
+import { INTERFACE_HOST, INTERFACE_NETWORK, INTERFACE_UPLINK, type RouterInterface } from '../router/interface.js';
 import type { Router } from '../router/router.js';
 import { ROUTE_LOCAL, type Vrf } from '../router/vrf.js';
 import { CONTINUE, DROP, HELD, refuse } from '../verdict.js';
 import { ETHERTYPE_IPV4 } from '../wire/ethernet.js';
 import { ICMP_UNREACHABLE } from '../wire/icmp.js';
 import { PROTOCOL_ICMPV6 } from '../wire/icmpv6.js';
-import { IPV4_DESTINATION, IPV4_SOURCE, IPV4_TTL, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.js';
-import { IPV6_HOP_LIMIT, IPV6_SOURCE } from '../wire/ipv6.js';
+import { IPV4_TTL, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.js';
+import { IPV6_HOP_LIMIT } from '../wire/ipv6.js';
 import { PROTOCOL_SCTP } from '../wire/sctp.js';
 import { TCP_ACK, TCP_FLAGS, TCP_RST, TCP_SYN } from '../wire/tcp.js';
+import {
+  Arrival,
+  beginsConnection,
+  DESTINATION,
+  INSIDE_EXPECTED,
+  INSIDE_MAPPING,
+  INSIDE_NONE,
+  INSIDE_PREFIX,
+  INSIDE_PUBLISHED,
+  INSIDE_SERVICE,
+  PASSING_IN,
+  PASSING_OUT,
+  SOURCE,
+} from './arrival.js';
 import {
   FLOW_ANSWERED,
   FLOW_BACKEND_SHIFT,
@@ -94,62 +95,27 @@ import {
 import { CLASS_CLOSING, CLASS_ESTABLISHED, classOf } from './flow-table.js';
 import type { Flows } from './flows.js';
 import { NO_RULE, POLICY_ACCEPT, POLICY_REJECT } from './policy.js';
-import { PUBLISHED_PROTOCOL, PUBLISHED_SERVICE } from './published.js';
-import { isIcmpRequest, isTrackable, isTranslatable, portsOf, rewrite4, rewrite6 } from './rewrite.js';
+import { isIcmpRequest, isTrackable, isTranslatable, portsOf } from './rewrite.js';
 import { openSctp } from './sctp.js';
 import { FILTERING_ADDRESS_AND_PORT_DEPENDENT, FILTERING_ENDPOINT_INDEPENDENT } from './settings.js';
 import { openTcp } from './tcp.js';
-
-/** What `arrive` has found besides the destination. */
-const INSIDE_NONE = 0;
-const INSIDE_PUBLISHED = 1;
-const INSIDE_MAPPING = 2;
-const INSIDE_PREFIX = 3;
-const INSIDE_EXPECTED = 4;
-const INSIDE_SERVICE = 5;
-
-/** A packet of a flood: it goes on translated, and no flow begins. */
-const PASSING_NONE = 0;
-const PASSING_IN = 1;
-/** One that a backend answers with. */
-const PASSING_OUT = 2;
 
 /** Percent of the table at which an operator is told; and, below that, is told again. */
 const ALARM = 80;
 const ALARM_OVER = 70;
 /** Seconds between two reports of the same. */
 const REPORT = 60;
-/** Places in `before`, `after` and `tuple`. */
-const SOURCE = 0;
-const DESTINATION = 4;
 
 export class FlowOpener {
   private readonly dataplane: Dataplane;
   private readonly router: Router;
   private readonly flows: Flows;
   private readonly view: DataView;
-  /** Source and destination of the packet in hand, as it came; and as it would leave. */
-  private readonly before = new Int32Array(8);
-  private readonly after = new Int32Array(8);
-  /** Ports likewise. */
-  private portsBefore = 0;
-  private portsAfter = 0;
-  private inside = INSIDE_NONE;
-  /** What a gateway expects the packet in hand as (core/alg); -1: none does. */
-  private expected = -1;
-  /** External address of the mapping that `chooseSource` has taken; 0: none. */
-  private external = 0;
-  /** Number of the backend that a service has chosen; 0: none has. */
-  private backend = 0;
-  /** Whose turn it was: the service, and the first word of the backend's record; null: nobody's, a hash has chosen. */
-  private turnOf: Service | null = null;
-  private turnAt = 0;
-  /** The backend takes packets with the service's address; `via` is its own. */
-  private isDirect = false;
-  private readonly via = new Int32Array(4);
-  /** A segment in the middle of a connection that may go on all the same. */
-  private isPickedUp = false;
-  private passing = PASSING_NONE;
+  /** The packet in hand. */
+  private readonly arrival = new Arrival();
+  private readonly before = this.arrival.before;
+  private readonly after = this.arrival.after;
+  readonly entry: ServiceEntry;
   private alarmed = false;
   private fullAt = -0x40000000;
   /** Second of the last report, by port. */
@@ -160,6 +126,7 @@ export class FlowOpener {
     this.router = router;
     this.flows = flows;
     this.view = dataplane.arena.view;
+    this.entry = new ServiceEntry(router, flows, this.arrival);
   }
 
   // --- a packet without a flow
@@ -167,47 +134,30 @@ export class FlowOpener {
   /** @param ports as a flow has them. Returns a verdict */
   arrive4(packet: Packet, from: RouterInterface, ports: number): number {
     packet.flow = -1;
-    this.read4(packet);
+    this.arrival.read4(this.view, packet);
     const verdict = this.findInside(packet, from, ports);
     if (verdict !== CONTINUE) return verdict;
-    return this.router.forwarder.resolve4(packet, from, this.isDirect ? this.via[3] : this.after[DESTINATION + 3]);
+    const { isDirect, via, after } = this.arrival;
+    return this.router.forwarder.resolve4(packet, from, isDirect ? via[3] : after[DESTINATION + 3]);
   }
 
   arrive6(packet: Packet, from: RouterInterface, ports: number): number {
     packet.flow = -1;
-    this.read6(packet);
+    this.arrival.read6(this.view, packet);
     const verdict = this.findInside(packet, from, ports);
     if (verdict !== CONTINUE) return verdict;
-    const { after, via } = this;
-    if (this.isDirect) return this.router.forwarder.resolve6(packet, from, via[0], via[1], via[2], via[3]);
+    const { after, via } = this.arrival;
+    if (this.arrival.isDirect) return this.router.forwarder.resolve6(packet, from, via[0], via[1], via[2], via[3]);
     return this.router.forwarder.resolve6(packet, from, after[4], after[5], after[6], after[7]);
-  }
-
-  private read4(packet: Packet): void {
-    const { before, after, view } = this;
-    before[0] = 0;
-    before[1] = 0;
-    before[2] = MAPPED;
-    before[3] = view.getInt32(packet.l3 + IPV4_SOURCE);
-    before[4] = 0;
-    before[5] = 0;
-    before[6] = MAPPED;
-    before[7] = view.getInt32(packet.l3 + IPV4_DESTINATION);
-    for (let i = 0; i < 8; i++) after[i] = before[i];
-  }
-
-  private read6(packet: Packet): void {
-    const { before, after, view } = this;
-    for (let i = 0; i < 8; i++) after[i] = before[i] = view.getInt32(packet.l3 + IPV6_SOURCE + i * 4);
   }
 
   /** Whether an address of the router's own stands for somebody inside. CONTINUE, with `after`, `portsAfter` and `inside` set; or a verdict. */
   private findInside(packet: Packet, from: RouterInterface, ports: number): number {
-    this.forget();
-    this.portsBefore = ports;
-    this.portsAfter = ports;
+    this.arrival.forget();
+    this.arrival.portsBefore = ports;
+    this.arrival.portsAfter = ports;
     const { before } = this;
-    if (this.flows.services.isFlooded && from.kind === INTERFACE_NETWORK && this.findPassing(packet, from)) {
+    if (this.flows.services.isFlooded && from.kind === INTERFACE_NETWORK && this.entry.findPassing(packet, from)) {
       return CONTINUE;
     }
     if (this.flows.algs.isExpecting && this.findExpected(packet, from)) return CONTINUE;
@@ -223,19 +173,7 @@ export class FlowOpener {
       const verdict = this.findMapping(packet, from);
       if (verdict !== CONTINUE) return verdict;
     }
-    return this.inside === INSIDE_NONE ? this.stray(packet, from) : CONTINUE;
-  }
-
-  /** What was found for the packet before. */
-  private forget(): void {
-    this.inside = INSIDE_NONE;
-    this.external = 0;
-    this.expected = -1;
-    this.backend = 0;
-    this.turnOf = null;
-    this.isDirect = false;
-    this.isPickedUp = false;
-    this.passing = PASSING_NONE;
+    return this.arrival.inside === INSIDE_NONE ? this.stray(packet, from) : CONTINUE;
   }
 
   /** Only the first packet of a connection is: an expectation is for one. */
@@ -245,30 +183,31 @@ export class FlowOpener {
     const { protocol } = packet;
     if (packet.l4 === -1 || !beginsConnection(this.view, packet)) return false;
     const kind = kindOf(from.vrf, protocol, packet.etherType !== ETHERTYPE_IPV4);
-    this.expected = expectations.find(kind, before, this.portsBefore & 0xffff);
-    if (this.expected < 0) return false;
+    this.arrival.expected = expectations.find(kind, before, this.arrival.portsBefore & 0xffff);
+    if (this.arrival.expected < 0) return false;
     const { words } = expectations;
-    const at = expectations.at(this.expected);
+    const at = expectations.at(this.arrival.expected);
     for (let i = 0; i < 4; i++) after[DESTINATION + i] = words[at + EXPECTED_TARGET + i];
-    this.portsAfter = (this.portsBefore & (0xffff0000 | 0)) | words[at + EXPECTED_TARGET_PORT];
-    if (this.portsAfter !== this.portsBefore || !isSame(before, after, DESTINATION)) this.inside = INSIDE_EXPECTED;
+    this.arrival.portsAfter = (this.arrival.portsBefore & (0xffff0000 | 0)) | words[at + EXPECTED_TARGET_PORT];
+    if (this.arrival.portsAfter !== this.arrival.portsBefore || !isSame(before, after, DESTINATION))
+      this.arrival.inside = INSIDE_EXPECTED;
     return true;
   }
 
   /** Where the source that is expected stands among the expectation's words; -1: nothing is expected, or the one that it has. */
   private expectedSource(): number {
-    if (this.expected < 0) return -1;
+    if (this.arrival.expected < 0) return -1;
     const { expectations } = this.flows.algs;
-    const at = expectations.at(this.expected) + EXPECTED_SOURCE_AFTER;
+    const at = expectations.at(this.arrival.expected) + EXPECTED_SOURCE_AFTER;
     for (let i = 0; i < 4; i++) if (expectations.words[at + i] !== this.before[SOURCE + i]) return at;
     return -1;
   }
 
   /** Whether the packet in hand is expected at a port that is held for it. */
   private isExpectedAtMapping(): boolean {
-    if (this.expected < 0) return false;
+    if (this.arrival.expected < 0) return false;
     const { words } = this.flows.algs.expectations;
-    return words[this.flows.algs.expectations.at(this.expected) + EXPECTED_EXTERNAL] !== 0;
+    return words[this.flows.algs.expectations.at(this.arrival.expected) + EXPECTED_EXTERNAL] !== 0;
   }
 
   private findPrefix(packet: Packet, from: RouterInterface): number {
@@ -277,7 +216,7 @@ export class FlowOpener {
     // From inside as well: endpoints may know each other by their addresses outside (RFC 6296, 4.3).
     if (!prefixes.isOutside(from.vrf, before, DESTINATION)) return CONTINUE;
     if (!prefixes.inward(from.vrf, before, after, DESTINATION)) return refuse(packet, this.explainPrefix(packet, from));
-    this.inside = INSIDE_PREFIX;
+    this.arrival.inside = INSIDE_PREFIX;
     return CONTINUE;
   }
 
@@ -292,7 +231,7 @@ export class FlowOpener {
     const { published } = this.flows;
     if (published.count === 0) return -1;
     const { before } = this;
-    const port = this.portsBefore & 0xffff;
+    const port = this.arrival.portsBefore & 0xffff;
     return packet.etherType === ETHERTYPE_IPV4
       ? published.find4(from.vrf, packet.protocol, before[7], port)
       : published.find6(from.vrf, packet.protocol, before[4], before[5], before[6], before[7], port);
@@ -300,151 +239,32 @@ export class FlowOpener {
 
   private enterRecord(packet: Packet, from: RouterInterface, record: number): number {
     const { published } = this.flows;
-    const number = published.service(record);
-    if (number !== 0) return this.enterService(packet, from, record, this.flows.services.get(number));
+    if (published.service(record) !== 0) return this.entry.enter(packet, from, record);
     const { after } = this;
     for (let i = 0; i < 4; i++) after[DESTINATION + i] = published.target(record, i);
-    this.portsAfter = (this.portsBefore & (0xffff0000 | 0)) | published.targetPort(record, this.portsBefore & 0xffff);
-    this.inside = INSIDE_PUBLISHED;
+    this.arrival.portsAfter =
+      (this.arrival.portsBefore & (0xffff0000 | 0)) | published.targetPort(record, this.arrival.portsBefore & 0xffff);
+    this.arrival.inside = INSIDE_PUBLISHED;
     return CONTINUE;
-  }
-
-  // --- services (core/lb)
-
-  private enterService(packet: Packet, from: RouterInterface, record: number, service: Service | null): number {
-    if (service === null) return this.withoutBackend(packet, from);
-    const { services } = this.flows;
-    const { before, portsBefore } = this;
-    const isIpv6 = packet.etherType !== ETHERTYPE_IPV4;
-    this.isPickedUp = !beginsConnection(this.view, packet);
-    if (this.isPickedUp && (!services.mayPickUp(service) || isReset(this.view, packet))) {
-      return this.unknown(packet, from);
-    }
-    const isOver = services.isOver(service) && this.mayPass(from, record, service);
-    if (isOver) services.letPass(service);
-    const at =
-      isOver || this.isPickedUp
-        ? services.chooseByHash(service, before, portsBefore, isIpv6)
-        : services.choose(service, before, portsBefore, isIpv6);
-    if (at < 0) return this.withoutBackend(packet, from);
-    this.aimAt(service, at, record, isIpv6);
-    if (!isOver && !this.isPickedUp) this.turnOf = service;
-    this.turnAt = at;
-    if (isOver && this.leadsBack(packet, from, record)) {
-      this.passing = PASSING_IN;
-      const sole = isIpv6 ? this.sole6 : this.sole4;
-      for (let i = 0; i < 4; i++) sole[i] = before[DESTINATION + i];
-    }
-    return CONTINUE;
-  }
-
-  /** Whether answers to where the packet in hand goes now would be taken for those of the port that it came to, and of no other one. */
-  private leadsBack(packet: Packet, from: RouterInterface, record: number): boolean {
-    const { published, services } = this.flows;
-    const isIpv6 = packet.etherType !== ETHERTYPE_IPV4;
-    const port = this.portsAfter & 0xffff;
-    const found = services.listenerBehind(published, from.vrf, packet.protocol, this.via, port, isIpv6);
-    return found === record && services.portBefore === (this.portsBefore & 0xffff);
-  }
-
-  /** Packets of a flood are translated back by where they come from: there must be one answer to that. */
-  private mayPass(from: RouterInterface, record: number, { options }: Service): boolean {
-    const { published } = this.flows;
-    if (from.kind !== INTERFACE_UPLINK || options.direct) return false;
-    if (published.isUnbound(record) && !this.isSole(from, published.isIpv6(record))) return false;
-    const { words } = published;
-    let like = 0;
-    for (const other of published.listenersOf(words[record + PUBLISHED_SERVICE])) {
-      const isLike =
-        words[other + PUBLISHED_PROTOCOL] === words[record + PUBLISHED_PROTOCOL] &&
-        published.isIpv6(other) === published.isIpv6(record);
-      if (isLike && !this.flows.services.isForHost(published, other)) like++;
-    }
-    return like === 1;
-  }
-
-  /** Where the last packet of a flood came to, by family: for answers of listeners that are bound to no address, the only one. */
-  private readonly sole4 = new Int32Array(4);
-  private readonly sole6 = new Int32Array(4);
-
-  /** Whether the packet in hand came to the only address of its family that an interface has. */
-  private isSole({ addresses4, addresses6 }: RouterInterface, isIpv6: boolean): boolean {
-    const { before } = this;
-    if (!isIpv6) return addresses4.length === ADDRESS4_WORDS && addresses4[0] === before[DESTINATION + 3];
-    if (addresses6.length !== ADDRESS6_WORDS) return false;
-    for (let i = 0; i < 4; i++) if (addresses6[i] !== before[DESTINATION + i]) return false;
-    return true;
-  }
-
-  private aimAt(service: Service, at: number, record: number, isIpv6: boolean): void {
-    const { after, via } = this;
-    const { published, services } = this.flows;
-    this.backend = service.numberOf(at);
-    this.inside = INSIDE_SERVICE;
-    this.isDirect = service.options.direct;
-    services.addressAt(service, at, isIpv6, via);
-    if (this.isDirect) return;
-    for (let i = 0; i < 4; i++) after[DESTINATION + i] = via[i];
-    const port = service.port(at) + published.offset(record, this.portsBefore & 0xffff);
-    this.portsAfter = (this.portsBefore & (0xffff0000 | 0)) | (port & 0xffff);
-  }
-
-  /** The client hears at once that nobody is there: RST, or ICMP. A verdict. */
-  private withoutBackend(packet: Packet, from: RouterInterface): number {
-    const { errors } = this.router;
-    if (packet.protocol === PROTOCOL_TCP) this.flows.resets.send(packet, from);
-    else if (packet.etherType === ETHERTYPE_IPV4) {
-      errors.send4(packet, from, ICMP_UNREACHABLE, ICMP_PORT_UNREACHABLE, 0);
-    } else errors.send6(packet, from, ICMPV6_UNREACHABLE, ICMPV6_PORT_UNREACHABLE, 0, true);
-    return refuse(packet, DROP_NO_BACKEND);
-  }
-
-  /** Whether the packet in hand is a backend's answer to one that was passed on during a flood. */
-  private findPassing(packet: Packet, from: RouterInterface): boolean {
-    const { flows, before, after } = this;
-    if (!isTrackable(this.view, packet)) return false;
-    // What a backend begins itself, from whatever port, answers nobody.
-    if (packet.protocol === PROTOCOL_TCP && beginsConnection(this.view, packet)) return false;
-    const isIpv6 = packet.etherType !== ETHERTYPE_IPV4;
-    const port = this.portsBefore >>> 16;
-    const record = flows.services.listenerBehind(flows.published, from.vrf, packet.protocol, before, port, isIpv6);
-    if (record < 0) return false;
-    const sole = isIpv6 ? this.sole6 : this.sole4;
-    const isBound = !flows.published.isUnbound(record);
-    // The flood is at another listener.
-    if (!isBound && (sole[0] | sole[3]) === 0) return false;
-    for (let i = 0; i < 4; i++) after[SOURCE + i] = isBound ? flows.published.address(record, i) : sole[i];
-    this.portsAfter = (flows.services.portBefore << 16) | (this.portsBefore & 0xffff);
-    this.backend = flows.services.backendBehind;
-    this.passing = PASSING_OUT;
-    return true;
-  }
-
-  /** For flows.ts: rewrites a packet with `packet.flow` FLOW_PASSING. */
-  rewritePassing(packet: Packet): void {
-    const { after, portsAfter } = this;
-    this.flows.services.count(this.backend, this.passing === PASSING_OUT, packet.l3End - packet.l3);
-    if (packet.etherType === ETHERTYPE_IPV4) rewrite4(this.view, packet, after[3], after[7], portsAfter);
-    else rewrite6(this.view, packet, after, 0, portsAfter);
   }
 
   /** For flows.ts: where packets go that begin at a flow's source; the backend's address where that is not the flow's destination. */
   viaOf(flow: number, isIpv6: boolean): Int32Array | null {
     const { table, services } = this.flows;
-    return services.addressOf(table.backendOf(flow), isIpv6, this.via) ? this.via : null;
+    return services.addressOf(table.backendOf(flow), isIpv6, this.arrival.via) ? this.arrival.via : null;
   }
 
   private findMapping(packet: Packet, from: RouterInterface): number {
     const { mappings } = this.flows;
     const { before, after } = this;
-    const port = this.portsBefore & 0xffff;
+    const port = this.arrival.portsBefore & 0xffff;
     const { protocol } = packet;
     const mapping = mappings.find(from.vrf, before[4], before[5], before[6], before[7], protocol, port);
     if (mapping < 0) return CONTINUE;
     if (!this.mayEnter(packet, from, port)) return refuse(packet, DROP_FILTERED);
     for (let i = 0; i < 4; i++) after[DESTINATION + i] = mappings.internalWord(mapping, i);
-    this.portsAfter = (this.portsBefore & (0xffff0000 | 0)) | mappings.internalPort(mapping);
-    this.inside = INSIDE_MAPPING;
+    this.arrival.portsAfter = (this.arrival.portsBefore & (0xffff0000 | 0)) | mappings.internalPort(mapping);
+    this.arrival.inside = INSIDE_MAPPING;
     return CONTINUE;
   }
 
@@ -461,7 +281,7 @@ export class FlowOpener {
   /** To an own address, and for nobody inside: the router's own delivery has it, but for connections that nobody waits for. */
   private stray(packet: Packet, from: RouterInterface): number {
     if (packet.protocol !== PROTOCOL_TCP || from.kind !== INTERFACE_UPLINK) return CONTINUE;
-    const port = this.portsBefore & 0xffff;
+    const port = this.arrival.portsBefore & 0xffff;
     if (from.shared && !this.isNatPort(port)) return CONTINUE;
     const flags = this.view.getUint8(packet.l4 + TCP_FLAGS);
     if ((flags & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN) {
@@ -515,10 +335,10 @@ export class FlowOpener {
     // Answered by forward.ts, and no connection begins.
     if (view.getUint8(packet.l3 + (isIpv4 ? IPV4_TTL : IPV6_HOP_LIMIT)) <= 1) return CONTINUE;
     // It answers what the policy has let in.
-    if (this.passing === PASSING_OUT) return this.letPass(packet);
+    if (this.arrival.passing === PASSING_OUT) return this.letPass(packet);
     const verdict = this.judge(packet, from, to);
     if (verdict !== CONTINUE) return verdict;
-    if (this.passing === PASSING_IN) return this.letPass(packet);
+    if (this.arrival.passing === PASSING_IN) return this.letPass(packet);
     if (!isTrackable(view, packet)) return this.pass(packet, from, to);
     const { protocol } = packet;
     if ((protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6) && !isIcmpRequest(view, packet)) {
@@ -537,11 +357,11 @@ export class FlowOpener {
 
   /** The same for a packet that goes to the host. */
   openToHost(packet: Packet, from: RouterInterface, to: RouterInterface): number {
-    if (packet.etherType === ETHERTYPE_IPV4) this.read4(packet);
-    else this.read6(packet);
-    this.forget();
-    this.portsBefore = isTrackable(this.view, packet) ? portsOf(this.view, packet) : 0;
-    this.portsAfter = this.portsBefore;
+    if (packet.etherType === ETHERTYPE_IPV4) this.arrival.read4(this.view, packet);
+    else this.arrival.read6(this.view, packet);
+    this.arrival.forget();
+    this.arrival.portsBefore = isTrackable(this.view, packet) ? portsOf(this.view, packet) : 0;
+    this.arrival.portsAfter = this.arrival.portsBefore;
     return this.open(packet, from, to);
   }
 
@@ -552,14 +372,19 @@ export class FlowOpener {
   private judge(packet: Packet, from: RouterInterface, to: RouterInterface): number {
     const { policy } = this.flows;
     const { forwarder } = this.router;
-    this.rule = policy.isEmpty || this.expected >= 0 ? NO_RULE : this.decideFor(packet, from, to);
-    if (!policy.isEmpty && this.inside === INSIDE_NONE && packet.l4 !== -1 && !beginsConnection(this.view, packet)) {
+    this.rule = policy.isEmpty || this.arrival.expected >= 0 ? NO_RULE : this.decideFor(packet, from, to);
+    if (
+      !policy.isEmpty &&
+      this.arrival.inside === INSIDE_NONE &&
+      packet.l4 !== -1 &&
+      !beginsConnection(this.view, packet)
+    ) {
       // Nobody knows who began it.
       this.rule = policy.earlier(this.rule, this.decideMirrored(packet, from, to));
     }
     if (policy.action(this.rule) !== POLICY_ACCEPT) return this.deny(packet, from, this.rule);
     policy.count(this.rule);
-    const isInvited = this.rule !== NO_RULE || this.isAddressed(from) || this.expected >= 0;
+    const isInvited = this.rule !== NO_RULE || this.isAddressed(from) || this.arrival.expected >= 0;
     const reason = forwarder.admit(from, to);
     if (reason !== DROP_NONE && (reason !== DROP_PROHIBITED || !isInvited) && !this.isHostsOwn(reason, from)) {
       return this.refuse(packet, from, reason);
@@ -581,13 +406,13 @@ export class FlowOpener {
   /** Whether the packet in hand was sent to somebody inside as those who may do so know him. */
   private isAddressed(from: RouterInterface): boolean {
     // Another prefix is open to the wire; to other networks it opens nothing.
-    if (this.inside === INSIDE_PREFIX) return from.kind === INTERFACE_UPLINK;
-    return this.inside !== INSIDE_NONE;
+    if (this.arrival.inside === INSIDE_PREFIX) return from.kind === INTERFACE_UPLINK;
+    return this.arrival.inside !== INSIDE_NONE;
   }
 
   /** The host reaches what is published, also of networks that are not reached from it otherwise. */
   private isHostsOwn(reason: number, from: RouterInterface): boolean {
-    const isPublished = this.inside === INSIDE_PUBLISHED || this.inside === INSIDE_SERVICE;
+    const isPublished = this.arrival.inside === INSIDE_PUBLISHED || this.arrival.inside === INSIDE_SERVICE;
     return reason === DROP_HOST_ACCESS && from.kind === INTERFACE_HOST && isPublished;
   }
 
@@ -595,8 +420,8 @@ export class FlowOpener {
     const { policy } = this.flows;
     const { before, after } = this;
     const { protocol } = packet;
-    const port = this.portsAfter & 0xffff;
-    const portBefore = this.portsBefore & 0xffff;
+    const port = this.arrival.portsAfter & 0xffff;
+    const portBefore = this.arrival.portsBefore & 0xffff;
     if (packet.etherType === ETHERTYPE_IPV4) {
       return policy.decide4(from.number, to.number, before[3], after[7], before[7], protocol, port, portBefore);
     }
@@ -607,7 +432,7 @@ export class FlowOpener {
   private decideMirrored(packet: Packet, from: RouterInterface, to: RouterInterface): number {
     const { policy } = this.flows;
     const { before, twelve } = this;
-    const port = this.portsBefore >>> 16;
+    const port = this.arrival.portsBefore >>> 16;
     const { protocol } = packet;
     if (packet.etherType === ETHERTYPE_IPV4) {
       return policy.decide4(to.number, from.number, before[7], before[3], before[3], protocol, port, port);
@@ -651,15 +476,16 @@ export class FlowOpener {
 
   /** What cannot be a flow goes on as it is, where nothing of it would have to be translated. */
   private pass(packet: Packet, from: RouterInterface, to: RouterInterface): number {
-    const isTranslated = this.inside !== INSIDE_NONE || this.translatesSource(packet, from, to);
+    const isTranslated = this.arrival.inside !== INSIDE_NONE || this.translatesSource(packet, from, to);
     return isTranslated ? refuse(packet, DROP_UNTRANSLATABLE) : CONTINUE;
   }
 
   private translatesSource(packet: Packet, from: RouterInterface, to: RouterInterface): boolean {
     if (this.expectedSource() >= 0) return true;
     // Who is asked by way of a service sees who asks, but where answers would not come back this way.
-    if (this.inside === INSIDE_SERVICE) return !this.isDirect && (from.kind === INTERFACE_HOST || from === to);
-    if (this.inside !== INSIDE_NONE)
+    if (this.arrival.inside === INSIDE_SERVICE)
+      return !this.arrival.isDirect && (from.kind === INTERFACE_HOST || from === to);
+    if (this.arrival.inside !== INSIDE_NONE)
       return from.kind === INTERFACE_HOST || from === to || sourcesOf(from, packet) !== null;
     if (to.kind !== INTERFACE_UPLINK || from.kind !== INTERFACE_NETWORK) return false;
     return sourcesOf(from, packet) !== null || this.hasPrefix(packet, from);
@@ -672,13 +498,13 @@ export class FlowOpener {
 
   /** Sets the source that the packet leaves with. A drop reason, or DROP_NONE. */
   private chooseSource(packet: Packet, from: RouterInterface, to: RouterInterface): number {
-    const leavesPrefix = to.kind === INTERFACE_UPLINK || this.inside === INSIDE_PREFIX;
+    const leavesPrefix = to.kind === INTERFACE_UPLINK || this.arrival.inside === INSIDE_PREFIX;
     if (leavesPrefix && this.hasPrefix(packet, from)) return this.choosePrefix(packet, from);
     const isTranslated = this.translatesSource(packet, from, to);
-    if (!isTranslated && this.inside === INSIDE_NONE) return DROP_NONE;
+    if (!isTranslated && this.arrival.inside === INSIDE_NONE) return DROP_NONE;
     if (!isTranslatable(this.view, packet)) return DROP_UNTRANSLATABLE;
     // Whoever knows the connection could not go on with it: the translation is not what it was.
-    if ((isTranslated || !this.isPickedUp) && !beginsConnection(this.view, packet)) return DROP_NO_FLOW;
+    if ((isTranslated || !this.arrival.isPickedUp) && !beginsConnection(this.view, packet)) return DROP_NO_FLOW;
     return isTranslated ? this.takeSource(packet, from, to) : DROP_NONE;
   }
 
@@ -692,9 +518,9 @@ export class FlowOpener {
     if (port < 0) return DROP_PORTS_EXHAUSTED;
     // An identifier stands in both halves.
     const isIdentifier = packet.protocol === PROTOCOL_ICMP || packet.protocol === PROTOCOL_ICMPV6;
-    this.portsAfter = (port << 16) | (isIdentifier ? port : this.portsAfter & 0xffff);
+    this.arrival.portsAfter = (port << 16) | (isIdentifier ? port : this.arrival.portsAfter & 0xffff);
     // A published port is nobody's to give back.
-    this.external = known >= 0 ? 0 : external;
+    this.arrival.external = known >= 0 ? 0 : external;
     return DROP_NONE;
   }
 
@@ -709,13 +535,13 @@ export class FlowOpener {
   private publishedPort(packet: Packet, from: RouterInterface): number {
     const { published } = this.flows;
     if (published.count === 0) return -1;
-    return published.findSource(from.vrf, packet.protocol, this.before, this.portsBefore >>> 16, this.after);
+    return published.findSource(from.vrf, packet.protocol, this.before, this.arrival.portsBefore >>> 16, this.after);
   }
 
   /** Takes a port at an external address. -1: none is left. */
   private takePort(packet: Packet, from: RouterInterface, external: number): number {
     const { mappings, table } = this.flows;
-    const { before, after, portsBefore, portsAfter } = this;
+    const { before, after, portsBefore, portsAfter } = this.arrival;
     const { protocol, etherType, port } = packet;
     const kind = kindOf(from.vrf, protocol, etherType !== ETHERTYPE_IPV4);
     const remote = portsAfter & 0xffff;
@@ -738,7 +564,7 @@ export class FlowOpener {
         words[expected + 3],
       );
     }
-    if (from.kind === INTERFACE_HOST || this.inside === INSIDE_SERVICE) return this.ownAddressOf(packet, to);
+    if (from.kind === INTERFACE_HOST || this.arrival.inside === INSIDE_SERVICE) return this.ownAddressOf(packet, to);
     const pool = sourcesOf(from, packet);
     if (pool !== null && pool.length > 0) return mappings.choose(from.vrf, pool, isIpv4, before);
     // A hairpin leaves from the address that it came to: the one that others see this endpoint have.
@@ -771,8 +597,8 @@ export class FlowOpener {
       if (reason === DROP_NONE) reason = this.make(packet, from);
     }
     if (reason === DROP_NONE) return CONTINUE;
-    if (this.external !== 0) {
-      this.flows.mappings.release(this.external, packet.protocol, this.portsAfter >>> 16, false);
+    if (this.arrival.external !== 0) {
+      this.flows.mappings.release(this.arrival.external, packet.protocol, this.arrival.portsAfter >>> 16, false);
     }
     return this.refuse(packet, from, reason);
   }
@@ -780,7 +606,8 @@ export class FlowOpener {
   /** Ends the flow that has the reply tuple of the one in hand, if it is closing. False: there is none such. */
   private endClosing(packet: Packet, from: RouterInterface): boolean {
     const { table } = this.flows;
-    const { after, portsAfter, reply } = this;
+    const { reply } = this;
+    const { after, portsAfter } = this.arrival;
     for (let i = 0; i < 8; i++) reply[i] = after[(i + 4) & 7];
     const ports = (portsAfter << 16) | (portsAfter >>> 16);
     const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
@@ -812,15 +639,17 @@ export class FlowOpener {
       return -first;
     }
     const state = first | this.flags(packet.protocol);
-    if (!table.commit(flow, state, packet.port | (this.backend << FLOW_BACKEND_SHIFT))) return DROP_PORTS_EXHAUSTED;
+    if (!table.commit(flow, state, packet.port | (this.arrival.backend << FLOW_BACKEND_SHIFT)))
+      return DROP_PORTS_EXHAUSTED;
     packet.flow = flow << 1;
-    if (this.backend !== 0) flows.services.begun(this.backend, !isYielding(state));
-    if (this.turnOf !== null) flows.services.take(this.turnOf, this.before, isIpv6, this.turnAt);
-    if (this.external !== 0) this.permit(packet, state);
-    if (this.expected >= 0) {
+    if (this.arrival.backend !== 0) flows.services.begun(this.arrival.backend, !isYielding(state));
+    if (this.arrival.turnOf !== null)
+      flows.services.take(this.arrival.turnOf, this.before, isIpv6, this.arrival.turnAt);
+    if (this.arrival.external !== 0) this.permit(packet, state);
+    if (this.arrival.expected >= 0) {
       // First: what is expected gives up its reference, and nobody else is to get the port in between.
       if ((state & FLOW_ENTERED) !== 0) this.enter(flow);
-      flows.algs.expectations.remove(this.expected);
+      flows.algs.expectations.remove(this.arrival.expected);
     }
     this.watchFilling();
     return DROP_NONE;
@@ -829,9 +658,9 @@ export class FlowOpener {
   private writeTuples(flow: number, at: number, isIpv6: boolean): void {
     const { words, addresses6 } = this.flows.table;
     const { before, after } = this;
-    words[at + FLOW_PORTS] = this.portsBefore;
+    words[at + FLOW_PORTS] = this.arrival.portsBefore;
     // As answers have them: mirrored.
-    words[at + FLOW_REPLY_PORTS] = (this.portsAfter << 16) | (this.portsAfter >>> 16);
+    words[at + FLOW_REPLY_PORTS] = (this.arrival.portsAfter << 16) | (this.arrival.portsAfter >>> 16);
     if (!isIpv6) {
       words[at + FLOW_SOURCE] = before[3];
       words[at + FLOW_DESTINATION] = before[7];
@@ -865,23 +694,29 @@ export class FlowOpener {
   }
 
   private get isSourceKept(): boolean {
-    return isSame(this.before, this.after, SOURCE) && this.portsBefore >>> 16 === this.portsAfter >>> 16;
+    return (
+      isSame(this.before, this.after, SOURCE) && this.arrival.portsBefore >>> 16 === this.arrival.portsAfter >>> 16
+    );
   }
 
   /** Whether the packet in hand came to an address and port at which an endpoint or a service is for others, and is translated. */
   private get hasPublicTarget(): boolean {
-    return this.inside === INSIDE_PUBLISHED || (this.inside === INSIDE_SERVICE && !this.isDirect);
+    return (
+      this.arrival.inside === INSIDE_PUBLISHED || (this.arrival.inside === INSIDE_SERVICE && !this.arrival.isDirect)
+    );
   }
 
   private flags(protocol: number): number {
     let flags = FLOW_LIVE;
     if (!this.isSourceKept) flags |= FLOW_SNAT;
-    if (this.inside !== INSIDE_NONE && !this.isDirect) flags |= FLOW_DNAT;
-    if (this.backend !== 0) flags |= this.isDirect ? FLOW_BALANCED | FLOW_DIRECT : FLOW_BALANCED;
-    if (this.external !== 0) flags |= FLOW_MAPPED;
-    if (this.inside === INSIDE_MAPPING || this.isExpectedAtMapping()) flags |= FLOW_ENTERED;
-    if (this.expected >= 0) flags |= FLOW_RELATED;
-    return flags | this.flows.algs.flagsFor(protocol, this.portsBefore & 0xffff, this.portsAfter & 0xffff);
+    if (this.arrival.inside !== INSIDE_NONE && !this.arrival.isDirect) flags |= FLOW_DNAT;
+    if (this.arrival.backend !== 0) flags |= this.arrival.isDirect ? FLOW_BALANCED | FLOW_DIRECT : FLOW_BALANCED;
+    if (this.arrival.external !== 0) flags |= FLOW_MAPPED;
+    if (this.arrival.inside === INSIDE_MAPPING || this.isExpectedAtMapping()) flags |= FLOW_ENTERED;
+    if (this.arrival.expected >= 0) flags |= FLOW_RELATED;
+    return (
+      flags | this.flows.algs.flagsFor(protocol, this.arrival.portsBefore & 0xffff, this.arrival.portsAfter & 0xffff)
+    );
   }
 
   // --- what a flow holds
@@ -889,9 +724,9 @@ export class FlowOpener {
   /** Whom it talks to may send to its mapping from other ports as well (address-dependent filtering). */
   private permit(packet: Packet, state: number): void {
     const { mappings, permissions } = this.flows;
-    const port = this.portsAfter >>> 16;
-    permissions.add(this.external, packet.protocol, port, this.after, DESTINATION);
-    if (isYielding(state)) mappings.close(this.external, packet.protocol, port);
+    const port = this.arrival.portsAfter >>> 16;
+    permissions.add(this.arrival.external, packet.protocol, port, this.after, DESTINATION);
+    if (isYielding(state)) mappings.close(this.arrival.external, packet.protocol, port);
   }
 
   /** A flow that holds something ends. */
@@ -1242,13 +1077,6 @@ function isSame(one: Int32Array, other: Int32Array, at: number): boolean {
   );
 }
 
-/** A TCP segment that is no SYN belongs to a connection that began elsewhere; of all else any packet begins one. */
-function beginsConnection(view: DataView, packet: Packet): boolean {
-  if (packet.protocol !== PROTOCOL_TCP) return true;
-  const flags = view.getUint8(packet.l4 + TCP_FLAGS);
-  return (flags & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN;
-}
-
 /**
  * Whether a flow yields its port where none is left: it has been closed by its ends, or nobody has answered it yet. Whoever opens connections
  * to nobody from all ports there are keeps none from the others so.
@@ -1259,9 +1087,4 @@ export function isYielding(state: number): boolean {
 
 function isClosing(state: number): boolean {
   return classOf(state) === CLASS_CLOSING;
-}
-
-/** TCP's RST. */
-function isReset(view: DataView, packet: Packet): boolean {
-  return packet.protocol === PROTOCOL_TCP && (view.getUint8(packet.l4 + TCP_FLAGS) & TCP_RST) !== 0;
 }
