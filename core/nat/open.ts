@@ -588,19 +588,23 @@ export class FlowOpener {
 
   /** Makes the flow of the packet in hand. A verdict; CONTINUE: it is there. */
   private begin(packet: Packet, from: RouterInterface, to: RouterInterface): number {
-    let reason = this.make(packet, from);
-    // Its port may have been another's until now, whose last flow to the same place is over but not forgotten.
-    if (reason === DROP_PORTS_EXHAUSTED && this.endClosing(packet, from)) reason = this.make(packet, from);
+    let reason = this.makeOver(packet, from);
     // One port of a client's at two listeners that lead to one place: there, the second flow comes from the router.
     if (reason === DROP_PORTS_EXHAUSTED && this.hasPublicTarget && this.isSourceKept) {
       reason = this.takeSource(packet, from, to);
-      if (reason === DROP_NONE) reason = this.make(packet, from);
+      if (reason === DROP_NONE) reason = this.makeOver(packet, from);
     }
     if (reason === DROP_NONE) return CONTINUE;
     if (this.arrival.external !== 0) {
       this.flows.mappings.release(this.arrival.external, packet.protocol, this.arrival.portsAfter >>> 16, false);
     }
     return this.refuse(packet, from, reason);
+  }
+
+  /** Its port may have been another's until now, whose last flow to the same place is over but not forgotten. A drop reason, or DROP_NONE */
+  private makeOver(packet: Packet, from: RouterInterface): number {
+    const reason = this.make(packet, from);
+    return reason === DROP_PORTS_EXHAUSTED && this.endClosing(packet, from) ? this.make(packet, from) : reason;
   }
 
   /** Ends the flow that has the reply tuple of the one in hand, if it is closing. False: there is none such. */

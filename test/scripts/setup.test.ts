@@ -120,7 +120,7 @@ function createProject(t: ExecutionContext): Project {
 }
 
 const NPM_CALL = 'npm ci --ignore-scripts --no-audit --no-fund';
-const BUILD_CALLS = ['tsc -p tsconfig.json', 'esbuild worker bench-micro', 'esbuild tapline'];
+const BUILD_CALLS = ['tsc -p tsconfig.json', 'esbuild worker health bench-micro', 'esbuild tapline'];
 
 test('a fresh clone gets its packages and its build, each in one line; the second run does nothing', (t) => {
   const { setup } = createProject(t);

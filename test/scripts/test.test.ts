@@ -21,6 +21,7 @@ const TSCONFIG = {
 /** What the build bundles (scripts/bundle.mjs). */
 const BUNDLED = {
   'control/worker.ts': 'export {};\n',
+  'control/health/thread.ts': 'export {};\n',
   'bench/micro/main.ts': 'export {};\n',
   'cli/main.ts': 'export async function warmUp() {}\n',
 };

@@ -392,7 +392,11 @@ export class ReferenceNat {
     if (!isHidden && !(isTranslated && from === to)) {
       if ((isTranslated || this.isStray(given)) && given.tuple.protocol === TCP && given.flags !== 'S')
         return drop('no_flow');
-      return this.add(given, after, null, entered, isTranslated);
+      const verdict = this.add(given, after, null, entered, isTranslated);
+      // The client's port is another connection's there already, that came by another published port: this one comes from the router.
+      const isPublished = isTranslated && this.isReserved(tuple.protocol, tuple.destination, tuple.destinationPort);
+      if (verdict.kind !== 'drop' || verdict.reason !== 'ports_exhausted' || !isPublished) return verdict;
+      return this.hide(given, after, [tuple.destination], entered, isTranslated);
     }
     if (tuple.protocol === TCP && given.flags !== 'S') return drop('no_flow');
     return this.hide(given, after, this.candidates(pool, tuple, to), entered, isTranslated);
