@@ -20,9 +20,11 @@ import {
 } from './support/services.js';
 import { newDrops, OUTSIDE, UPLINK } from './support/site.js';
 import { backTo, ENGINES, failTapline } from './support/tapline.js';
+import { sleep } from './support/wait.js';
 
 /** One after the other, whoever has answered. */
 const NAMES = ['a', 'b', 'c'];
+const SETTLED_MS = 3000;
 
 for (const engine of ENGINES) {
   test.serial(`${engine}: outside and inside reach it in both families, and backends see who it is`, async (t) => {
@@ -216,6 +218,8 @@ test.serial('services that come and go leave nothing behind', async (t) => {
     await send(tapline.socket, 'DELETE', '/v1/services/web');
   };
   await round();
+  // What checks hold they give back behind the answer: the thread ends, its namespace and port go.
+  await sleep(SETTLED_MS);
   const before = await tapline.holdings();
   for (let i = 0; i < 5; i++) await round();
   await backTo(tapline, before);
