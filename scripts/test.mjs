@@ -22,7 +22,9 @@ const CONCURRENCY = 3;
  * End-to-end suites that others would disturb: they hold times, memory and what is lost under load to bounds. All others make
  * namespaces of their own, leave alone whatever they did not make, and allow for a machine that has other work.
  */
-const ALONE = new Set(['conntrack-load', 'crash', 'loop', 'order', 'publish', 'storm'].map((name) => `e2e/${name}`));
+const ALONE = new Set(
+  ['conntrack-load', 'crash', 'loop', 'order', 'publish', 'shared-nat', 'storm'].map((name) => `e2e/${name}`),
+);
 /** They begin, so that none of them is the one that all wait for at the end. The longest first. */
 const LONG = [
   'quickstart',
