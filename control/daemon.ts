@@ -6,6 +6,7 @@
 import { EventEmitter } from 'node:events';
 import type { Logger } from 'pino';
 import { KeyedLock } from './concurrency.js';
+import { withoutLength } from './config/address.js';
 import { checkConfiguration, UPLINK_PORT_NAME } from './config/check.js';
 import { checkHostLinks } from './config/host-links.js';
 import { checkMirror } from './config/mirror.js';
@@ -298,7 +299,7 @@ export class Daemon {
 
   #isOfUplink(address: string): boolean {
     const addresses = this.#uplink?.describe().addresses ?? [];
-    return addresses.some((text) => text.split('/', 1)[0] === address);
+    return addresses.some((text) => withoutLength(text) === address);
   }
 
   #makePublications(): Publications {
@@ -1042,9 +1043,7 @@ export class Daemon {
   /** What services are looked at against: as `#desired`, with the addresses that endpoints have, and the services. */
   #asTheyAre(): Configuration {
     const addressed = ({ config, addresses }: EndpointState): EndpointConfig =>
-      addresses.length === 0
-        ? config
-        : { ...config, addresses: addresses.map((text) => text.split('/', 1)[0] ?? text) };
+      addresses.length === 0 ? config : { ...config, addresses: addresses.map(withoutLength) };
     const endpoints = new Map([...this.endpoints].map(([name, endpoint]) => [name, addressed(endpoint)]));
     return { ...this.#desired(), endpoints, services: this.services.configs() };
   }

@@ -1,5 +1,6 @@
 /** Filters for all connections of somebody. */
 
+import { withoutLength } from './config/address.js';
 import { ANY_FLOW } from './nat-client.js';
 import { addressWords } from './router-specs.js';
 import type { FlowFilter, FlowParty, FlowPrefix } from './worker-protocol.js';
@@ -28,7 +29,7 @@ export function anyPrefix(family: 4 | 6): FlowPrefix {
  * @param vrf the dataplane's number
  */
 export function partyOf(addresses: readonly string[], owners: readonly number[], vrf: number): FlowParty {
-  const prefixes = addresses.map((text) => hostPrefix(text.split('/', 1)[0] ?? text));
+  const prefixes = addresses.map((text) => hostPrefix(withoutLength(text)));
   return { owners, prefixes, vrf, domain: NO_DOMAIN };
 }
 

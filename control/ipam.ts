@@ -16,6 +16,7 @@ import {
   parseAddress,
   parseSubnet,
   type Subnet,
+  withoutLength,
 } from './config/address.js';
 import type { NetworkConfig } from './config/schema.js';
 import { gatewaysOf } from './config/subnets.js';
@@ -245,7 +246,7 @@ export class Ipam {
   /** Keeps addresses for whom an earlier process gave them. @param addresses with prefix length */
   hold(owner: string, addresses: readonly string[]): void {
     for (const text of addresses) {
-      const address = parseAddress(text.split('/', 1)[0] ?? '');
+      const address = parseAddress(withoutLength(text));
       if (address !== null) this.#poolOf(address)?.hold(address.value, owner);
     }
   }

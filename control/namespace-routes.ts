@@ -6,7 +6,7 @@
 
 import type { Logger } from 'pino';
 import { KeyedLock } from './concurrency.js';
-import { formatSubnet, parseSubnet } from './config/address.js';
+import { formatSubnet, parseSubnet, withoutLength } from './config/address.js';
 import { firstLine } from './errors.js';
 import type { System } from './system.js';
 
@@ -130,7 +130,7 @@ function wantedRules(states: readonly State[], family: Family): Set<string> {
   const rules = states.flatMap(({ member, table }) =>
     member.addresses
       .filter((address) => familyOf(address) === family)
-      .map((address) => `from ${address.split('/', 1)[0]} lookup ${table} priority ${RULE_PRIORITY}`),
+      .map((address) => `from ${withoutLength(address)} lookup ${table} priority ${RULE_PRIORITY}`),
   );
   return new Set(rules);
 }

@@ -1,5 +1,6 @@
 /** What the names in the policy's rules stand for right now. */
 
+import { withoutLength } from './config/address.js';
 import type { NetworkConfig } from './config/schema.js';
 import { knownAddress } from './config/subnets.js';
 import type { Interfaces } from './interfaces.js';
@@ -62,7 +63,7 @@ export function endpointPrefixes(
   bridged: boolean,
 ): string[] {
   const slaac = network === undefined ? [] : slaacAddresses(network, mac, bridged);
-  const own = [...addresses, ...slaac].map((text) => text.split('/', 1)[0] ?? text);
+  const own = [...addresses, ...slaac].map(withoutLength);
   const single = [...own, linkLocalAddress(mac)].map(hostPrefix);
   const allowed = config.allowed_addresses.map((text) => (text.includes('/') ? text : hostPrefix(text)));
   return [...new Set([...single, ...allowed])];

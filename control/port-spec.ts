@@ -1,6 +1,6 @@
 /** From the configuration's words to the dataplane's: networks and ports as `types.ts` specifies them. */
 
-import { parseAddress } from './config/address.js';
+import { parseAddress, withoutLength } from './config/address.js';
 import { isIsolated } from './config/check.js';
 import {
   type BridgedUplinkConfig,
@@ -63,7 +63,7 @@ function hostPrefix(address: string): string {
 
 /** @param addresses its own, with the prefix length of their subnets */
 function securitySpec(config: EndpointConfig, mac: string, addresses: readonly string[]): SecuritySpec {
-  const own = addresses.map(withoutPrefix).map(hostPrefix);
+  const own = addresses.map(withoutLength).map(hostPrefix);
   const allowed = config.allowed_addresses.map((text) => (text.includes('/') ? text : hostPrefix(text)));
   return {
     level: config.security,
@@ -72,10 +72,6 @@ function securitySpec(config: EndpointConfig, mac: string, addresses: readonly s
     prefixes: [...new Set([...own, ...allowed])],
     macLimit: macLimit(config),
   };
-}
-
-function withoutPrefix(address: string): string {
-  return address.split('/', 1)[0] ?? address;
 }
 
 function stormSpec(own: PortStormConfig, defaults: StormConfig): StormSpec {
@@ -119,7 +115,7 @@ export function endpointPort({
     ...(vlan === undefined ? {} : { vlan }),
     storm: stormSpec(config.storm_control, network.storm_control),
     multicast: multicastSpec(config),
-    announce: addresses.map(withoutPrefix),
+    announce: addresses.map(withoutLength),
   };
 }
 

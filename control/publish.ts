@@ -4,7 +4,7 @@
  */
 
 import { NO_PORT, PUBLISHED_RECORD } from '../core/nat/published.js';
-import { formatAddress } from './config/address.js';
+import { formatAddress, withoutLength } from './config/address.js';
 import { formatPublish, type PublishProtocol, type PublishSpec } from './config/fields.js';
 import { isUnspecified, publishFamilies, publishSpec } from './config/publish.js';
 import { TaplineError } from './errors.js';
@@ -313,14 +313,10 @@ function wantedOf(endpoint: EndpointState, text: string, index: number): Wanted 
   return { spec, text: formatPublish(spec), key, families, hasIpv4: has.includes(4), isVirtual: false };
 }
 
-function bare(text: string): string {
-  return text.split('/', 1)[0] ?? text;
-}
-
 /** The endpoint's first address of a family. */
 function addressOf({ addresses }: EndpointState, family: 4 | 6): string | null {
   const found = addresses.find((text) => text.includes(':') === (family === 6));
-  return found === undefined ? null : bare(found);
+  return found === undefined ? null : withoutLength(found);
 }
 
 /** Null: all of a family. */

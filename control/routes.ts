@@ -4,7 +4,7 @@
  */
 
 import type { Logger } from 'pino';
-import { formatSubnet, parseAddress, parseSubnet } from './config/address.js';
+import { formatSubnet, parseAddress, parseSubnet, withoutLength } from './config/address.js';
 import { ConnectedPrefixes, linkOf } from './config/route.js';
 import type { RouteConfig } from './config/schema.js';
 import { knownAddress, type Link } from './config/subnets.js';
@@ -72,7 +72,7 @@ interface InterfaceLink extends Link {
 
 function linksOf(state: InterfaceState): InterfaceLink[] {
   return state.request.addresses.map((text) => {
-    const address = knownAddress(text.split('/', 1)[0] ?? '');
+    const address = knownAddress(withoutLength(text));
     return { subnet: parseSubnet(text), address, owner: state.name, state };
   });
 }

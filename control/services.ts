@@ -4,6 +4,7 @@
  * an endpoint of its name is, whatever its address.
  */
 
+import { withoutLength } from './config/address.js';
 import { formatPath } from './config/problems.js';
 import type { Configuration, ServiceConfig } from './config/schema.js';
 import { serviceProblems } from './config/service.js';
@@ -321,7 +322,7 @@ export class Services {
 
   /** An endpoint has its addresses and its port, whoever had the name before. */
   endpointUp(endpoint: EndpointState): Promise<void> {
-    const addresses = endpoint.addresses.map((text) => text.split('/', 1)[0] ?? text);
+    const addresses = endpoint.addresses.map(withoutLength);
     return this.#exclusively(async () => {
       this.#there.set(endpoint.name, addresses);
       await this.#tellAll(this.#place(endpoint.name, addresses));

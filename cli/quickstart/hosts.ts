@@ -1,5 +1,6 @@
 /** The containers of the quickstart: commands that need nothing but Node and ping, run by `tapline run`. */
 
+import { withoutLength } from '../../control/config/address.js';
 import type { EndpointView } from '../../control/views.js';
 import { HTTP_PORT, WHO } from './inside/ports.js';
 import { OUTSIDE, ROUTER } from './outside.js';
@@ -23,7 +24,7 @@ export interface HostSpec {
 export function addressOf(endpoint: EndpointView, family: 4 | 6): string {
   const found = endpoint.addresses.find((address) => address.includes(':') === (family === 6));
   if (found === undefined) throw new Error(`endpoint ${endpoint.name} has no IPv${family} address`);
-  return found.split('/', 1)[0] ?? found;
+  return withoutLength(found);
 }
 
 function named(endpoints: readonly EndpointView[], name: string): EndpointView {

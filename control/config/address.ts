@@ -126,6 +126,11 @@ export function subnetOf(address: Address, prefix: number): Subnet {
   return { family, prefix, base: value & ~hostMask(family, prefix) };
 }
 
+/** The address of `ADDRESS/PREFIX`, or of an address alone. */
+export function withoutLength(text: string): string {
+  return text.split('/', 1)[0] ?? text;
+}
+
 /** A subnet in text that has been validated before. Throws on any other text. */
 export function parseSubnet(text: string): Subnet {
   const cidr = parseCidr(text);

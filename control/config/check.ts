@@ -3,7 +3,7 @@
  * whose objects are valid by themselves and returns problems; the object that comes later carries the blame.
  */
 
-import { addressBits, contains, formatAddress, overlaps, parseSubnet, type Subnet } from './address.js';
+import { addressBits, contains, formatAddress, overlaps, parseSubnet, type Subnet, withoutLength } from './address.js';
 import { checkHostLinks } from './host-links.js';
 import { keptName } from './kept-names.js';
 import { checkMirrors } from './mirror.js';
@@ -181,10 +181,6 @@ function checkUplink(uplink: UplinkConfig, networks: Configuration['networks']):
 }
 
 type WireConfig = OwnUplinkConfig | RoutedUplinkConfig;
-
-function withoutLength(text: string): string {
-  return text.split('/', 1)[0] ?? text;
-}
 
 function checkWireAddresses({ addresses }: WireConfig): Problem[] {
   const problems: Problem[] = [];

@@ -1,6 +1,6 @@
 /** Published ports against the uplink, their endpoint's network and each other. */
 
-import { type Address, formatAddress, isUnspecified } from './address.js';
+import { type Address, formatAddress, isUnspecified, withoutLength } from './address.js';
 import { AT_UPLINK, type Claim, overlapProblems } from './claims.js';
 import { type PublishSpec, readPublish } from './fields.js';
 import { invalid, type Problem } from './problems.js';
@@ -37,7 +37,7 @@ export function networkFamilies({ subnets }: NetworkConfig): Families {
 
 /** Addresses that the router has on the wire: the uplink's, and those that networks leave from. */
 export function wireAddresses(uplink: WireUplink, { networks }: Pick<Objects, 'networks'>): string[] {
-  const own = uplink.addresses.map((text) => text.split('/', 1)[0] ?? text);
+  const own = uplink.addresses.map(withoutLength);
   const pools = [...networks.values()].flatMap(({ vrf, masquerade }) =>
     vrf === uplink.vrf && Array.isArray(masquerade) ? masquerade : [],
   );

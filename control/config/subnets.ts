@@ -1,6 +1,15 @@
 /** Subnets of a configuration: which addresses in them hosts can have, and which are the router's. */
 
-import { type Address, contains, firstHost, lastOf, parseAddress, parseSubnet, type Subnet } from './address.js';
+import {
+  type Address,
+  contains,
+  firstHost,
+  lastOf,
+  parseAddress,
+  parseSubnet,
+  type Subnet,
+  withoutLength,
+} from './address.js';
 import type { Configuration, NetworkConfig, UplinkConfig } from './schema.js';
 
 /** An address in text that has been validated before. Throws on any other text. */
@@ -66,7 +75,7 @@ export function linksIn(vrf: string, config: Objects): Link[] {
   }
   if (uplink === null || (uplink.mode !== 'own' && uplink.mode !== 'routed') || uplink.vrf !== vrf) return links;
   for (const text of uplink.addresses) {
-    const address = knownAddress(text.split('/', 1)[0] ?? '');
+    const address = knownAddress(withoutLength(text));
     links.push({ subnet: parseSubnet(text), address, owner: 'the uplink' });
   }
   return links;

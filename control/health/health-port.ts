@@ -1,5 +1,6 @@
 /** A network's port to the thread that checks its backends: a TAP in the thread's namespace, attached as an endpoint's is. */
 
+import { withoutLength } from '../config/address.js';
 import { DEFAULT_VLAN } from '../config/vlan.js';
 import { firstLine } from '../errors.js';
 import { stableMac } from '../mac.js';
@@ -47,7 +48,7 @@ export class HealthPort {
   /** All that it speaks from, as prefixes. */
   get prefixes(): string[] {
     if (this.#addresses.length === 0) return [];
-    const own = this.#addresses.map((text) => text.split('/', 1)[0] as string);
+    const own = this.#addresses.map(withoutLength);
     return [...own, linkLocalAddress(this.#mac)].map((text) => `${text}/${text.includes(':') ? 128 : 32}`);
   }
 
@@ -109,7 +110,7 @@ export class HealthPort {
       security: { level: 'strict', mac: this.#mac, macs: [], prefixes, macLimit: 1 },
       isolation: 0,
       ...(hasVlans ? { vlan: { native: DEFAULT_VLAN, tagged: [] } } : {}),
-      announce: this.#addresses.map((text) => text.split('/', 1)[0] as string),
+      announce: this.#addresses.map(withoutLength),
     };
   }
 

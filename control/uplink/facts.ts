@@ -3,7 +3,7 @@
 import type { LinkFacts } from '../../io/interface.js';
 import type { FilterPorts, FilterPrefix, FilterProgram } from '../../io/packet-filter.js';
 import { sharedFilter, stationFilter } from '../../io/packet-filter.js';
-import { hostMask, parseSubnet, type Subnet } from '../config/address.js';
+import { hostMask, parseSubnet, type Subnet, withoutLength } from '../config/address.js';
 import type { BridgedUplinkConfig, UplinkConfig } from '../config/schema.js';
 import { TaplineError } from '../errors.js';
 import { macWords, stableMac } from '../mac.js';
@@ -99,10 +99,6 @@ export function uplinkFilter(
 
 const REMEDY = 'choose another, or mode: shared';
 
-function withoutPrefix(text: string): string {
-  return text.split('/', 1)[0] ?? text;
-}
-
 /**
  * Two who answer for one MAC or address would take each other's packets, and the host's own frames tell us nothing: they are not
  * received.
@@ -118,9 +114,9 @@ export async function refuseTheHosts(
     throw new TaplineError('conflict', `${mac} is the MAC of the host's ${device}; ${REMEDY}`, 'mac');
   }
   const host = await system.hostFacts(device);
-  const taken = new Set(host.addresses.map(withoutPrefix));
+  const taken = new Set(host.addresses.map(withoutLength));
   config.addresses.forEach((text, index) => {
-    const address = withoutPrefix(text);
+    const address = withoutLength(text);
     if (!taken.has(address)) return;
     throw new TaplineError(
       'conflict',

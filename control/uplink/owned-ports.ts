@@ -1,6 +1,7 @@
 /** Ports of the host's addresses that are Tapline's where the uplink shares these: published ones, and those of address translation. */
 
 import type { UsedPort } from '../../io/port-holders.js';
+import { withoutLength } from '../config/address.js';
 import { mergeRanges, type PortRange, subtractRanges } from '../port-ranges.js';
 import type { GuardedPorts } from './guard.js';
 
@@ -63,7 +64,7 @@ export function withoutKept(owned: readonly OwnedPorts[], kept: readonly KeptPor
 
 /** What the guard keeps from the host's stack. @param addresses of the host on the uplink, with prefix lengths */
 export function guardedPorts(owned: readonly OwnedPorts[], addresses: readonly string[]): GuardedPorts[] {
-  const bare = addresses.map((text) => text.split('/', 1)[0] ?? text);
+  const bare = addresses.map(withoutLength);
   return owned
     .filter(({ protocol }) => protocol !== ICMP && protocol !== ICMPV6)
     .flatMap(({ family, address, protocol, first, last }) => {

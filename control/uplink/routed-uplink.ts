@@ -5,6 +5,7 @@
 
 import type { ChangeSocket } from '../../io/netlink.js';
 import type { Uplink } from '../../io/uplink.js';
+import { withoutLength } from '../config/address.js';
 import { UPLINK_PORT_NAME } from '../config/check.js';
 import type { DataplaneLogger } from '../dataplane.js';
 import { firstLine } from '../errors.js';
@@ -410,7 +411,7 @@ export class RoutedUplink {
 
 /** Pool addresses stand alone: no subnet comes with them. */
 function withPool(addresses: readonly string[], pool: readonly string[]): string[] {
-  const own = new Set(addresses.map((text) => text.split('/', 1)[0]));
+  const own = new Set(addresses.map(withoutLength));
   const further = [...new Set(pool)].filter((address) => !own.has(address));
   return [...addresses, ...further.map((address) => `${address}/${address.includes(':') ? 128 : 32}`)];
 }
