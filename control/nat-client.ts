@@ -3,6 +3,7 @@
 import { DEFAULT_TIMEOUTS } from '../core/nat/flow-table.js';
 import { MAX_RULES } from '../core/nat/policy.js';
 import { FILTERING_ADDRESS_DEPENDENT, MAPPING_ENDPOINT_INDEPENDENT } from '../core/nat/settings.js';
+import { removeInPages } from './paged-removal.js';
 import type {
   Answer,
   Command,
@@ -25,12 +26,6 @@ export const DEFAULT_NAT_SETTINGS: WorkerNatSettings = {
   timeouts: DEFAULT_TIMEOUTS,
   algs: 0,
 };
-
-/** Entries of the table that a flush looks at while packets wait: about a millisecond. */
-const FLUSH_PAGE = 4096;
-
-/** No worker is there to do what was asked for. */
-export class NoWorkerError extends Error {}
 
 /** Every flow. */
 export const ANY_FLOW: FlowFilter = {
@@ -92,31 +87,12 @@ export class NatClient {
     return (await this.request({ op: 'flows', from, limit, filter })) as FlowPage;
   }
 
-  /** Flows outlive a worker: what one that died has not ended, its successor does. @returns how many there were */
-  async flushFlows(filter: FlowFilter): Promise<number> {
-    for (;;) {
-      try {
-        return await this.flushPages(filter);
-      } catch (error) {
-        if (!(error instanceof NoWorkerError) || !(await this.replaced())) throw error;
-      }
-    }
-  }
-
-  /** In pages, between which packets pass. */
-  private async flushPages(filter: FlowFilter): Promise<number> {
-    let count = 0;
-    for (let from = 0; from >= 0; ) {
-      const { removed, next } = (await this.request({
-        op: 'flushFlows',
-        from,
-        limit: FLUSH_PAGE,
-        filter,
-      })) as FlushPage;
-      count += removed;
-      from = next;
-    }
-    return count;
+  /** @returns how many there were */
+  flushFlows(filter: FlowFilter): Promise<number> {
+    return removeInPages(
+      async (from, limit) => (await this.request({ op: 'flushFlows', from, limit, filter })) as FlushPage,
+      this.replaced,
+    );
   }
 
   async status(): Promise<WorkerNatStatus> {

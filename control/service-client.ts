@@ -7,12 +7,9 @@ import {
   MAX_BACKENDS,
   type ServiceOptions,
 } from '../core/lb/service.js';
-import { NoWorkerError } from './nat-client.js';
+import { removeInPages } from './paged-removal.js';
 import type { DataplaneServices } from './types.js';
 import type { Answer, Command, FlushPage, WorkerServicesState } from './worker-protocol.js';
-
-/** Entries of the table that are looked at while packets wait: about a millisecond. */
-const PAGE = 4096;
 
 export class ServiceClient implements DataplaneServices {
   private readonly request: (command: Command) => Promise<Answer>;
@@ -42,34 +39,13 @@ export class ServiceClient implements DataplaneServices {
     await this.request({ op: 'removeService', number });
   }
 
-  /** Flows outlive a worker: what one that died has not ended, its successor does. */
   async endFlows(backend: number, tcp: boolean): Promise<number> {
     const at = backend * BACKEND_COUNTERS;
     // Most that go have drained: the table is not looked through for nothing.
     if (this.counters[at + COUNT_ACTIVE] + this.counters[at + COUNT_INACTIVE] === 0) return 0;
-    for (;;) {
-      try {
-        return await this.endInPages(backend, tcp);
-      } catch (error) {
-        if (!(error instanceof NoWorkerError) || !(await this.replaced())) throw error;
-      }
-    }
-  }
-
-  /** In pages, between which packets pass. */
-  private async endInPages(backend: number, tcp: boolean): Promise<number> {
-    let count = 0;
-    for (let from = 0; from >= 0; ) {
-      const { removed, next } = (await this.request({
-        op: 'endBackend',
-        backend,
-        tcp,
-        from,
-        limit: PAGE,
-      })) as FlushPage;
-      count += removed;
-      from = next;
-    }
-    return count;
+    return removeInPages(
+      async (from, limit) => (await this.request({ op: 'endBackend', backend, tcp, from, limit })) as FlushPage,
+      this.replaced,
+    );
   }
 }
