@@ -865,13 +865,7 @@ export class Daemon {
     return this.services.create(name, config);
   }
 
-  /** @param config the whole service, as it is to be from now on @throws TaplineError as of `createService`; then it is what it was */
-  async updateService(name: string, config: ServiceConfig): Promise<ServiceState> {
-    await this.#applying;
-    return this.services.update(name, config);
-  }
-
-  /** Likewise. @param changed what becomes of what it is by then; may throw */
+  /** @param changed what becomes of what it is by then; may throw @throws TaplineError as of `createService`; then it is what it was */
   async changeService(name: string, changed: (before: ServiceConfig) => ServiceConfig): Promise<ServiceState> {
     await this.#applying;
     return this.services.change(name, changed);

@@ -249,13 +249,9 @@ export class Services {
    * Replaces all that a service is but its network, while its connections go on. Those of backends that it has no more end at once, those
    * of backends with weight 0 by themselves, or when their time is over.
    *
+   * @param changed what becomes of what it is by then, when all that was asked for before is done; may throw
    * @throws TaplineError as of `create`, and `missing` for the service; then it is what it was
    */
-  update(name: string, config: ServiceConfig): Promise<ServiceState> {
-    return this.change(name, () => config);
-  }
-
-  /** As `update`. @param changed what becomes of what it is by then, when all that was asked for before is done; may throw */
   change(name: string, changed: (before: ServiceConfig) => ServiceConfig): Promise<ServiceState> {
     return this.#exclusively(async () => {
       this.#parts.refuseWhileStopping();

@@ -126,7 +126,7 @@ test('the file’s services are as commands have changed them, as long as the fi
   const next = makeLine(t);
   const both = `web: { ${WEB} }, dns: { network: blue, listen: ["53/udp"], backends: [{ endpoint: a, port: 53 }] }`;
   const first = await next(file(both));
-  await first.daemon.updateService('web', changed(first, 'web', { scheduler: 'wlc' }));
+  await first.daemon.changeService('web', () => changed(first, 'web', { scheduler: 'wlc' }));
   await first.daemon.removeService('dns');
   await killed(first);
   const second = await next(file(both));
@@ -147,9 +147,9 @@ test('changed and changed back: nothing is left to be said', async (t) => {
   const next = makeLine(t);
   const first = await next(file());
   const before = first.daemon.services.get('web').config;
-  await first.daemon.updateService('web', changed(first, 'web', { scheduler: 'wlc' }));
+  await first.daemon.changeService('web', () => changed(first, 'web', { scheduler: 'wlc' }));
   t.is(first.daemon.kept.objects('service').length, 1);
-  await first.daemon.updateService('web', before);
+  await first.daemon.changeService('web', () => before);
   t.deepEqual(first.daemon.kept.objects('service'), []);
 });
 

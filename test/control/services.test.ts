@@ -147,8 +147,7 @@ test('changed live: backends that stay keep their numbers, those that go are res
   const { daemon, dataplane } = made;
   await daemon.apply(file());
   const calls = watch(made);
-  await daemon.updateService(
-    'web',
+  await daemon.changeService('web', () =>
     changed(made, 'web', {
       listen: ['172.30.0.101:80/tcp', '8080/tcp'],
       scheduler: 'wrr',
@@ -167,10 +166,14 @@ test('changed live: backends that stay keep their numbers, those that go are res
   );
   t.deepEqual(told(made), ['backend-up web/a:90', 'backend-gone web/a:80']);
   t.is(daemon.services.backendName(1), null);
-  await t.throwsAsync(daemon.updateService('web', changed(made, 'web', { network: 'red' })), {
-    message: 'network: service web stays in network blue; remove it first',
-  });
-  await t.throwsAsync(daemon.updateService('none', service({})), { message: 'no service none' });
+  await t.throwsAsync(
+    daemon.changeService('web', () => changed(made, 'web', { network: 'red' })),
+    { message: 'network: service web stays in network blue; remove it first' },
+  );
+  await t.throwsAsync(
+    daemon.changeService('none', () => service({})),
+    { message: 'no service none' },
+  );
   await daemon.stop();
 });
 
@@ -191,7 +194,10 @@ test('a change that fails leaves all as it was: the service, its addresses, port
         dataplane.setInterface = setInterface;
         throw new Error('EIO setInterface told to fail');
       };
-    await t.throwsAsync(daemon.updateService('web', wanted), { message: /told to fail/ });
+    await t.throwsAsync(
+      daemon.changeService('web', () => wanted),
+      { message: /told to fail/ },
+    );
     t.deepEqual(backends(made), before, fail);
     t.deepEqual(listeners(made), heard, fail);
     t.deepEqual(dataplane.interfaceOf('blue').addresses.slice(2), [INSIDE], fail);
@@ -235,7 +241,7 @@ test('what others ask for is looked at against services: published ports, and en
     message: 'backends[0].endpoint: expected the name of an endpoint, got "x"',
   });
   await daemon.disconnect('a');
-  await daemon.updateService('web', changed(made, 'web', { affinity: 9 }));
+  await daemon.changeService('web', () => changed(made, 'web', { affinity: 9 }));
   t.is(states(made)[0], 'a:80 absent: endpoint a is not there', 'an endpoint that is away may stay a backend');
   await daemon.stop();
 });
@@ -281,12 +287,12 @@ test('a check that begins on a live service takes nobody down before it says so;
   const made = serviceFixture();
   const { daemon } = made;
   await daemon.apply(file());
-  await daemon.updateService('web', changed(made, 'web', { health: { type: 'tcp' } }));
+  await daemon.changeService('web', () => changed(made, 'web', { health: { type: 'tcp' } }));
   t.deepEqual(states(made), ['a:80 up', 'b:81 up']);
   daemon.services.setHealth('web', 'a:80', false, 'refused');
-  await daemon.updateService('web', changed(made, 'web', { health: { type: 'tcp', interval: 9 } }));
+  await daemon.changeService('web', () => changed(made, 'web', { health: { type: 'tcp', interval: 9 } }));
   t.deepEqual(states(made), ['a:80 down: refused', 'b:81 up']);
-  await daemon.updateService('web', changed(made, 'web', { health: undefined }));
+  await daemon.changeService('web', () => changed(made, 'web', { health: undefined }));
   t.deepEqual(states(made), ['a:80 up', 'b:81 up']);
   t.false(backends(made).some((line) => line.includes('not up')));
   await daemon.stop();
@@ -319,7 +325,7 @@ test('weight 0 drains: no new connections, and at the deadline no others', async
     { endpoint: 'a', port: 80, weight: 0 },
     { endpoint: 'b', port: 81 },
   ];
-  await daemon.updateService('web', changed(made, 'web', { drain_timeout: 1, backends: drained }));
+  await daemon.changeService('web', () => changed(made, 'web', { drain_timeout: 1, backends: drained }));
   const [a] = daemon.services.get('web').backends;
   t.is(a?.state, 'draining');
   t.true(Math.abs((a?.deadline ?? 0) - Date.now() - 1000) < 500);
@@ -343,8 +349,8 @@ test('drained as soon as the last connection has ended; back as soon as it has a
     { endpoint: 'a', port: 80, weight: one },
     { endpoint: 'b', port: 81, weight: other },
   ];
-  await daemon.updateService('web', changed(made, 'web', { drain_timeout: 60, backends: weights(0, 0) }));
-  await daemon.updateService('web', changed(made, 'web', { backends: weights(0, 2) }));
+  await daemon.changeService('web', () => changed(made, 'web', { drain_timeout: 60, backends: weights(0, 0) }));
+  await daemon.changeService('web', () => changed(made, 'web', { backends: weights(0, 2) }));
   counters[1 * BACKEND_COUNTERS + COUNT_ACTIVE] = 0;
   await eventually(() => told(made).includes('backend-drained web/a:80'));
   t.deepEqual(told(made), [
@@ -383,7 +389,7 @@ test('a backend that gets a weight again at its last moment keeps its connection
   await daemon.apply(file());
   dataplane.services.counters[1 * BACKEND_COUNTERS + COUNT_ACTIVE] = 3;
   const weights = (weight: number) => ({ drain_timeout: 1, backends: [{ endpoint: 'a', port: 80, weight }] });
-  await daemon.updateService('web', changed(made, 'web', weights(0)));
+  await daemon.changeService('web', () => changed(made, 'web', weights(0)));
   dataplane.services.ended.length = 0;
   let resolve = (): void => undefined;
   const isOver = new Promise<void>((done) => {
@@ -394,7 +400,7 @@ test('a backend that gets a weight again at its last moment keeps its connection
     await isOver;
     await set(...given);
   };
-  const update = daemon.updateService('web', changed(made, 'web', weights(5)));
+  const update = daemon.changeService('web', () => changed(made, 'web', weights(5)));
   await eventually(() => told(made).includes('backend-drained web/a:80'));
   resolve();
   await update;
@@ -414,10 +420,10 @@ test('the table of a hashing scheduler is made anew with backends and weights, a
   t.is(table?.length, 251);
   await daemon.disconnect('a');
   t.is(options()?.table, table);
-  await daemon.updateService('web', changed(made, 'web', { affinity: 60 }));
+  await daemon.changeService('web', () => changed(made, 'web', { affinity: 60 }));
   t.is(options()?.table, table);
   t.is(options()?.affinity, 60);
-  await daemon.updateService('web', changed(made, 'web', { backends: [{ endpoint: 'b', port: 81, weight: 0 }] }));
+  await daemon.changeService('web', () => changed(made, 'web', { backends: [{ endpoint: 'b', port: 81, weight: 0 }] }));
   t.is(options()?.table.length, 0, 'nobody has a weight');
   t.is(options()?.seed, seed);
   await daemon.stop();
@@ -464,9 +470,10 @@ test('shared: held on the host, guarded, led there from its own processes; given
     message: 'listen[1]: port 9090/tcp is held by nginx (pid 77); end it, or choose another port',
   });
   t.is(system.relays.size, 2);
-  await t.throwsAsync(daemon.updateService('web', changed(made, 'web', { listen: ['9090/tcp'] })), {
-    message: /nginx/,
-  });
+  await t.throwsAsync(
+    daemon.changeService('web', () => changed(made, 'web', { listen: ['9090/tcp'] })),
+    { message: /nginx/ },
+  );
   t.is(system.relays.size, 2, 'it listens where it did');
   t.is(listeners(made).length, 4);
   await daemon.removeService('web');
@@ -481,7 +488,7 @@ test('a listener that goes ends what came in by it', async (t) => {
   const made = serviceFixture();
   const { daemon, dataplane } = made;
   await daemon.apply(file());
-  await daemon.updateService('web', changed(made, 'web', { listen: ['8080/tcp'] }));
+  await daemon.changeService('web', () => changed(made, 'web', { listen: ['8080/tcp'] }));
   t.is(dataplane.nat.flushed.length, 1, 'whatever the number of backends');
   const first = dataplane.nat.flushed.at(-1);
   t.like(first, { protocol: 6, reached: { first: 80, last: 80 }, backends: [1, 2], spared: [] });
@@ -506,7 +513,7 @@ test('of a listener at all addresses that goes, connections to one that stays ar
   add('198.51.100.2', '172.30.0.100', 1);
   add('198.51.100.3', '10.77.0.1', 2);
   add('198.51.100.4', '10.77.0.1', 1, 81);
-  await daemon.updateService('web', changed(made, 'web', { listen: ['172.30.0.100:80/tcp'] }));
+  await daemon.changeService('web', () => changed(made, 'web', { listen: ['172.30.0.100:80/tcp'] }));
   const { flows } = await flowViews(daemon, {}, 10);
   t.deepEqual(
     flows.map(({ original, service: name, backend }) => [original.source, name, backend]),
