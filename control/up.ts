@@ -13,7 +13,6 @@ import { realSystem, type System } from './system.js';
 import type { Dataplane } from './types.js';
 
 export type EngineChoice = 'auto' | 'uring' | 'epoll';
-export const ENGINE_CHOICES = ['auto', 'uring', 'epoll'] as const;
 
 export interface UpOptions {
   /** Configuration file; null starts an empty daemon. */

@@ -489,7 +489,6 @@ export const fileSchema = mapping('a mapping that begins with version: 1', {
 export type UplinkConfig = z.output<typeof uplinkSchema>;
 export type BridgedUplinkConfig = Extract<UplinkConfig, { mode: 'bridged' }>;
 export type OwnUplinkConfig = Extract<UplinkConfig, { mode: 'own' }>;
-export type SharedUplinkConfig = Extract<UplinkConfig, { mode: 'shared' }>;
 export type RoutedUplinkConfig = Extract<UplinkConfig, { mode: 'routed' }>;
 export type VrfConfig = z.output<typeof vrfSchema>;
 export type RouteConfig = z.output<typeof routeSchema>;

@@ -178,13 +178,6 @@ export class PublishedPorts {
     return this.words[record + PUBLISHED_PORT];
   }
 
-  /** Whether anything is published in a zone. */
-  hasZone(zone: number): boolean {
-    const words = this.words;
-    for (let at = 0; at < words.length; at += PUBLISHED_RECORD) if (words[at + PUBLISHED_ZONE] === zone) return true;
-    return false;
-  }
-
   private search(zone: number, protocol: number, a: number, b: number, c: number, d: number, port: number): number {
     const at = this.searchSingle(zone, protocol, a, b, c, d, port);
     return at >= 0 || this.ranges === 0 ? at : this.searchRanges(zone, protocol, a, b, c, d, port);

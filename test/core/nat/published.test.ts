@@ -55,8 +55,6 @@ test('a port of all addresses is found at each of them, in its zone and protocol
   t.is(ports.find4(1, TCP, word4(10, 77, 0, 1), 8079), -1);
   t.is(ports.find4(1, TCP, word4(10, 77, 0, 1), 8081), -1);
   t.is(ports.find6(1, TCP, 0x20010db8, 0, 0, 1, 8080), -1);
-  t.true(ports.hasZone(1));
-  t.false(ports.hasZone(2));
 });
 
 test('what is bound to an address is found there alone', (t) => {
