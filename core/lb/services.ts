@@ -215,8 +215,7 @@ export class Services {
 
   /** Copies the four words of a backend's address, those of IPv4 mapped. */
   addressAt(service: Service, at: number, isIpv6: boolean, into: Int32Array): void {
-    const address = at + (isIpv6 ? BACKEND_ADDRESS6 : BACKEND_ADDRESS4);
-    for (let i = 0; i < 4; i++) into[i] = service.options.backends[address + i];
+    copyAddress(service.options, at, isIpv6, into);
   }
 
   // --- packets of a flood
@@ -310,8 +309,7 @@ export class Services {
   addressOf(backend: number, isIpv6: boolean, into: Int32Array): boolean {
     const place = this.backends.placeOf(backend);
     if (place === null) return false;
-    const address = place.at + (isIpv6 ? BACKEND_ADDRESS6 : BACKEND_ADDRESS4);
-    for (let i = 0; i < 4; i++) into[i] = place.options.backends[address + i];
+    copyAddress(place.options, place.at, isIpv6, into);
     return true;
   }
 
@@ -356,10 +354,20 @@ function hashOf({ options }: Service, client: Int32Array, ports: number): number
   return Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
 }
 
+/** First of the four words of a backend's address, those of IPv4 mapped. @param at first word of its record */
+function addressPlace(at: number, isIpv6: boolean): number {
+  return at + (isIpv6 ? BACKEND_ADDRESS6 : BACKEND_ADDRESS4);
+}
+
+function copyAddress({ backends }: ServiceOptions, at: number, isIpv6: boolean, into: Int32Array): void {
+  const address = addressPlace(at, isIpv6);
+  for (let i = 0; i < 4; i++) into[i] = backends[address + i];
+}
+
 /** Whether a backend has this address. @param source four words, from 0 on */
 function isAt({ options }: Service, at: number, source: Int32Array, isIpv6: boolean): boolean {
   const { backends } = options;
-  const a = at + (isIpv6 ? BACKEND_ADDRESS6 : BACKEND_ADDRESS4);
+  const a = addressPlace(at, isIpv6);
   if (backends[a + 3] !== source[3] || backends[a + 2] !== source[2]) return false;
   return backends[a + 1] === source[1] && backends[a] === source[0];
 }

@@ -170,7 +170,7 @@ export class PublishedPorts {
 
   /** The endpoint's port for a published one of the record. */
   targetPort(record: number, port: number): number {
-    return this.words[record + PUBLISHED_TARGET_FIRST] + port - this.words[record + PUBLISHED_FIRST];
+    return this.words[record + PUBLISHED_TARGET_FIRST] + this.offset(record, port);
   }
 
   /** The dataplane's number of the endpoint's port. */
