@@ -3,7 +3,7 @@
  * answers are known by where they come from.
  */
 
-import { DROP_NO_BACKEND, DROP_NO_FLOW } from '../drop.js';
+import { DROP_NO_BACKEND } from '../drop.js';
 import {
   type Arrival,
   beginsConnection,
@@ -53,8 +53,7 @@ export class ServiceEntry {
     const { flows, arrival, view } = this;
     arrival.isPickedUp = !beginsConnection(view, packet);
     if (arrival.isPickedUp && (!flows.services.mayPickUp(service) || isReset(view, packet))) {
-      flows.resets.send(packet, from);
-      return refuse(packet, DROP_NO_FLOW);
+      return flows.opener.unknown(packet, from);
     }
     const isOver = flows.services.isOver(service) && this.mayPass(from, record, service);
     if (isOver) flows.services.letPass(service);

@@ -297,7 +297,7 @@ export class FlowOpener {
   }
 
   /** A segment of a connection that is not known (any more): its sender is told at once, never left waiting. */
-  private unknown(packet: Packet, from: RouterInterface): number {
+  unknown(packet: Packet, from: RouterInterface): number {
     this.flows.resets.send(packet, from);
     return refuse(packet, DROP_NO_FLOW);
   }
