@@ -7,7 +7,7 @@
 import type { Host } from './lab.js';
 import type { Namespace } from './namespace.js';
 import { type Background, describe } from './process.js';
-import { type Answer, answerOf } from './published.js';
+import { type Answer, answerOf, BOUND } from './published.js';
 import { PYTHON } from './scapy.js';
 import { eventually } from './wait.js';
 
@@ -16,16 +16,7 @@ import resource, selectors, socket, sys
 name, ports = sys.argv[1], [int(port) for port in sys.argv[2:]]
 resource.setrlimit(resource.RLIMIT_NOFILE, (16384, 16384))
 selector = selectors.DefaultSelector()
-
-def bound(family, kind, port):
-    s = socket.socket(family, kind)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == socket.AF_INET6:
-        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    s.bind(('::' if family == socket.AF_INET6 else '0.0.0.0', port))
-    s.setblocking(False)
-    return s
-
+${BOUND}
 def words(peer, port):
     return f'{name} {port} {peer[0]} {peer[1]}\\n'.encode()
 
@@ -59,10 +50,12 @@ def answer(s, port):
 
 for port in ports:
     for family in (socket.AF_INET, socket.AF_INET6):
-        s = bound(family, socket.SOCK_STREAM, port)
-        s.listen(4096)
-        selector.register(s, selectors.EVENT_READ, (accept, port))
-        selector.register(bound(family, socket.SOCK_DGRAM, port), selectors.EVENT_READ, (answer, port))
+        for kind, work in ((socket.SOCK_STREAM, accept), (socket.SOCK_DGRAM, answer)):
+            s = bound(family, kind, port)
+            s.setblocking(False)
+            if kind == socket.SOCK_STREAM:
+                s.listen(4096)
+            selector.register(s, selectors.EVENT_READ, (work, port))
 print('ready', flush=True)
 while True:
     for key, _ in selector.select():

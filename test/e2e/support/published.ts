@@ -11,10 +11,8 @@ import { temporaryDirectory } from './frames.js';
 import type { Namespace } from './namespace.js';
 import { PYTHON } from './scapy.js';
 
-const SERVER = `
-import socket, sys, threading
-name, ports = sys.argv[1], [int(port) for port in sys.argv[2:]]
-
+/** For servers in Python: a socket at all addresses of one family alone. */
+export const BOUND = `
 def bound(family, kind, port):
     s = socket.socket(family, kind)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -22,7 +20,12 @@ def bound(family, kind, port):
         s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     s.bind(('::' if family == socket.AF_INET6 else '0.0.0.0', port))
     return s
+`;
 
+const SERVER = `
+import socket, sys, threading
+name, ports = sys.argv[1], [int(port) for port in sys.argv[2:]]
+${BOUND}
 def words(peer, port):
     return ' '.join([name, str(port), peer[0], str(peer[1])]).encode()
 
