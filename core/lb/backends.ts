@@ -72,7 +72,7 @@ export class Backends {
     return this.suspectUntil[number] !== 0;
   }
 
-  /** Flows of now are counted anew from here. */
+  /** Flows of now are counted anew from here: also those of backends that nobody has told of yet, or does not any more. */
   recount(): void {
     const { counters } = this;
     for (let at = 0; at < counters.length; at += BACKEND_COUNTERS) {
