@@ -51,6 +51,7 @@ import type {
   Totals,
   VrfSpec,
 } from './types.js';
+import { VxlanClient } from './vxlan-client.js';
 import { bootWorker } from './worker-boot.js';
 import type {
   Answer,
@@ -63,8 +64,10 @@ import type {
   WorkerSetup,
   WorkerStatic,
   WorkerStatus,
+  WorkerVtep,
   WorkerWatch,
 } from './worker-protocol.js';
+import { PORT_VXLAN } from './worker-protocol.js';
 import { plainEvent, readEvents, readFdb, workerNetwork, workerPort } from './worker-specs.js';
 
 /** Packet slots: 136 MiB of address space, of which a steady load touches a few MiB. */
@@ -100,6 +103,9 @@ export interface StartOptions {
   /** What names had these in an earlier process; fresh ones unless given. */
   readonly numbers?: Numbers;
 }
+
+/** What the worker is to do with a port's descriptor. */
+const KINDS = { tap: PORT_TAP, host: PORT_TAP, uplink: PORT_PACKET, vxlan: PORT_VXLAN } as const;
 
 /** @throws Error, one line, where the engine asked for is not to be had */
 export async function startDataplane(options: StartOptions): Promise<Dataplane> {
@@ -236,6 +242,10 @@ class WorkerDataplane implements Dataplane {
     (command) => this.request(command),
     () => this.replaced(),
   );
+  readonly vxlan = new VxlanClient(
+    (command) => this.request(command),
+    (port, change) => this.changeVtep(port, change),
+  );
   private readonly livePorts = new Map<number, LivePort>();
   private readonly removals = new Map<number, Promise<void>>();
   private readonly watches = new Map<number, Watch>();
@@ -294,6 +304,7 @@ class WorkerDataplane implements Dataplane {
       ...this.router.setup(),
       ...this.nat.setup(),
       ...this.services.setup(),
+      ...this.vxlan.setup(),
     };
     const worker = this.booted ?? bootWorker();
     this.booted = null;
@@ -514,7 +525,7 @@ class WorkerDataplane implements Dataplane {
     const id = this.numberPort(spec.name);
     const vlans = this.nameVlans(spec);
     await this.numbers.saved();
-    const kind = spec.kind === 'uplink' ? PORT_PACKET : PORT_TAP;
+    const kind = KINDS[spec.kind];
     const port: LivePort = { ...workerPort(id, kind, spec), name: spec.name, label: spec.kind };
     this.livePorts.set(id, port);
     try {
@@ -525,6 +536,11 @@ class WorkerDataplane implements Dataplane {
       throw error;
     }
     return id;
+  }
+
+  private changeVtep(id: number, change: (vtep: WorkerVtep) => WorkerVtep): void {
+    const port = this.livePorts.get(id);
+    if (port?.vtep != null) this.livePorts.set(id, { ...port, vtep: change(port.vtep) });
   }
 
   /** Numbers go round, so that one is not used again at once: a glance at old output cannot mistake one port for another. */
@@ -686,6 +702,7 @@ class WorkerDataplane implements Dataplane {
   }
 
   removeInterface(iface: number): Promise<void> {
+    this.vxlan.forgetInterface(iface);
     return this.router.removeInterface(iface);
   }
 

@@ -95,11 +95,21 @@ const SENTENCES: Readonly<Record<DataplaneEvent['kind'], (event: Unsaid) => stri
   'service-flood': (event) =>
     `service ${event.service ?? event.count} gets more new connections than flood_rate: they are spread by hash, and not noted`,
   'service-flood-over': (event) => `service ${event.service ?? event.count} notes new connections again`,
+  'vtep-heard': (event) => `VTEP ${event.address} is heard${place(event)}, which is open`,
+  'vtep-unreachable': (event) =>
+    `no way to VTEP ${event.port ?? '-'}${place(event)}: its next hop does not answer, or there is no route`,
+  'vtep-reachable': (event) => `VTEP ${event.port ?? '-'}${place(event)} is reached again`,
+  'l2-miss': (event) => `nobody knows behind which VTEP MAC ${event.mac ?? '-'} is${place(event)}`,
+  'l3-miss': (event) => `nobody knows the MAC of ${event.address}${place(event)}`,
   'events-lost': (event) => `${event.count} events were lost: more happened than could be told`,
 };
 
 /** What happens all the time where all is well; everything else is worth a warning. */
 const USUAL: readonly EventView['kind'][] = [
+  'vtep-heard',
+  'vtep-reachable',
+  'l2-miss',
+  'l3-miss',
   'mac-moved',
   'port-block-taken',
   'port-block-freed',

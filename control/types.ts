@@ -75,12 +75,12 @@ export interface PortMulticastSpec {
 export type IsolationClass = number;
 
 export interface PortSpec {
-  readonly kind: 'tap' | 'uplink' | 'host';
-  /** Unique among live ports: the endpoint's name, `uplink` or `host`. */
+  readonly kind: 'tap' | 'uplink' | 'host' | 'vxlan';
+  /** Unique among live ports: the endpoint's name, `uplink`, `host`, or `vxlan:NETWORK:ADDRESS`. */
   readonly name: string;
   /** Number that addNetwork gave. */
   readonly network: number;
-  /** Open TAP or AF_PACKET descriptor; stays the caller's, who closes it after removePort has resolved. */
+  /** Open TAP or AF_PACKET descriptor; stays the caller's, who closes it after removePort has resolved. A vxlan port has none: -1. */
   readonly fd: number;
   /**
    * The MAC of the host's own device behind an uplink. What the wire sends to it is the host's, and is kept from being flooded as
@@ -98,8 +98,69 @@ export interface PortSpec {
   readonly multicast?: PortMulticastSpec;
   /** The router's alone: no bridge, no learning. An interface must name it, else nothing that comes in is taken. */
   readonly routed?: boolean;
+  /** The remote VTEP that a vxlan port stands for, and no other port. */
+  readonly vtep?: VtepSpec;
   /** Addresses told to the others by gratuitous ARP and unsolicited neighbor advertisements as soon as the port is there. */
   readonly announce?: readonly string[];
+}
+
+/** A remote VTEP, or a multicast group of them, as a port of a network. */
+export interface VtepSpec {
+  readonly address: string;
+  /** It gets what is flooded. */
+  readonly floods: boolean;
+  /** Sources of frames from there are learned. */
+  readonly learning: boolean;
+}
+
+/** A network's own VTEP. */
+export interface VxlanSpec {
+  readonly vni: number;
+  /** Number of the VRF that the uplink is in. */
+  readonly vrf: number;
+  /** Address of the uplink. */
+  readonly local: string;
+  readonly udpPort: number;
+  readonly ttl: number;
+  readonly groupTtl: number;
+  /** 0 to 63, or the inner packet's. */
+  readonly dscp: number | 'inherit';
+  readonly checksum: boolean;
+  /** Group policy tag; null: none. */
+  readonly gbp: number | null;
+  /** Takes packets from VTEPs that are no port. */
+  readonly open: boolean;
+  readonly suppress: boolean;
+  /** MAC of this host inside the network. */
+  readonly mac: string;
+}
+
+export interface VtepStatus {
+  readonly port: number;
+  /** `up`: its next hop answers. `no-route`; `down`: the uplink is; `resolving`; `unreachable`: its next hop does not answer. */
+  readonly state: 'up' | 'resolving' | 'unreachable' | 'no-route' | 'down';
+  /** Seconds since the last packet from there; null: none yet. */
+  readonly heardSeconds: number | null;
+  /** Bytes of the largest inner IP packet that passes, by the underlay's MTU and what ICMP said. */
+  readonly mtu: number;
+  /** Group policy tag of the last packet from there; null: it had none. */
+  readonly gbp: number | null;
+}
+
+/** What came back of the probes through one VTEP. */
+export interface VtepProbe {
+  readonly port: number;
+  readonly udp: ProbeResult;
+  readonly tcp: ProbeResult;
+  /** Of the largest packet that the network takes, with DF. */
+  readonly fullSize: ProbeResult;
+}
+
+export interface ProbeResult {
+  /** `wrong-checksum`: the other end got it damaged, or its answer came damaged. */
+  readonly outcome: 'answered' | 'lost' | 'wrong-checksum';
+  /** Milliseconds there and back; null unless answered. */
+  readonly milliseconds: number | null;
 }
 
 /** Copies of what passes on some ports, sent to another port. */
@@ -161,6 +222,11 @@ export interface DataplaneEvent {
     | 'backend-trusted'
     | 'service-flood'
     | 'service-flood-over'
+    | 'vtep-heard'
+    | 'vtep-unreachable'
+    | 'vtep-reachable'
+    | 'l2-miss'
+    | 'l3-miss'
     | 'events-lost';
   readonly network: number;
   readonly vlan: number;
@@ -299,7 +365,7 @@ export interface RouterStatus {
 export interface PortCounters {
   readonly id: number;
   readonly name: string;
-  readonly kind: 'tap' | 'uplink' | 'host';
+  readonly kind: 'tap' | 'uplink' | 'host' | 'vxlan';
   readonly network: number;
   readonly rxPackets: number;
   readonly rxBytes: number;
@@ -425,8 +491,23 @@ export interface DataplaneServices {
   readonly counters: Float64Array;
 }
 
+/** VXLAN (core/vxlan). Remote VTEPs are ports, added by `addPort` with `vtep`. */
+export interface DataplaneVxlan {
+  /** Makes a network's own VTEP, or replaces what it was; null: it has none any more. Packets of the network go on meanwhile. */
+  set(network: number, spec: VxlanSpec | null): Promise<void>;
+  /** Whether a VTEP gets what is flooded. */
+  setFloods(port: number, floods: boolean): Promise<void>;
+  /** All VTEPs. */
+  status(): Promise<VtepStatus[]>;
+  /** Sends probes through VTEPs and waits for the answers, a second at most. */
+  probe(ports: readonly number[]): Promise<VtepProbe[]>;
+  /** A neighbor that is told, not asked for; null: it is not told any more. */
+  setNeighbor(iface: number, address: string, mac: string | null): Promise<void>;
+}
+
 export interface Dataplane {
   readonly services: DataplaneServices;
+  readonly vxlan: DataplaneVxlan;
   addNetwork(spec: NetworkSpec): Promise<number>;
   /** The network must have no ports left. */
   removeNetwork(network: number): Promise<void>;

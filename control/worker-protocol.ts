@@ -8,6 +8,7 @@ import type { VrfOptions } from '../core/router/router.js';
 import type { Prefix } from '../core/router/vrf.js';
 import type { Mirror } from '../core/switch/mirror.js';
 import type { MulticastOptions } from '../core/topology.js';
+import type { LocalVtepOptions, VtepOptions } from '../core/vxlan/vtep.js';
 import type { EngineResources } from '../io/engine.js';
 import type { TableLayout } from './table-memory.js';
 import type { EngineName, MdbEntry, PortVlanSpec, RouterStatus, StormSpec } from './types.js';
@@ -41,6 +42,8 @@ export interface WorkerSetup {
   readonly routes: readonly WorkerRoute[];
   readonly nat: WorkerNatState;
   readonly services: WorkerServicesState;
+  readonly vxlan: readonly WorkerVxlan[];
+  readonly neighbors: readonly WorkerNeighbor[];
 }
 
 /** A descriptor that the main thread wants to know readable. */
@@ -54,7 +57,7 @@ export interface WorkerPort {
   readonly id: number;
   readonly network: number;
   readonly fd: number;
-  /** PORT_TAP or PORT_PACKET. */
+  /** PORT_TAP or PORT_PACKET (io/engine.ts), or PORT_VXLAN. */
   readonly kind: number;
   /** Null: no port security. */
   readonly security: WorkerSecurity | null;
@@ -70,9 +73,41 @@ export interface WorkerPort {
   readonly fastLeave: boolean;
   /** The router's alone. */
   readonly routed: boolean;
+  /** The remote VTEP that it stands for, a port of kind PORT_VXLAN without a descriptor; null: it stands for none. */
+  readonly vtep: WorkerVtep | null;
   /** Addresses to announce once the port is there; null: none. */
   readonly announce: AnnouncedAddresses | null;
 }
+
+/** Kind of a port that no descriptor is behind. */
+export const PORT_VXLAN = 3;
+
+export interface WorkerVtep extends VtepOptions {
+  /** Sources are learned. */
+  readonly learning: boolean;
+}
+
+/** A network's own VTEP, by number of the network. */
+export type WorkerVxlan = readonly [network: number, options: LocalVtepOptions];
+
+/** Neighbors that are told: interface, four words of address, MAC. */
+export interface WorkerNeighbor {
+  readonly iface: number;
+  readonly address: readonly number[];
+  readonly mac: MacWords;
+}
+
+/**
+ * Int32 a VTEP in a listing: port, VTEP_UP and so on (core/vxlan/vtep.ts), seconds since it was heard (-1: never), bytes of the largest
+ * inner IP packet, group policy tag (-1: none).
+ */
+export const VTEP_RECORD = 5;
+
+/**
+ * Int32 a VTEP in a listing of probes: port, then for each of PROBE_UDP, PROBE_TCP, PROBE_FULL_SIZE (core/vxlan/probe.ts) the outcome and
+ * the microseconds.
+ */
+export const PROBE_RECORD = 7;
 
 /** First two octets, last four as int32. */
 export type MacWords = readonly [high: number, low: number];
@@ -320,6 +355,16 @@ export type Command =
   | { op: 'endBackend'; backend: number; tcp: boolean; from: number; limit: number }
   /** At most `limit` mappings from place `from` on. */
   | { op: 'mappings'; from: number; limit: number }
+  /** Null: the network has no VTEP of its own any more. */
+  | { op: 'setVxlan'; network: number; options: LocalVtepOptions | null }
+  | { op: 'setFloods'; port: number; floods: boolean }
+  /** Answered with VTEP_RECORD words each. */
+  | { op: 'vxlanStatus' }
+  | { op: 'sendProbes'; ports: readonly number[] }
+  /** What has come back so far; PROBE_RECORD words each. */
+  | { op: 'probes' }
+  | { op: 'setNeighbor'; neighbor: WorkerNeighbor }
+  | { op: 'removeNeighbor'; iface: number; address: readonly number[] }
   /** All that is to come back of what another process left has come back. */
   | { op: 'settle' }
   | { op: 'status' }

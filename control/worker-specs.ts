@@ -9,6 +9,8 @@ import {
   EVENT_FLOW_LIMIT,
   EVENT_FLOWS_ALARM,
   EVENT_FLOWS_FULL,
+  EVENT_L2_MISS,
+  EVENT_L3_MISS,
   EVENT_MAC_FLAPPING,
   EVENT_MAC_MOVED,
   EVENT_NEIGHBORS_FULL,
@@ -20,11 +22,14 @@ import {
   EVENT_RELEASED,
   EVENT_SERVICE_FLOOD,
   EVENT_SERVICE_FLOOD_OVER,
+  EVENT_VTEP_HEARD,
+  EVENT_VTEP_REACHABLE,
+  EVENT_VTEP_UNREACHABLE,
 } from '../core/events.js';
 import { NO_MAC_LIMIT } from '../core/ports.js';
 import { ROUTER_ALWAYS, ROUTER_AUTO, ROUTER_NEVER } from '../core/switch/membership.js';
 import { SECURITY_MAC, SECURITY_STRICT } from '../core/switch/port-security.js';
-import { addressOf, words } from './address-words.js';
+import { addressOf, mappedWords, words } from './address-words.js';
 import { parseAddress, parseCidr } from './config/address.js';
 import { formatMac, macWords } from './mac.js';
 import type { DataplaneEvent, FdbEntry, NetworkSpec, PortSpec, SecuritySpec } from './types.js';
@@ -35,6 +40,7 @@ import type {
   WorkerNetwork,
   WorkerPort,
   WorkerSecurity,
+  WorkerVtep,
 } from './worker-protocol.js';
 import { FDB_RECORD } from './worker-protocol.js';
 
@@ -54,7 +60,7 @@ export function workerNetwork(id: number, spec: NetworkSpec): Omit<WorkerNetwork
   };
 }
 
-/** @param kind PORT_TAP or PORT_PACKET */
+/** @param kind PORT_TAP, PORT_PACKET or PORT_VXLAN */
 export function workerPort(id: number, kind: number, spec: PortSpec): WorkerPort {
   const { security } = spec;
   return {
@@ -71,8 +77,15 @@ export function workerPort(id: number, kind: number, spec: PortSpec): WorkerPort
     router: ROUTERS[spec.multicast?.router ?? 'auto'],
     fastLeave: spec.multicast?.fastLeave ?? false,
     routed: spec.routed ?? false,
+    vtep: vtepOf(spec),
     announce: announced(spec),
   };
+}
+
+function vtepOf({ vtep }: PortSpec): WorkerVtep | null {
+  if (vtep === undefined) return null;
+  const { address, floods, learning } = vtep;
+  return { address: Int32Array.from(mappedWords(address)), floods, learning };
 }
 
 /** MACs for static entries. Where an endpoint may speak from any MAC, only those that its configuration names besides its own. */
@@ -157,6 +170,11 @@ const EVENT_KINDS: Readonly<Record<number, DataplaneEvent['kind']>> = {
   [EVENT_BACKEND_TRUSTED]: 'backend-trusted',
   [EVENT_SERVICE_FLOOD]: 'service-flood',
   [EVENT_SERVICE_FLOOD_OVER]: 'service-flood-over',
+  [EVENT_VTEP_HEARD]: 'vtep-heard',
+  [EVENT_VTEP_UNREACHABLE]: 'vtep-unreachable',
+  [EVENT_VTEP_REACHABLE]: 'vtep-reachable',
+  [EVENT_L2_MISS]: 'l2-miss',
+  [EVENT_L3_MISS]: 'l3-miss',
 };
 
 /** @param networks to find out which network and VLAN a domain is */

@@ -49,6 +49,7 @@ import { classify, egressVid, isStacked, presentVid, setVid } from './switch/vla
 import { HashTable } from './tables/hash.js';
 import { Topology } from './topology.js';
 import { CONTINUE, DROP, FLOOD, FLOOD_ROUTED, LOCAL, refuse, TO_GROUP, TO_PORT, TO_ROUTER } from './verdict.js';
+import { Vxlan } from './vxlan/vxlan.js';
 import { ETHERNET_HEADER_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, setEthernetHeader } from './wire/ethernet.js';
 import { parse } from './wire/parse.js';
 
@@ -104,6 +105,7 @@ export class Dataplane {
   /** Ports, networks, VLANs, mirrors and quarantine: all that is configured or changes seldom. */
   readonly topology: Topology;
   readonly router: Router;
+  readonly vxlan: Vxlan;
   private readonly filter: BridgeFilter;
   readonly events = new EventList();
   /** Seconds and milliseconds (int32, wraps); the caller sets both once a batch. */
@@ -130,6 +132,7 @@ export class Dataplane {
     this.fdb = new Fdb(table, options.generations, this.ports, this.domains, options.fdbReserve);
     this.topology = new Topology(this, this.domains, options.seed);
     this.router = new Router(this, options.seed, options.flows ?? privateFlows());
+    this.vxlan = new Vxlan(this, options.seed);
     this.filter = new BridgeFilter(this.router.flows, this.arena.view);
     // Nothing is ever sent to it: frames for it are handed to the router before.
     this.ports[ROUTER_PORT].live = true;
@@ -572,7 +575,8 @@ export class Dataplane {
     this.counters.transmitted(port.id, packet.length);
     if (this.observer !== null) this.observer.transmitted(port.id, packet);
     if (port.mirrorOut !== null) this.mirror(packet, port.mirrorOut);
-    this.transmitter.transmit(port.id, packet.slot);
+    if (port.vtep !== null) this.vxlan.transmit(packet, port);
+    else this.transmitter.transmit(port.id, packet.slot);
   }
 
   private drop(packet: Packet): void {

@@ -98,6 +98,15 @@ export const DROP_REASONS: readonly DropReason[] = [
   { name: 'untranslatable', text: 'protocol or packet that address translation cannot carry' },
   { name: 'unsolicited', text: 'connection from outside that nobody waits for' },
   { name: 'no_backend', text: 'the service has no backend that takes connections' },
+  { name: 'vxlan_malformed', text: 'VXLAN packet cut short, or without the flag that says that its VNI is valid' },
+  { name: 'vxlan_vni', text: 'VXLAN packet of a VNI that no network has' },
+  { name: 'vxlan_vtep', text: 'VXLAN packet from a VTEP that its network does not know' },
+  { name: 'vxlan_gpe', text: 'VXLAN-GPE, which is not supported' },
+  { name: 'vxlan_checksum', text: 'VXLAN packet whose outer checksum is wrong' },
+  { name: 'vxlan_fragment', text: 'fragment of a VXLAN packet' },
+  { name: 'vxlan_ecn', text: 'congestion was marked on the way, and the inner packet cannot say so' },
+  { name: 'vxlan_vlan', text: 'VLAN tag inside a VXLAN packet, in a network without VLANs' },
+  { name: 'host_gateway', text: 'announcement of the gateway, which every host of the network has itself' },
 ];
 
 /** Room for reasons in every port's counter block; larger than DROP_REASONS so that the layout outlives new ones. */
@@ -184,3 +193,12 @@ export const DROP_FILTERED = 77;
 export const DROP_UNTRANSLATABLE = 78;
 export const DROP_UNSOLICITED = 79;
 export const DROP_NO_BACKEND = 80;
+export const DROP_VXLAN_MALFORMED = 81;
+export const DROP_VXLAN_VNI = 82;
+export const DROP_VXLAN_VTEP = 83;
+export const DROP_VXLAN_GPE = 84;
+export const DROP_VXLAN_CHECKSUM = 85;
+export const DROP_VXLAN_FRAGMENT = 86;
+export const DROP_VXLAN_ECN = 87;
+export const DROP_VXLAN_VLAN = 88;
+export const DROP_HOST_GATEWAY = 89;

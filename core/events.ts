@@ -26,6 +26,14 @@ export const EVENT_BACKEND_TRUSTED = 15;
 /** A service (the number) gets more new flows than are noted; and no longer. */
 export const EVENT_SERVICE_FLOOD = 16;
 export const EVENT_SERVICE_FLOOD_OVER = 17;
+/** A VTEP (the address) that is not known was heard in an open network (the domain). */
+export const EVENT_VTEP_HEARD = 18;
+/** Nobody knows behind which VTEP a MAC is; or at which MAC an address. */
+export const EVENT_L2_MISS = 19;
+export const EVENT_L3_MISS = 20;
+/** There is no way to a VTEP (the port), or nobody answers there; and again there is. */
+export const EVENT_VTEP_UNREACHABLE = 21;
+export const EVENT_VTEP_REACHABLE = 22;
 
 /** Int32 an event: kind, domain, port, port before, MAC's first two octets, last four, number, IP address (see `addWithAddress`). */
 export const EVENT_RECORD = 11;

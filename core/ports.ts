@@ -5,6 +5,7 @@ import type { PortSecurity } from './switch/port-security.js';
 import type { Snooping } from './switch/snooping.js';
 import type { StormControl } from './switch/storm.js';
 import type { PortVlan } from './switch/vlan.js';
+import type { LocalVtep, RemoteVtep } from './vxlan/vtep.js';
 
 /** Port numbers go from 1 to MAX_PORTS - 1; 0 is nobody. They have 13 bits of an FDB entry. */
 export const MAX_PORTS = 8192;
@@ -34,6 +35,8 @@ export class Port {
   isRouted = false;
   /** The router's interface at it, for such a port; null: none yet. */
   routed: RouterInterface | null = null;
+  /** The remote VTEP that it stands for; null: frames leave by an engine. */
+  vtep: RemoteVtep | null = null;
   /** Null: everybody may speak there. */
   security: PortSecurity | null = null;
   /** Null: no limits. */
@@ -91,6 +94,8 @@ export class Domain {
   snooping: Snooping | null = null;
   /** The router's interface in it; null: no gateway. */
   gateway: RouterInterface | null = null;
+  /** Ports of it that are VTEPs: a flood goes to them too. */
+  vtepCount = 0;
 
   constructor(fid: number, vid: number, network: Network) {
     this.fid = fid;
@@ -102,6 +107,7 @@ export class Domain {
     if (this.memberCount === this.members.length) this.grow();
     this.members[this.memberCount++] = port.id;
     if (port.vlan !== null) this.taggers++;
+    if (port.vtep !== null) this.vtepCount++;
   }
 
   /** The last member takes the place of the one that goes. */
@@ -110,6 +116,7 @@ export class Domain {
     if (at < 0) return;
     this.members[at] = this.members[--this.memberCount];
     if (port.vlan !== null) this.taggers--;
+    if (port.vtep !== null) this.vtepCount--;
   }
 
   private grow(): void {
@@ -141,6 +148,8 @@ export class Network {
   portCount = 0;
   /** Interface that rules of the policy know it by, where they judge its frames from endpoint to endpoint; 0: they do not. */
   place = 0;
+  /** Its own VTEP; null: it has none. */
+  vtep: LocalVtep | null = null;
   /** The domain of the whole, number `id`. */
   readonly domain: Domain;
   /** Its VLANs by VID; entry 0 is `domain`. */

@@ -15,6 +15,7 @@ import type { PortSecurity } from './switch/port-security.js';
 import { Snooping } from './switch/snooping.js';
 import type { StormControl } from './switch/storm.js';
 import { PortVlan } from './switch/vlan.js';
+import type { VtepOptions } from './vxlan/vtep.js';
 
 /** First two octets of the MAC that queries come from: locally administered, unicast. */
 const QUERIER_MAC_HIGH = 0x0274;
@@ -59,6 +60,8 @@ export interface PortOptions {
   readonly fastLeave?: boolean;
   /** The router's alone. */
   readonly routed?: boolean;
+  /** The remote VTEP that it stands for; the network must have one of its own. */
+  readonly vtep?: (VtepOptions & { readonly learning?: boolean }) | null;
 }
 
 /** Addresses of a port to tell the others of. */
@@ -190,6 +193,7 @@ export class Topology {
     const port = this.dataplane.ports[id];
     const network = this.network(networkId);
     if (id < 1 || id >= MAX_PORTS || port.live) throw new RangeError(`port number ${id} is out of range or taken`);
+    if (options.vtep != null && network.vtep === null) throw new RangeError('the network has no VTEP of its own');
     port.vlan = options.vlan == null ? null : portVlan(network, options.vlan);
     port.untagged = port.vlan === null || !port.vlan.isTrunk;
     port.network = networkId;
@@ -202,9 +206,11 @@ export class Topology {
     port.macLimit = options.macLimit ?? NO_MAC_LIMIT;
     port.live = true;
     port.isRouted = options.routed ?? false;
+    if (options.vtep != null) this.dataplane.vxlan.addVtep(port, network, options.vtep);
     network.portCount++;
     this.enterDomains(port);
     port.learning = !this.bind(port, options.macs ?? []) || port.security === null || port.security.macLimit > 1;
+    if (options.vtep?.learning === false) port.learning = false;
     assignMirrors(this.mirrors, this.dataplane.ports);
   }
 
@@ -245,6 +251,7 @@ export class Topology {
     port.storm = null;
     port.mirrorIn = null;
     port.mirrorOut = null;
+    this.dataplane.vxlan.removeVtep(port);
     this.dataplane.router.portEnds(id);
     this.dataplane.fdb.endPort(port);
     this.forgetQuarantine(port);
@@ -269,6 +276,7 @@ export class Topology {
 
   private enterDomains(port: Port): void {
     port.forwarding = true;
+    if (port.vtep?.floods === false) return;
     for (const domain of this.domainsOf(port)) {
       domain.addMember(port);
       domain.snooping?.addPort(port.id, port.router, port.fastLeave);
@@ -278,10 +286,21 @@ export class Topology {
   private leaveDomains(port: Port): void {
     if (!port.forwarding) return;
     port.forwarding = false;
+    if (port.vtep?.floods === false) return;
     for (const domain of this.domainsOf(port)) {
       domain.removeMember(port);
       domain.snooping?.removePort(port.id);
     }
+  }
+
+  /** Whether a VTEP gets what is flooded. */
+  setFloods(id: number, floods: boolean): void {
+    const port = this.dataplane.ports[id];
+    if (port.vtep === null || port.vtep.floods === floods) return;
+    const isForwarding = port.forwarding;
+    this.leaveDomains(port);
+    port.vtep.floods = floods;
+    if (isForwarding) this.enterDomains(port);
   }
 
   // --- flushing

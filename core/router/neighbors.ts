@@ -166,6 +166,29 @@ export class NeighborTable {
     return HELD;
   }
 
+  /** An operator tells where an address is: not asked for, not aged, not changed by what is heard. What waits for it goes. */
+  setPermanent(
+    iface: RouterInterface,
+    a: number,
+    b: number,
+    c: number,
+    d: number,
+    macHigh: number,
+    macLow: number,
+  ): void {
+    this.learn(iface, a, b, c, d, macHigh, macLow, LEARN_CREATE | LEARN_OVERRIDE);
+    const neighbor = this.index.find6(iface.number, a, b, c, d);
+    if (neighbor === null) return;
+    this.setMac(neighbor, macHigh, macLow);
+    this.setState(neighbor, NEIGHBOR_PERMANENT);
+  }
+
+  /** It is not told any more. */
+  removePermanent(iface: RouterInterface, a: number, b: number, c: number, d: number): void {
+    const neighbor = this.index.find6(iface.number, a, b, c, d);
+    if (neighbor?.state === NEIGHBOR_PERMANENT) this.remove(neighbor, DROP_NEIGHBOR_FAILED);
+  }
+
   /** A packet is sent to a usable neighbor that is not REACHABLE: a stale one is to be asked, should nothing confirm it soon. */
   use(neighbor: Neighbor): void {
     if (neighbor.state !== NEIGHBOR_STALE) return;

@@ -11,6 +11,7 @@ import type {
   DataplaneNat,
   DataplaneServices,
   DataplaneStatus,
+  DataplaneVxlan,
   FdbEntry,
   FdbFlush,
   FibEntry,
@@ -26,6 +27,9 @@ import type {
   StaticEntry,
   Totals,
   VrfSpec,
+  VtepProbe,
+  VtepStatus,
+  VxlanSpec,
 } from '../../../control/types.js';
 import { WorkerNat } from '../../../control/worker-nat.js';
 import type {
@@ -147,6 +151,42 @@ export class ServicesDouble implements DataplaneServices {
   }
 }
 
+export class VxlanDouble implements DataplaneVxlan {
+  /** By network. */
+  readonly locals = new Map<number, VxlanSpec>();
+  /** By port. */
+  readonly floods = new Map<number, boolean>();
+  /** By interface and address. */
+  readonly neighbors = new Map<string, string>();
+  current: VtepStatus[] = [];
+  probes: VtepProbe[] = [];
+  /** Makes the next call of that name throw. */
+  readonly failing = new Set<string>();
+
+  async set(network: number, spec: VxlanSpec | null): Promise<void> {
+    if (this.failing.delete('set')) throw new Error('EIO set told to fail');
+    if (spec === null) this.locals.delete(network);
+    else this.locals.set(network, spec);
+  }
+
+  async setFloods(port: number, floods: boolean): Promise<void> {
+    this.floods.set(port, floods);
+  }
+
+  async status(): Promise<VtepStatus[]> {
+    return this.current;
+  }
+
+  async probe(ports: readonly number[]): Promise<VtepProbe[]> {
+    return this.probes.filter(({ port }) => ports.includes(port));
+  }
+
+  async setNeighbor(iface: number, address: string, mac: string | null): Promise<void> {
+    if (mac === null) this.neighbors.delete(`${iface} ${address}`);
+    else this.neighbors.set(`${iface} ${address}`, mac);
+  }
+}
+
 /** Flows that the double has room for: more than two pages of a listing. */
 const FLOWS = 10_000;
 
@@ -196,6 +236,7 @@ export class DataplaneDouble implements Dataplane {
   beforeAnswer: (port: number) => Promise<void> | void = () => {};
   readonly nat = new NatDouble();
   readonly services = new ServicesDouble();
+  readonly vxlan = new VxlanDouble();
   #next = 1;
   #portDown: (port: number, error: string) => void = () => {};
   #event: (event: DataplaneEvent) => void = () => {};
