@@ -33,13 +33,13 @@ export interface Options {
   readonly json: boolean;
 }
 
-/** Inside one network · from network to network · between a network and the wire: as it is, behind one address, to a published port, to a service. */
-export const SUITE_NAMES = ['l2', 'route', 'uplink', 'nat', 'publish', 'lb'] as const;
+/** Inside one network · from network to network · between a network and the wire: as it is, behind one address, to a published port, to a service · from host to host in a tunnel. */
+export const SUITE_NAMES = ['l2', 'route', 'uplink', 'nat', 'publish', 'lb', 'vxlan'] as const;
 export type SuiteName = (typeof SUITE_NAMES)[number];
 
 /**
  * `haproxy-2` is haproxy with two threads. `tapline` is as users run it; `tapline-open` has every guard of the bridge off,
- * `tapline-guarded` every one on.
+ * `tapline-guarded` every one on. `tapline-kernel` is Tapline on one host and the kernel on the other.
  */
 export const PEER_NAMES = [
   'kernel',
@@ -48,11 +48,20 @@ export const PEER_NAMES = [
   'haproxy-2',
   'nginx',
   'tapline',
+  'tapline-kernel',
   'tapline-open',
   'tapline-guarded',
 ] as const;
 /** Those that take part unless others are asked for. */
-export const DEFAULT_PEERS: readonly PeerName[] = ['kernel', 'c-relay', 'haproxy', 'haproxy-2', 'nginx', 'tapline'];
+export const DEFAULT_PEERS: readonly PeerName[] = [
+  'kernel',
+  'c-relay',
+  'haproxy',
+  'haproxy-2',
+  'nginx',
+  'tapline',
+  'tapline-kernel',
+];
 /** What the guards cost is the second of these to the first. */
 export const GUARD_PEERS: readonly PeerName[] = ['tapline-open', 'tapline-guarded'];
 export type PeerName = (typeof PEER_NAMES)[number];

@@ -1,4 +1,4 @@
-/** `npm run bench:e2e`: Tapline beside the kernel's bridge and router, a C relay, haproxy and nginx, between network namespaces of its own. */
+/** `npm run bench:e2e`: Tapline beside the kernel's bridge, router and tunnels, a C relay, haproxy and nginx, between network namespaces of its own. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

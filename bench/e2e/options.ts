@@ -20,6 +20,7 @@ export const USAGE = `usage: npm run bench:e2e -- SUITE... [options]
   nat                 from a network to the wire behind one address, beside the kernel's masquerading and a relay without NAT
   publish             from the wire to published ports, beside the kernel's DNAT and a relay without NAT
   lb                  from the wire to a service over two containers, beside the kernel's DNAT in turn, haproxy and nginx
+  vxlan               from host to host in a VXLAN tunnel, beside the kernel's bridge and vxlan device, and together with it
 
   --rounds N          measurements of each peer and scenario (default 5)
   --seconds S         length of one measurement (default 3)

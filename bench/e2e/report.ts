@@ -85,6 +85,7 @@ const SUBJECTS: Readonly<Record<SuiteName, string>> = {
   nat: 'router',
   publish: 'router',
   lb: 'balancer',
+  vxlan: 'switches',
 };
 const PER_GBIT_TITLE =
   'processor time per Gbit, ms; machine: hosts, kernel and all else that ran included; ratio: of the machine';

@@ -36,7 +36,7 @@ export interface ScenarioResult {
   readonly medians: Readonly<Partial<Record<PeerName, number>>>;
   readonly switchCpuPercent: Readonly<Partial<Record<PeerName, number>>>;
   readonly cpuPerGbit: CpuPerGbit | null;
-  /** Tapline's figure to the reference's, a round each; empty unless both took part. */
+  /** The subject's figure to the reference's, a round each; empty unless both took part. */
   readonly ratios: readonly number[];
   readonly ratio: number | null;
   /** Of the peers that Tapline took part with. */
@@ -57,7 +57,7 @@ export interface BesideResult extends Beside {
 export interface CpuPerGbit {
   readonly machine: Readonly<Partial<Record<PeerName, number>>>;
   readonly switch: Readonly<Partial<Record<PeerName, number>>>;
-  /** Tapline's of the machine to the reference's, median of the rounds' own; null unless both took part. */
+  /** The subject's of the machine to the reference's, median of the rounds' own; null unless both took part. */
   readonly ratio: number | null;
 }
 
@@ -103,8 +103,10 @@ export async function inScope<T>(context: Context, work: (inner: Context) => Pro
 
 /** A TAP passes nothing for a moment after it came up, hence several attempts. */
 async function expectConnected(context: Context, site: Site): Promise<void> {
-  const [address, address6] = [askedAt(site.server), askedAt6(site.server)];
-  for (const each of address6 === undefined ? [address] : [address, address6]) await expectAnswer(context, site, each);
+  const { server } = site;
+  const { address, address6 } = server.onIpv6Underlay ?? {};
+  for (const each of [askedAt(server), askedAt6(server), address, address6])
+    if (each !== undefined) await expectAnswer(context, site, each);
 }
 
 async function expectAnswer(context: Context, site: Site, address: string): Promise<void> {
@@ -180,7 +182,7 @@ function progress(scenario: Scenario, figure: Figure): string {
 
 /** Medians and ratios of a scenario's rounds. */
 export function summarise(scenario: Scenario, rounds: readonly Round[]): ScenarioResult {
-  const ratios = ratiosOf(rounds, 'tapline', scenario.reference);
+  const ratios = ratiosOf(rounds, subjectOf(scenario), scenario.reference);
   const ratio = ratios.length === 0 ? null : median(ratios);
   return {
     scenario,
@@ -196,16 +198,21 @@ export function summarise(scenario: Scenario, rounds: readonly Round[]): Scenari
   };
 }
 
-function besideOf(rounds: readonly Round[], { beside = [] }: Scenario): BesideResult[] {
-  return beside.flatMap((each) => {
-    const ratios = ratiosOf(rounds, 'tapline', each.peer);
+/** Whose ratios these are. */
+function subjectOf({ subject = 'tapline' }: Scenario): PeerName {
+  return subject;
+}
+
+function besideOf(rounds: readonly Round[], scenario: Scenario): BesideResult[] {
+  return (scenario.beside ?? []).flatMap((each) => {
+    const ratios = ratiosOf(rounds, subjectOf(scenario), each.peer);
     return ratios.length === 0 ? [] : [{ ...each, ratios, ratio: median(ratios) }];
   });
 }
 
-function cpuPerGbitOf(rounds: readonly Round[], { reference }: Scenario): CpuPerGbit {
+function cpuPerGbitOf(rounds: readonly Round[], scenario: Scenario): CpuPerGbit {
   const machine = (figure: Figure) => perGbit(figure.machineCpuPercent, figure);
-  const ratios = ratiosOf(rounds, 'tapline', reference, machine);
+  const ratios = ratiosOf(rounds, subjectOf(scenario), scenario.reference, machine);
   return {
     machine: mediansOf(rounds, machine),
     switch: mediansOf(rounds, (figure) =>

@@ -2,7 +2,15 @@ import test from 'ava';
 import { parseStat } from '../../bench/e2e/cpu.js';
 import { parseOptions, UsageError } from '../../bench/e2e/options.js';
 import { streamModuleLine } from '../../bench/e2e/peers/nginx-modules.js';
-import { askedAt, askedAt6, type Host, type Site, serversOf, swapped } from '../../bench/e2e/peers/peer.js';
+import {
+  askedAt,
+  askedAt6,
+  type Host,
+  onIpv6Underlay,
+  type Site,
+  serversOf,
+  swapped,
+} from '../../bench/e2e/peers/peer.js';
 import { type Figure, reaches, summarise, verdictOf } from '../../bench/e2e/runner.js';
 import { leastSharePercent, parseAccepted, parseWrk } from '../../bench/e2e/scenarios/http.js';
 import { parsePing } from '../../bench/e2e/scenarios/ping.js';
@@ -132,7 +140,7 @@ test('a scenario in the other direction sees client and server exchanged', async
   t.deepEqual([other.name, other.bar, other.reference], ['back', original.bar, original.reference]);
 });
 
-test("the issues' bars: 0.85 of the kernel for one stream, in every suite and direction", (t) => {
+test("the issues' bars: 0.85 of the kernel for one stream, 0.6 in a tunnel, in every suite and direction", (t) => {
   const held = Object.values(SUITES).flatMap(({ name, scenarios }) =>
     scenarios
       .filter(({ reference, unit, bar }) => reference === 'kernel' && unit === 'Gbit/s' && bar !== null)
@@ -148,7 +156,39 @@ test("the issues' bars: 0.85 of the kernel for one stream, in every suite and di
     'uplink tcp6-in 0.85 1',
     'nat tcp-1 0.85 1',
     'publish tcp-1 0.85 1',
+    'vxlan tcp-1 0.6 1',
+    'vxlan mixed-out 0.6 null',
+    'vxlan mixed-in 0.6 null',
   ]);
+});
+
+test('tunnels: new connections are held to the kernel; with the kernel at one end, that peer is what is compared', (t) => {
+  t.like(scenarioOf(SUITES.vxlan, 'http'), { reference: 'kernel', bar: 0.9, peers: ['kernel', 'tapline'] });
+  const figure = (value: number): Figure => ({ value, details: {}, switchCpuPercent: 50, machineCpuPercent: 150 });
+  const rounds = [{ kernel: figure(10), tapline: figure(1), 'tapline-kernel': figure(7) }];
+  for (const [name, ratio, verdict] of [
+    ['mixed-out', 0.7, 'bar'],
+    ['mixed-in', 0.7, 'bar'],
+    ['tcp-1', 0.1, 'missed'],
+  ] as const) {
+    const result = summarise(scenarioOf(SUITES.vxlan, name), rounds);
+    t.deepEqual([result.ratio, result.verdict], [ratio, verdict], name);
+    t.is(result.cpuPerGbit?.ratio, 1 / ratio, `${name}: as much processor time for less`);
+  }
+});
+
+test('over an IPv6 underlay: the same hosts at their other addresses; none is an error', (t) => {
+  const hosts = ['near', 'far'].map((netns, index) => ({
+    netns,
+    address: `10.1.0.${index}`,
+    onIpv6Underlay: { address: `10.2.0.${index}`, address6: `fd00:2::${index}` },
+  }));
+  const [client, server] = hosts as [Host, Host];
+  const site: Site = { peer: 'kernel', client, server, switchPid: null, engine: null };
+  const moved = onIpv6Underlay(site);
+  t.deepEqual(moved.client, { netns: 'near', address: '10.2.0.0', address6: 'fd00:2::0' });
+  t.deepEqual(moved.server, { netns: 'far', address: '10.2.0.1', address6: 'fd00:2::1' });
+  t.throws(() => onIpv6Underlay(moved), { message: 'kernel has no network with an IPv6 underlay' });
 });
 
 test('address translation: four streams are held to the relay that does none, new connections to the kernel, both directions', (t) => {
@@ -235,18 +275,19 @@ test('command line: defaults, order of peers, several suites, mistakes', (t) => 
     nat: [],
     publish: [],
     lb: [],
+    vxlan: [],
   };
   const defaults = parseOptions(['l2'], names);
   t.like(defaults, { rounds: 5, seconds: 3, engine: undefined, endpoints: 500, json: false });
-  t.deepEqual(defaults?.peers, ['kernel', 'c-relay', 'haproxy', 'haproxy-2', 'nginx', 'tapline']);
+  t.deepEqual(defaults?.peers, ['kernel', 'c-relay', 'haproxy', 'haproxy-2', 'nginx', 'tapline', 'tapline-kernel']);
   t.deepEqual(parseOptions(['l2', '--peer', 'tapline', '--peer', 'kernel'], names)?.peers, ['kernel', 'tapline']);
   t.deepEqual(parseOptions(['l2', '--guards'], names)?.peers, ['tapline-open', 'tapline-guarded']);
   t.is(parseOptions(['--help'], names), null);
   const both = parseOptions(['uplink', 'route', '--rounds', '2', 'uplink', '--only', 'tcp6-1'], names);
   t.like(both, { suites: ['uplink', 'route'], rounds: 2, only: ['tcp6-1'] });
   const mistakes: [string[], RegExp][] = [
-    [[], /expected a suite or several, of l2, route, uplink, nat, publish, lb; got none/],
-    [['l3'], /suite: expected one of l2, route, uplink, nat, publish, lb; got "l3"/],
+    [[], /expected a suite or several, of l2, route, uplink, nat, publish, lb, vxlan; got none/],
+    [['l3'], /suite: expected one of l2, route, uplink, nat, publish, lb, vxlan; got "l3"/],
     [['route', '--guards'], /--guards: expected the suite l2/],
     [['route', '--endpoints', '5'], /--endpoints: expected the suite l2/],
     [['route', 'uplink', '--only', 'ping'], /--only: expected one of tcp-1, tcp6-1, tcp-out; got "ping"/],
@@ -256,7 +297,7 @@ test('command line: defaults, order of peers, several suites, mistakes', (t) => 
     [['l2', '--only', 'udp'], /--only: expected one of tcp-1, ping; got "udp"/],
     [
       ['l2', '--peer', 'ovs'],
-      /--peer: expected one of kernel, c-relay, haproxy, haproxy-2, nginx, tapline, tapline-open, tapline-guarded; got "ovs"/,
+      /--peer: expected one of kernel, c-relay, haproxy, haproxy-2, nginx, tapline, tapline-kernel, tapline-open, tapline-guarded; got "ovs"/,
     ],
     [['l2', '--fast'], /--fast/],
   ];

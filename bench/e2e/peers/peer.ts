@@ -8,6 +8,8 @@ export interface Host {
   readonly address6?: string;
   /** Where the other host asks for it, unless at its own addresses: where its ports are published. */
   readonly published?: Addresses;
+  /** On a second network, whose tunnel is over IPv6: those of `eth1`. */
+  readonly onIpv6Underlay?: Addresses;
 }
 
 /** Of both families. */
@@ -57,6 +59,16 @@ export function ipv4Only({ netns, address }: Host): Host {
 /** The hosts' parts exchanged: the load comes from the server's end. */
 export function swapped(site: Site): Site {
   return { ...site, client: site.server, server: site.client, furtherServers: [] };
+}
+
+/** Both hosts as they are on the network whose tunnel is over IPv6. Throws where the site has none. */
+export function onIpv6Underlay(site: Site): Site {
+  return { ...site, client: moved(site, site.client), server: moved(site, site.server) };
+}
+
+function moved({ peer }: Site, { netns, onIpv6Underlay: addresses }: Host): Host {
+  if (addresses === undefined) throw new Error(`${peer} has no network with an IPv6 underlay`);
+  return { netns, ...addresses };
 }
 
 export const PREFIX_LENGTH = 24;

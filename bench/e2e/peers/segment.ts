@@ -1,14 +1,16 @@
-/** Segments that a router joins, each with one host on it. What every peer of the suites other than `l2` uses. */
+/** Segments that a router joins, each with a host or two on it. What every peer of the suites other than `l2` uses. */
 
 import type { Addresses } from './peer.js';
 
-/** One segment. The router has the first address of each prefix, the host the second. */
+/** One segment. The router has the first address of each prefix, the hosts those that follow. */
 export interface Segment {
   readonly name: string;
   /** With prefix length. */
   readonly subnets: readonly [ipv4: string, ipv6: string];
   readonly router: Addresses;
   readonly host: Addresses;
+  /** Where there are two. */
+  readonly secondHost: Addresses;
 }
 
 const PREFIX_LENGTH = 24;
@@ -18,7 +20,7 @@ const PREFIX_LENGTH6 = 64;
 export const RED = segment('red', 1);
 export const BLUE = segment('blue', 2);
 /** The containers that a service has behind it, on RED. */
-export const BACKENDS: readonly Addresses[] = [RED.host, addressesOf(1, 3)];
+export const BACKENDS: readonly Addresses[] = [RED.host, RED.secondHost];
 /** The wire behind the uplink, with the host outside. */
 export const WIRE = segment('wire', 3);
 
@@ -28,6 +30,7 @@ function segment(name: string, number: number): Segment {
     subnets: [`10.99.${number}.0/${PREFIX_LENGTH}`, `fd00:99:${number}::/${PREFIX_LENGTH6}`],
     router: addressesOf(number, 1),
     host: addressesOf(number, 2),
+    secondHost: addressesOf(number, 3),
   };
 }
 

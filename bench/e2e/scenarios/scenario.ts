@@ -1,5 +1,5 @@
 import type { Context, PeerName } from '../context.js';
-import { type Site, swapped } from '../peers/peer.js';
+import { onIpv6Underlay, type Site, swapped } from '../peers/peer.js';
 import type { Scope } from '../scope.js';
 
 /** One figure of one peer. `details` are further figures of the same run, by a name that carries the unit. */
@@ -10,6 +10,8 @@ export interface Measurement {
 
 /** What a figure is held to: a ratio of Tapline's to a named peer's of the same round. */
 export interface Goal {
+  /** Whose figure is Tapline's: `tapline` where it is not said. */
+  readonly subject?: PeerName;
   readonly reference: PeerName;
   /** Null: the ratio is shown, and no verdict given. */
   readonly bar: number | null;
@@ -41,12 +43,23 @@ export interface Scenario extends Goal {
   measure(context: Context, site: Site, seconds: number): Promise<Measurement>;
 }
 
+type Names = Pick<Scenario, 'name' | 'title'>;
+
 /** The same load in the other direction: what is asked for from the client's end is asked for from the server's. */
-export function reversed(scenario: Scenario, names: Pick<Scenario, 'name' | 'title'>): Scenario {
+export function reversed(scenario: Scenario, names: Names): Scenario {
+  return elsewhere(scenario, names, swapped);
+}
+
+/** The same load on the network whose tunnel is over IPv6. */
+export function overIpv6Underlay(scenario: Scenario, names: Names): Scenario {
+  return elsewhere(scenario, names, onIpv6Underlay);
+}
+
+function elsewhere(scenario: Scenario, names: Names, change: (site: Site) => Site): Scenario {
   return {
     ...scenario,
     ...names,
-    prepare: (context, site, scope) => scenario.prepare(context, swapped(site), scope),
-    measure: (context, site, seconds) => scenario.measure(context, swapped(site), seconds),
+    prepare: (context, site, scope) => scenario.prepare(context, change(site), scope),
+    measure: (context, site, seconds) => scenario.measure(context, change(site), seconds),
   };
 }

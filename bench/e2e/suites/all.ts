@@ -6,8 +6,9 @@ import { publish } from './publish.js';
 import { route } from './route.js';
 import type { Suite } from './suite.js';
 import { uplink } from './uplink.js';
+import { vxlan } from './vxlan.js';
 
-export const SUITES: Readonly<Record<SuiteName, Suite>> = { l2, route, uplink, nat, publish, lb };
+export const SUITES: Readonly<Record<SuiteName, Suite>> = { l2, route, uplink, nat, publish, lb, vxlan };
 /** Not a ratio, hence not a Scenario. */
 export const ENDPOINTS = 'endpoints';
 
