@@ -14,11 +14,8 @@ import {
   ND_NEIGHBOR_ADVERTISEMENT,
   ND_NEIGHBOR_LENGTH,
   ND_NEIGHBOR_SOLICITATION,
-  ND_OPTION_LENGTH,
   ND_OPTION_SOURCE_LINK_ADDRESS,
   ND_OPTION_TARGET_LINK_ADDRESS,
-  ND_OPTION_UNIT,
-  ND_OPTION_VALUE,
   ND_ROUTER_SOLICITATION,
   ND_ROUTER_SOLICITATION_LENGTH,
   ND_TARGET,
@@ -40,6 +37,7 @@ import {
   writeAdvertisement,
   writeNdHeaders,
 } from '../wire/nd-frame.js';
+import { findLinkAddress, NO_LINK_ADDRESS, OPTIONS_INVALID } from '../wire/nd-options.js';
 import type { Advertiser } from './advertise.js';
 import { Claims } from './claims.js';
 import type { RouterContext } from './context.js';
@@ -58,7 +56,6 @@ import { PortRate } from './port-rate.js';
 /** Solicitations a second that one port may have answered, and at once. */
 const REQUESTS = 1000;
 const REQUESTS_AT_ONCE = 200;
-const GROUP_BIT = 0x0100;
 const SOLICITED_NODE_BITS = 0xff;
 
 export class Discovery {
@@ -148,7 +145,7 @@ export class Discovery {
     if (!isIntact(view, packet) || isIpv6Group(view, packet.l3 + IPV6_SOURCE)) return false;
     const found = this.findLinkAddress(packet, ND_NEIGHBOR_LENGTH, ND_OPTION_SOURCE_LINK_ADDRESS);
     if (found === OPTIONS_INVALID) return false;
-    return !isUnspecified(this.source) || (found === OPTION_ABSENT && isToSolicitedNode(view, packet));
+    return !isUnspecified(this.source) || (found === NO_LINK_ADDRESS && isToSolicitedNode(view, packet));
   }
 
   /**
@@ -261,7 +258,7 @@ export class Discovery {
     readAddress(view, packet.l3 + IPV6_SOURCE, this.source);
     const found = this.findLinkAddress(packet, ND_ROUTER_SOLICITATION_LENGTH, ND_OPTION_SOURCE_LINK_ADDRESS);
     const isAnonymous = isUnspecified(this.source);
-    const isWrong = found === OPTIONS_INVALID || (isAnonymous && found === OPTION_FOUND);
+    const isWrong = found === OPTIONS_INVALID || (isAnonymous && found > 0);
     if (isWrong || !isIntact(view, packet) || isIpv6Group(view, packet.l3 + IPV6_SOURCE)) {
       return refuse(packet, DROP_NEIGHBOR_INVALID);
     }
@@ -284,35 +281,18 @@ export class Discovery {
   }
 
   /**
-   * Looks through all options behind the first `offset` bytes of the message for the MAC in the one of kind `kind`, and sets it; or
-   * sets NO_MAC. Unknown options are passed over (RFC 4861, 4.6).
+   * Sets the MAC in the option of kind `kind` behind the first `offset` bytes of the message, or NO_MAC.
+   * @returns as the function of that name
    */
   private findLinkAddress(packet: Packet, offset: number, kind: number): number {
     const { view } = this.context.arena;
-    this.linkHigh = NO_MAC;
-    this.linkLow = 0;
-    let found = OPTION_ABSENT;
-    for (let at = packet.l4 + offset; at < packet.l3End; ) {
-      if (at + ND_OPTION_UNIT > packet.l3End) return OPTIONS_INVALID;
-      const length = view.getUint8(at + ND_OPTION_LENGTH) * ND_OPTION_UNIT;
-      if (length === 0 || at + length > packet.l3End) return OPTIONS_INVALID;
-      if (view.getUint8(at) === kind) {
-        this.linkHigh = macHigh(view, at + ND_OPTION_VALUE);
-        this.linkLow = macLow(view, at + ND_OPTION_VALUE);
-        // Over Ethernet one unit (RFC 2464, 6); no group's MAC, which is no neighbor's.
-        if (length !== ND_OPTION_UNIT || (this.linkHigh & GROUP_BIT) !== 0) return OPTIONS_INVALID;
-        found = OPTION_FOUND;
-      }
-      at += length;
-    }
+    const found = findLinkAddress(view, packet.l4 + offset, packet.l3End, kind);
+    this.linkHigh = found > 0 ? macHigh(view, found) : NO_MAC;
+    this.linkLow = found > 0 ? macLow(view, found) : 0;
     return found;
   }
 }
 
-/** What `findLinkAddress` returns. */
-const OPTION_ABSENT = 0;
-const OPTION_FOUND = 1;
-const OPTIONS_INVALID = 2;
 /** No first two octets of a MAC. */
 const NO_MAC = -1;
 

@@ -83,7 +83,14 @@ export const LINK_LOCAL = 0xfe800000 | 0;
 
 /** The link-local address that follows from a MAC: four words, fe80::/64 and the modified EUI-64 (RFC 4291, appendix A). */
 export function linkLocalOf(macHigh: number, macLow: number): Int32Array {
-  const upper = ((macHigh ^ 0x0200) << 16) | ((macLow >>> 16) & 0xff00) | 0xff;
-  const lower = (0xfe << 24) | (macLow & 0x00ffffff);
-  return Int32Array.of(LINK_LOCAL, 0, upper, lower);
+  return Int32Array.of(LINK_LOCAL, 0, identifierUpper(macHigh, macLow), identifierLower(macLow));
+}
+
+/** The two words of the modified EUI-64. */
+export function identifierUpper(macHigh: number, macLow: number): number {
+  return ((macHigh ^ 0x0200) << 16) | ((macLow >>> 16) & 0xff00) | 0xff;
+}
+
+export function identifierLower(macLow: number): number {
+  return (0xfe << 24) | (macLow & 0x00ffffff);
 }
