@@ -47,6 +47,7 @@ import type {
   PortSpec,
   RouterStatus,
   RouteSpec,
+  StaticChange,
   StaticEntry,
   Totals,
   VrfSpec,
@@ -158,6 +159,7 @@ const SETTLED_WITHOUT_WORKER: ReadonlySet<Command['op']> = new Set([
   'unwatch',
   'endCapture',
   'addStatic',
+  'changeStatics',
   'addMirror',
   'removeMirror',
   'addVrf',
@@ -174,6 +176,10 @@ const SETTLED_WITHOUT_WORKER: ReadonlySet<Command['op']> = new Set([
   'setPolicy',
   'setService',
   'removeService',
+  'setVxlan',
+  'setFloods',
+  'setNeighbor',
+  'removeNeighbor',
   'settle',
   'stop',
 ]);
@@ -227,7 +233,8 @@ class WorkerDataplane implements Dataplane {
   private learned: Int32Array;
   private readonly mirrors = new Map<number, Mirror>();
   private nextMirror = 1;
-  private statics: readonly WorkerStatic[] = [];
+  /** By network, VLAN and MAC. */
+  private readonly statics = new Map<string, WorkerStatic>();
   /** All ports of an earlier process that are to come back have come back. */
   private settled = false;
   private readonly eventCallbacks: ((event: DataplaneEvent) => void)[] = [];
@@ -299,7 +306,7 @@ class WorkerDataplane implements Dataplane {
       watches: [...this.watches.values()].map(({ token, fd }) => ({ token, fd })),
       captures: [...this.captures.values()].map(({ capture }) => capture),
       mirrors: [...this.mirrors.values()],
-      statics: this.statics,
+      statics: [...this.statics.values()],
       settled: this.settled,
       ...this.router.setup(),
       ...this.nat.setup(),
@@ -590,7 +597,7 @@ class WorkerDataplane implements Dataplane {
     this.livePorts.delete(id);
     this.numbers.ports.release(id);
     this.quarantined.delete(id);
-    this.statics = this.statics.filter((entry) => entry.port !== id);
+    for (const [key, entry] of this.statics) if (entry.port === id) this.statics.delete(key);
     this.forgetMirrors((mirror) => mirror.to === id || mirror.fromPort === id);
   }
 
@@ -624,8 +631,23 @@ class WorkerDataplane implements Dataplane {
     const owner = [...this.livePorts.values()].find((one) => one.network === network && owns(one, entry.mac));
     if (owner !== undefined && owner.id !== port) throw new Error(`${mac} is the MAC of ${owner.name}`);
     await this.request({ op: 'addStatic', entry });
-    this.forgetStatic(entry);
-    this.statics = [...this.statics, entry];
+    this.statics.set(staticKey(entry), entry);
+  }
+
+  async changeStatics(changes: readonly StaticChange[]): Promise<void> {
+    const wanted = changes.map(({ network, vlan, mac, port }) => ({
+      network,
+      vlan,
+      mac: macWords(mac),
+      port: port ?? 0,
+    }));
+    const words = wanted.flatMap(({ network, vlan, mac, port }) => [network, vlan, ...mac, port]);
+    // A successor is told all of it: what the worker refuses, whoever asked takes back.
+    for (const entry of wanted) {
+      if (entry.port === 0) this.statics.delete(staticKey(entry));
+      else this.statics.set(staticKey(entry), entry);
+    }
+    await this.request({ op: 'changeStatics', words: Int32Array.from(words) });
   }
 
   async removeEntry({ network, vlan, mac }: StaticEntry): Promise<boolean> {
@@ -634,13 +656,8 @@ class WorkerDataplane implements Dataplane {
     if (owner !== undefined)
       throw new Error(`${mac} is the MAC of ${owner.name}, which keeps it as long as it is connected`);
     const removed = await this.request({ op: 'removeEntry', network, vlan, mac: words });
-    this.forgetStatic({ network, vlan, mac: words });
+    this.statics.delete(staticKey({ network, vlan, mac: words }));
     return removed === true;
-  }
-
-  private forgetStatic({ network, vlan, mac }: Omit<WorkerStatic, 'port'>): void {
-    const isSame = (one: WorkerStatic): boolean => one.network === network && one.vlan === vlan && same(one.mac, mac);
-    this.statics = this.statics.filter((one) => !isSame(one));
   }
 
   async flushFdb({ network, port, vlan }: FdbFlush): Promise<void> {
@@ -818,6 +835,10 @@ function takeLearned(tables: TableMemory): Int32Array {
   words.fill(0);
   generations.fill(0);
   return learned;
+}
+
+function staticKey({ network, vlan, mac }: Omit<WorkerStatic, 'port'>): string {
+  return `${network} ${vlan} ${mac[0]} ${mac[1]}`;
 }
 
 function same(one: MacWords, other: MacWords): boolean {

@@ -186,6 +186,11 @@ export interface StaticEntry {
   readonly mac: string;
 }
 
+/** A static entry that comes, or goes where `port` is null. */
+export interface StaticChange extends StaticEntry {
+  readonly port: number | null;
+}
+
 export interface MdbEntry {
   readonly network: number;
   readonly vlan: number;
@@ -522,6 +527,12 @@ export interface Dataplane {
   fdb(): Promise<FdbEntry[]>;
   /** Binds a MAC to a port until the port goes. @throws Error, one line: no room, no such VLAN on the port */
   addStaticEntry(entry: StaticEntry, port: number): Promise<void>;
+  /**
+   * Many at once, in order: thousands take as long as a few one by one. MACs that endpoints own must not be among them.
+   *
+   * @throws Error, one line: no room; then all that came before the one at fault has been done
+   */
+  changeStatics(changes: readonly StaticChange[]): Promise<void>;
   /** Removes an entry, static or learned. @returns false where there is none */
   removeEntry(entry: StaticEntry): Promise<boolean>;
   /** In O(1): however many entries there are. */

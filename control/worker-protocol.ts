@@ -143,6 +143,9 @@ export interface WorkerNetwork {
   readonly vlans: ReadonlyMap<number, number>;
 }
 
+/** Int32 a change of a static entry: network, VLAN, MAC's first two octets, last four, port (0: the entry goes). */
+export const STATIC_RECORD = 5;
+
 /** A MAC bound to a port by command. */
 export interface WorkerStatic {
   readonly network: number;
@@ -317,6 +320,8 @@ export type Command =
   | { op: 'unwatch'; token: number }
   | { op: 'fdb' }
   | { op: 'addStatic'; entry: WorkerStatic }
+  /** STATIC_RECORD words each. */
+  | { op: 'changeStatics'; words: Int32Array }
   | { op: 'removeEntry'; network: number; vlan: number; mac: MacWords }
   /** 0: any network, any port; vlan -1: any. */
   | { op: 'flushFdb'; network: number; vlan: number; port: number }

@@ -54,7 +54,7 @@ import type {
   WorkerStatic,
   WorkerStatus,
 } from './worker-protocol.js';
-import { FDB_RECORD, PORT_VXLAN } from './worker-protocol.js';
+import { FDB_RECORD, PORT_VXLAN, STATIC_RECORD } from './worker-protocol.js';
 import { WorkerRouter } from './worker-router.js';
 import { WorkerServices } from './worker-services.js';
 import { WorkerVxlan } from './worker-vxlan.js';
@@ -295,6 +295,9 @@ class Worker {
       case 'addStatic':
         this.addStatic(command.entry);
         return null;
+      case 'changeStatics':
+        this.changeStatics(command.words);
+        return null;
       case 'removeEntry': {
         const domain = dataplane.topology.domain(command.network, command.vlan);
         return domain !== null && dataplane.fdb.remove(domain.fid, command.mac[0], command.mac[1]);
@@ -397,6 +400,18 @@ class Worker {
 
   private addStatic({ network, vlan, mac, port }: WorkerStatic): void {
     this.dataplane.topology.addStatic(network, vlan, mac[0], mac[1], port);
+  }
+
+  private changeStatics(words: Int32Array): void {
+    const { topology, fdb } = this.dataplane;
+    for (let at = 0; at < words.length; at += STATIC_RECORD) {
+      const [network, vlan, high, low, port] = words.subarray(at, at + STATIC_RECORD);
+      if (port !== 0) topology.addStatic(network, vlan, high, low, port);
+      else {
+        const domain = topology.domain(network, vlan);
+        if (domain !== null) fdb.remove(domain.fid, high, low);
+      }
+    }
   }
 
   private removePort(request: number, port: number): Answer | undefined {

@@ -24,6 +24,7 @@ import type {
   PortSpec,
   RouterStatus,
   RouteSpec,
+  StaticChange,
   StaticEntry,
   Totals,
   VrfSpec,
@@ -215,6 +216,8 @@ export class DataplaneDouble implements Dataplane {
   readonly captures: CaptureDouble[] = [];
   readonly watched = new Map<number, () => void>();
   readonly fdbEntries: FdbEntry[] = [];
+  /** What `changeStatics` was given, call by call. */
+  readonly staticChanges: (readonly StaticChange[])[] = [];
   readonly mdbEntries: MdbEntry[] = [];
   readonly flushes: FdbFlush[] = [];
   readonly mirrors = new Map<number, MirrorSpec>();
@@ -263,6 +266,8 @@ export class DataplaneDouble implements Dataplane {
   async addPort(spec: PortSpec): Promise<number> {
     this.#mayFail(`addPort ${spec.name}`);
     if (!this.networks.has(spec.network)) throw new Error(`ENOENT network ${spec.network}`);
+    if (spec.vtep !== undefined && !this.vxlan.locals.has(spec.network))
+      throw new Error('the network has no VTEP of its own');
     const id = this.#next++;
     this.livePorts.set(id, spec);
     await this.beforeAnswer(id);
@@ -328,6 +333,15 @@ export class DataplaneDouble implements Dataplane {
     if (!this.livePorts.has(port)) throw new Error(`ENOENT port ${port}`);
     this.#forget(({ network, vlan, mac }) => network === entry.network && vlan === entry.vlan && mac === entry.mac);
     this.fdbEntries.push({ ...entry, port, ageSeconds: 0, static: true });
+  }
+
+  async changeStatics(changes: readonly StaticChange[]): Promise<void> {
+    this.staticChanges.push(changes);
+    for (const { port, ...entry } of changes) {
+      this.#mayFail(`changeStatics ${entry.mac}`);
+      if (port === null) await this.removeEntry(entry);
+      else await this.addStaticEntry(entry, port);
+    }
   }
 
   async removeEntry({ network, vlan, mac }: StaticEntry): Promise<boolean> {
