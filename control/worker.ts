@@ -15,6 +15,7 @@ import {
 } from '../core/drop.js';
 import { EVENT_RECORD } from '../core/events.js';
 import { flowIndexBytes } from '../core/nat/flow-index.js';
+import { COALESCE_NONE, COALESCE_TCP } from '../core/offload/coalesce.js';
 import { Arena } from '../core/packet/arena.js';
 import { type Domain, MAX_PORTS } from '../core/ports.js';
 import { STATIC } from '../core/switch/fdb.js';
@@ -184,6 +185,7 @@ class Worker {
     if (this.dataplane.fdb.table.count > 0) this.dataplane.fdb.sweep(SWEEP_BUDGET, this.clock.seconds);
     this.dataplane.topology.tick();
     this.dataplane.router.tick();
+    this.dataplane.vxlan.tick();
     for (const port of this.portIds) this.dataplane.counters.setMacs(port, this.dataplane.ports[port].macCount);
   }
 
@@ -380,6 +382,8 @@ class Worker {
     topology.addPort(port.id, port.network, {
       ...port,
       security: port.security === null ? null : portSecurity(port.security),
+      // What a TAP's or another's kernel has not segmented comes whole; what came over a wire comes in segments.
+      coalesces: port.kind === PORT_PACKET ? COALESCE_TCP : COALESCE_NONE,
       storm:
         port.storm === null
           ? null

@@ -1,8 +1,9 @@
 /**
  * One dataplane: the tables, and the path of a packet through them.
  *
- *   rx → parse → admit → VLAN → port security → learn → storm control → snooping | forward → to a port | to a group | flood | drop
+ *   rx → coalesce → parse → admit → VLAN → port security → learn → storm control → snooping | forward → to a port | to a group | flood | drop
  *                                                                                          → to the router → to a port | flood | drop
+ *   rx on an uplink → parse → VXLAN: the inner frame begins anew, on the port of its VTEP
  *
  * `process` runs one packet to completion. Every packet leaves by exactly one door (`send`, `sendToGroup`, `flood`, `drop`, `takeIn`),
  * each of which counts it and gives up its slot; so rx + originated + copies = tx + local + drops. Only the router may hold one back.
@@ -33,6 +34,7 @@ import { BridgeFilter } from './nat/bridge-filter.js';
 import { flowAddressBytes, flowTableBytes } from './nat/flow-table.js';
 import type { FlowMemory } from './nat/flows.js';
 import { LOOK_AHEAD } from './nat/look-ahead.js';
+import { COALESCE_NONE, Coalescer, type CoalescerSink } from './offload/coalesce.js';
 import type { Arena } from './packet/arena.js';
 import { copyPacket } from './packet/copy.js';
 import { type Packet, TAG_NONE } from './packet/packet.js';
@@ -48,7 +50,18 @@ import { inspect, type PortSecurity, SECURITY_STRICT } from './switch/port-secur
 import { classify, egressVid, isStacked, presentVid, setVid } from './switch/vlan.js';
 import { HashTable } from './tables/hash.js';
 import { Topology } from './topology.js';
-import { CONTINUE, DROP, FLOOD, FLOOD_ROUTED, LOCAL, refuse, TO_GROUP, TO_PORT, TO_ROUTER } from './verdict.js';
+import {
+  CONTINUE,
+  DROP,
+  FLOOD,
+  FLOOD_ROUTED,
+  LOCAL,
+  refuse,
+  TO_GROUP,
+  TO_PORT,
+  TO_ROUTER,
+  TO_TUNNEL,
+} from './verdict.js';
 import { Vxlan } from './vxlan/vxlan.js';
 import { ETHERNET_HEADER_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, setEthernetHeader } from './wire/ethernet.js';
 import { parse } from './wire/parse.js';
@@ -97,7 +110,7 @@ function privateFlows(): FlowMemory {
 /** Seconds between two reports of one network's FDB being full. */
 const FULL_REPORT = 60;
 
-export class Dataplane {
+export class Dataplane implements CoalescerSink {
   readonly arena: Arena;
   readonly counters: Counters;
   readonly fdb: Fdb;
@@ -107,6 +120,7 @@ export class Dataplane {
   readonly router: Router;
   readonly vxlan: Vxlan;
   private readonly filter: BridgeFilter;
+  private readonly coalescer: Coalescer;
   readonly events = new EventList();
   /** Seconds and milliseconds (int32, wraps); the caller sets both once a batch. */
   now = 0;
@@ -132,7 +146,8 @@ export class Dataplane {
     this.fdb = new Fdb(table, options.generations, this.ports, this.domains, options.fdbReserve);
     this.topology = new Topology(this, this.domains, options.seed);
     this.router = new Router(this, options.seed, options.flows ?? privateFlows());
-    this.vxlan = new Vxlan(this, options.seed);
+    this.coalescer = new Coalescer(this.arena, this);
+    this.vxlan = new Vxlan(this, options.seed, this.coalescer, this);
     this.filter = new BridgeFilter(this.router.flows, this.arena.view);
     // Nothing is ever sent to it: frames for it are handed to the router before.
     this.ports[ROUTER_PORT].live = true;
@@ -152,8 +167,22 @@ export class Dataplane {
     for (let from = 0; from < count; from += LOOK_AHEAD) {
       const to = from + LOOK_AHEAD < count ? from + LOOK_AHEAD : count;
       if (lookAhead.isUseful) lookAhead.read(slots, from, to);
-      for (let i = from; i < to; i++) this.process(slots[i]);
+      for (let i = from; i < to; i++) this.take(slots[i]);
     }
+    if (this.coalescer.held > 0) this.coalescer.flush();
+  }
+
+  /** A packet of a batch: segments that follow each other become one packet first, where the port gives them one by one. */
+  private take(slot: number): void {
+    const packet = this.arena.packets[slot];
+    const { coalesces } = this.ports[packet.port];
+    if (coalesces === COALESCE_NONE) this.run(slot);
+    else this.coalescer.add(packet, coalesces);
+  }
+
+  /** For the coalescer. */
+  coalesced(packet: Packet): void {
+    this.run(packet.slot);
   }
 
   /** The interface of the router that a port's packets come in by, tags aside; null: there is none. */
@@ -162,8 +191,13 @@ export class Dataplane {
     return port.isRouted ? port.routed : (this.domains[port.domain]?.gateway ?? null);
   }
 
-  /** Takes over the reference on a slot that a port has filled. */
+  /** Takes over the reference on a slot that a port has filled: a batch of one. */
   process(slot: number): void {
+    this.take(slot);
+    if (this.coalescer.held > 0) this.coalescer.flush();
+  }
+
+  private run(slot: number): void {
     const packet = this.arena.packets[slot];
     this.counters.received(packet.port, packet.length);
     const port = this.ports[packet.port];
@@ -194,6 +228,14 @@ export class Dataplane {
 
   /** All verdicts but those on the fast paths. */
   private leave(verdict: number, packet: Packet, port: Port): void {
+    if (verdict === TO_TUNNEL) {
+      this.vxlan.receive(packet);
+      return;
+    }
+    if (verdict === LOCAL) {
+      this.takeIn(packet);
+      return;
+    }
     if (verdict === DROP && packet.reason !== DROP_SNOOPED) {
       this.drop(packet);
       return;
@@ -287,6 +329,11 @@ export class Dataplane {
   /** For the router: a packet that it has held back goes its way, from where it came in. */
   resume(packet: Packet): void {
     packet.reason = DROP_NONE;
+    // An outer packet of a tunnel's.
+    if (packet.domain === 0) {
+      this.vxlan.resume(packet);
+      return;
+    }
     this.isResuming = true;
     this.route(packet);
     this.isResuming = false;
@@ -362,7 +409,10 @@ export class Dataplane {
     packet.tag = TAG_NONE;
     if (routed === null) return refuse(packet, DROP_INTERFACE_DOWN);
     const isOurs = packet.dstLow === routed.macLow && packet.dstHigh === routed.macHigh;
-    return isOurs || isGroupDestination(packet) ? TO_ROUTER : refuse(packet, DROP_OTHER_HOST);
+    if (!isOurs && !isGroupDestination(packet)) return refuse(packet, DROP_OTHER_HOST);
+    if (!this.vxlan.isListening) return TO_ROUTER;
+    const verdict = this.vxlan.claim(packet, routed);
+    return verdict === CONTINUE ? TO_ROUTER : verdict;
   }
 
   /** What the port lets in, and into which domain. */
@@ -373,6 +423,10 @@ export class Dataplane {
     } else {
       const reason = classify(packet, port.vlan);
       if (reason !== DROP_NONE) return refuse(packet, reason);
+    }
+    if (port.vtep !== null) {
+      const verdict = this.vxlan.enter(packet, port);
+      if (verdict !== CONTINUE) return verdict;
     }
     if (port.security !== null) {
       const reason = this.guard(packet, port, port.security);

@@ -2,7 +2,7 @@
 
 import type { Dataplane } from './dataplane.js';
 import { type Arena, VNET_HEADER_LENGTH } from './packet/arena.js';
-import type { Packet } from './packet/packet.js';
+import { type Packet, UNPARSED } from './packet/packet.js';
 import { clearVnetHeader } from './packet/vnet.js';
 import { type Domain, MAX_PORTS } from './ports.js';
 import { ROUTER_ALWAYS } from './switch/membership.js';
@@ -20,6 +20,7 @@ export function beginFrame(arena: Arena, port: number): Packet | null {
   packet.start = arena.receiveOffset(slot) + VNET_HEADER_LENGTH;
   packet.length = 0;
   packet.port = port;
+  packet.etherType = UNPARSED;
   clearVnetHeader(arena, packet);
   return packet;
 }

@@ -5,6 +5,7 @@
 
 import type { Dataplane } from './dataplane.js';
 import { EVENT_QUARANTINED, EVENT_RELEASED } from './events.js';
+import { COALESCE_NONE } from './offload/coalesce.js';
 import { DomainOriginator } from './originate.js';
 import { Domain, MAX_NETWORKS, MAX_PORTS, Network, NO_MAC_LIMIT, type Port } from './ports.js';
 import { writeArpAnnouncement, writeNeighborAdvertisement } from './switch/announce.js';
@@ -60,6 +61,8 @@ export interface PortOptions {
   readonly fastLeave?: boolean;
   /** The router's alone. */
   readonly routed?: boolean;
+  /** COALESCE_TCP and so on: segments that it hands over one by one become one packet. */
+  readonly coalesces?: number;
   /** The remote VTEP that it stands for; the network must have one of its own. */
   readonly vtep?: (VtepOptions & { readonly learning?: boolean }) | null;
 }
@@ -206,6 +209,7 @@ export class Topology {
     port.macLimit = options.macLimit ?? NO_MAC_LIMIT;
     port.live = true;
     port.isRouted = options.routed ?? false;
+    port.coalesces = options.coalesces ?? COALESCE_NONE;
     if (options.vtep != null) this.dataplane.vxlan.addVtep(port, network, options.vtep);
     network.portCount++;
     this.enterDomains(port);

@@ -21,6 +21,9 @@ export const HELD = 7;
 /** Routed, and nobody knows behind which port of the next network the MAC is. */
 export const FLOOD_ROUTED = 8;
 
+/** A VXLAN packet for a VTEP of ours: what is inside goes its way. */
+export const TO_TUNNEL = 9;
+
 /** The verdict that drops a packet for a reason. */
 export function refuse(packet: Packet, reason: number): number {
   packet.reason = reason;

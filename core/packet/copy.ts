@@ -2,7 +2,7 @@
 
 import { DROP_NONE } from '../drop.js';
 import { type Arena, VNET_HEADER_LENGTH } from './arena.js';
-import type { Packet } from './packet.js';
+import { type Packet, UNPARSED } from './packet.js';
 import { readVnetHeader } from './vnet.js';
 
 /**
@@ -23,7 +23,7 @@ export function copyPacket(arena: Arena, packet: Packet): Packet | null {
   return copy;
 }
 
-/** Gives a handle what the doors of the dataplane read of another: port, network, domain, tag, output port; and no drop reason. */
+/** Gives a handle what the doors of the dataplane read of another: port, network, domain, tag, output port; no drop reason, and no parse. */
 export function takePlace(copy: Packet, packet: Packet): void {
   copy.port = packet.port;
   copy.network = packet.network;
@@ -32,4 +32,5 @@ export function takePlace(copy: Packet, packet: Packet): void {
   copy.vlan = packet.vlan;
   copy.outPort = packet.outPort;
   copy.reason = DROP_NONE;
+  copy.etherType = UNPARSED;
 }

@@ -14,6 +14,9 @@ export const PACKET_IPV4_OPTIONS = 16;
 export const PACKET_IPV6_EXTENSIONS = 32;
 export const PACKET_REASSEMBLED = 64; // came in fragments: may leave in fragments. Set by a stage, cleared by the next parse
 
+/** `etherType` of a frame that has not been parsed, or whose tags run out of it. */
+export const UNPARSED = -1;
+
 /** `tag`: the frame has no tag of the domain's, one with its VID, or one with VID 0 that carries a priority only. */
 export const TAG_NONE = 0;
 export const TAG_VLAN = 1;

@@ -297,14 +297,14 @@ export class Discovery {
 const NO_MAC = -1;
 
 /** What all messages must be (RFC 4861, 6.1.1, 7.1.1 and 7.1.2; RFC 6980, 5: never fragmented). */
-function isIntact(view: DataView, packet: Packet): boolean {
+export function isIntact(view: DataView, packet: Packet): boolean {
   if ((packet.flags & PACKET_FRAGMENT) !== 0) return false;
   if (ipv6HopLimit(view, packet.l3) !== ND_HOP_LIMIT || view.getUint8(packet.l4 + ICMPV6_CODE) !== 0) return false;
   return isIcmpv6ChecksumRight(view, packet);
 }
 
 /** ff02::1:ff00:0/104. */
-function isToSolicitedNode(view: DataView, packet: Packet): boolean {
+export function isToSolicitedNode(view: DataView, packet: Packet): boolean {
   const at = packet.l3 + IPV6_DESTINATION;
   return (
     view.getInt32(at) === LINK_GROUP_FIRST &&

@@ -4,6 +4,7 @@ import type { Network } from '../ports.js';
 import { isMapped } from '../router/address.js';
 import type { RouterInterface } from '../router/interface.js';
 import type { Neighbor } from '../router/neighbor.js';
+import { Template } from './encapsulate.js';
 
 /** A network's own end. */
 export interface LocalVtepOptions {
@@ -69,14 +70,21 @@ export class LocalVtep {
     this.macHigh = options.macHigh;
     this.macLow = options.macLow;
   }
+
+  /** Whether an address is its own. */
+  isOwn(a: number, b: number, c: number, d: number): boolean {
+    const { local } = this.options;
+    return local[0] === a && local[1] === b && local[2] === c && local[3] === d;
+  }
 }
 
 /** A remote VTEP, or a multicast group of them: what the port that stands for it sends to, and takes from. */
 export class RemoteVtep {
   /** Number of its port. */
   readonly port: number;
-  /** Its network's own VTEP; another one when that is configured anew. */
+  /** Its network's own VTEP; another one when that is configured anew (`follow`). */
   local: LocalVtep;
+  template: Template;
   readonly a: number;
   readonly b: number;
   readonly c: number;
@@ -85,6 +93,8 @@ export class RemoteVtep {
   floods: boolean;
   /** VTEP_RESOLVING and so on. */
   state = VTEP_RESOLVING;
+  /** An operator was told that there is no way there. */
+  isSaidGone = false;
   /** Second of the last packet from there; -1: none yet. */
   heardAt = -1;
   /** Group policy tag of the last packet from there; -1: it had none. */
@@ -97,6 +107,10 @@ export class RemoteVtep {
 
   // The way there (underlay.ts): void where the router has changed since, or the neighbor is another one.
   iface: RouterInterface | null = null;
+  hopA = 0;
+  hopB = 0;
+  hopC = 0;
+  hopD = 0;
   neighbor: Neighbor | null = null;
   neighborGeneration = -1;
   routeEpoch = -1;
@@ -110,5 +124,13 @@ export class RemoteVtep {
     this.d = address[3];
     this.isGroup = isMapped(this.a, this.b, this.c) ? this.d >>> 28 === 0xe : this.a >>> 24 === 0xff;
     this.floods = floods;
+    this.template = new Template(local, this);
+  }
+
+  /** Its network's own VTEP is configured anew. */
+  follow(local: LocalVtep): void {
+    this.local = local;
+    this.template = new Template(local, this);
+    this.routeEpoch = -1;
   }
 }

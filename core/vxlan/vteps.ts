@@ -3,11 +3,16 @@
 import { NumberIndex } from '../tables/number-index.js';
 import type { LocalVtep, RemoteVtep } from './vtep.js';
 
+/** UDP port, address. */
+const LISTENER = 5;
+
 export class Vteps {
   /** By number of the port. */
   private readonly remotes: (RemoteVtep | null)[] = [];
   private readonly locals: LocalVtep[] = [];
   private readonly index = new NumberIndex();
+  /** UDP port and address of each own VTEP and of each group, LISTENER words each: few. */
+  private listeners = new Int32Array(0);
   private readonly seed: number;
 
   constructor(seed: number) {
@@ -25,11 +30,13 @@ export class Vteps {
 
   addLocal(local: LocalVtep): void {
     this.locals.push(local);
+    this.listen();
   }
 
   removeLocal(local: LocalVtep): void {
     const at = this.locals.indexOf(local);
     if (at >= 0) this.locals.splice(at, 1);
+    this.listen();
   }
 
   /** The own VTEP of a VNI at a UDP port; null: no network has it. */
@@ -46,6 +53,7 @@ export class Vteps {
     while (this.remotes.length <= port) this.remotes.push(null);
     this.remotes[port] = remote;
     this.index.insert(this.hash(local.vni, local.udpPort, a, b, c, d), port);
+    if (remote.isGroup) this.listen();
   }
 
   remove(remote: RemoteVtep): void {
@@ -53,6 +61,31 @@ export class Vteps {
     if (this.remotes[port] !== remote) return;
     this.remotes[port] = null;
     this.index.remove(this.hash(local.vni, local.udpPort, a, b, c, d), port);
+    if (remote.isGroup) this.listen();
+  }
+
+  /** The port that stands for a network's multicast group; null: it has none. */
+  groupOf(local: LocalVtep): RemoteVtep | null {
+    return this.remotes.find((remote) => remote?.isGroup === true && remote.local === local) ?? null;
+  }
+
+  private listen(): void {
+    const words = new Set<string>();
+    for (const { udpPort, options } of this.locals) words.add(`${udpPort} ${options.local.join(' ')}`);
+    this.forEach(({ isGroup, local, a, b, c, d }) => {
+      if (isGroup) words.add(`${local.udpPort} ${a} ${b} ${c} ${d}`);
+    });
+    this.listeners = Int32Array.from([...words].flatMap((text) => text.split(' ').map(Number)));
+  }
+
+  /** Whether packets to that UDP port and address are for an own VTEP, or a group that one is in. */
+  isListening(udpPort: number, a: number, b: number, c: number, d: number): boolean {
+    const { listeners } = this;
+    for (let at = 0; at < listeners.length; at += LISTENER) {
+      if (listeners[at] !== udpPort || listeners[at + 4] !== d || listeners[at + 3] !== c) continue;
+      if (listeners[at + 2] === b && listeners[at + 1] === a) return true;
+    }
+    return false;
   }
 
   /** The VTEP of that address in the network of that VNI; null: it is not known. */

@@ -6,20 +6,111 @@
  */
 
 import type { Dataplane } from '../dataplane.js';
-import type { Packet } from '../packet/packet.js';
+import {
+  DROP_HOST_GATEWAY,
+  DROP_INTERNAL_ERROR,
+  DROP_IP_CHECKSUM,
+  DROP_NO_SLOT,
+  DROP_NONE,
+  DROP_PORT_GONE,
+  DROP_TOO_BIG,
+  DROP_TX_REJECTED,
+  DROP_VXLAN_CHECKSUM,
+  DROP_VXLAN_ECN,
+  DROP_VXLAN_FRAGMENT,
+  DROP_VXLAN_GPE,
+  DROP_VXLAN_MALFORMED,
+  DROP_VXLAN_VLAN,
+  DROP_VXLAN_VNI,
+  DROP_VXLAN_VTEP,
+} from '../drop.js';
+import { COALESCE_ALL, type Coalescer, type CoalescerSink } from '../offload/coalesce.js';
+import { Segmenter } from '../offload/segment.js';
+import { Splitter } from '../offload/split.js';
+import { beginFrame } from '../originate.js';
+import type { Arena } from '../packet/arena.js';
+import { completeChecksum } from '../packet/checksum.js';
+import { copyPacket } from '../packet/copy.js';
+import { PACKET_FRAGMENT, type Packet, TAG_NONE, UNPARSED } from '../packet/packet.js';
+import { removeTag } from '../packet/tag.js';
+import { VNET_GSO_NONE, writeVnetHeader } from '../packet/vnet.js';
 import type { Network, Port } from '../ports.js';
+import { MAPPED } from '../router/address.js';
+import { ICMP_FRAGMENTATION_NEEDED } from '../router/icmp.js';
+import { ICMPV6_PACKET_TOO_BIG } from '../router/icmpv6.js';
+import type { RouterInterface } from '../router/interface.js';
+import { CONTINUE, DROP, HELD, LOCAL, refuse, TO_PORT, TO_TUNNEL } from '../verdict.js';
+import {
+  ETHERNET_HEADER_LENGTH,
+  ETHERNET_SOURCE,
+  ETHERNET_TYPE,
+  ETHERTYPE_ARP,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+  macHigh,
+  macLow,
+} from '../wire/ethernet.js';
+import { ICMP_UNREACHABLE } from '../wire/icmp.js';
+import { PROTOCOL_ICMPV6 } from '../wire/icmpv6.js';
+import {
+  IPV4_DESTINATION,
+  IPV4_DONT_FRAGMENT,
+  IPV4_HEADER_LENGTH,
+  IPV4_SOURCE,
+  ipv4Fragment,
+  PROTOCOL_ICMP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+} from '../wire/ipv4.js';
+import { IPV6_DESTINATION, IPV6_SOURCE } from '../wire/ipv6.js';
+import { parse } from '../wire/parse.js';
+import { isGpe, VXLAN_FLAG_GBP, VXLAN_FLAG_VNI, VXLAN_FLAGS, VXLAN_HEADER_LENGTH, VXLAN_VNI } from '../wire/vxlan.js';
+import { enterGateway, leaveGateway } from './anycast.js';
+import { bundleSize, fill, isUniform } from './bundle.js';
+import { isBundle, isOuterChecksumRight, isOuterHeaderRight, payloadEnd, payloadStart, strip } from './decapsulate.js';
+import { decapsulateEcn, ECN_DROP, ECN_MASK, ECN_NOT_ECT, setEcn, trafficClass } from './ecn.js';
+import { prepend, setOuterMacs, type Template } from './encapsulate.js';
+import { sourcePort } from './entropy.js';
+import { GroupMembership } from './membership.js';
+import { PathMtu } from './path-mtu.js';
 import { Prober } from './probe.js';
+import { Strangers } from './strangers.js';
+import { Underlay } from './underlay.js';
 import { LocalVtep, type LocalVtepOptions, RemoteVtep, type VtepOptions } from './vtep.js';
 import { Vteps } from './vteps.js';
 
 export class Vxlan {
   readonly vteps: Vteps;
-  readonly prober = new Prober();
+  readonly prober: Prober;
+  /** Networks with VTEPs are there: packets of the uplinks are looked at. */
+  isListening = false;
   private readonly dataplane: Dataplane;
+  private readonly underlay: Underlay;
+  private readonly segmenter: Segmenter;
+  private readonly coalescer: Coalescer;
+  private readonly splitter: Splitter;
+  private readonly pathMtu: PathMtu;
+  private readonly strangers: Strangers;
+  private readonly membership: GroupMembership;
+  /** Why `sender` has found none: a drop reason. */
+  private refusal = DROP_NONE;
 
-  constructor(dataplane: Dataplane, seed: number) {
+  /**
+   * @param coalescer of inner frames, flushed by its owner
+   * @param sink that gets these
+   */
+  constructor(dataplane: Dataplane, seed: number, coalescer: Coalescer, sink: CoalescerSink) {
+    const { arena, router } = dataplane;
     this.dataplane = dataplane;
     this.vteps = new Vteps(seed);
+    this.prober = new Prober(dataplane);
+    this.underlay = new Underlay(dataplane, router);
+    this.segmenter = new Segmenter(arena);
+    this.coalescer = coalescer;
+    this.splitter = new Splitter(arena, coalescer, sink);
+    this.pathMtu = new PathMtu(dataplane, this.vteps);
+    this.strangers = new Strangers(dataplane);
+    this.membership = new GroupMembership(router);
   }
 
   // --- configuration, between two packets
@@ -36,9 +127,10 @@ export class Vxlan {
     network.vtep = local;
     this.vteps.addLocal(local);
     for (const remote of remotes) {
-      remote.local = local;
+      remote.follow(local);
       this.vteps.add(remote);
     }
+    this.isListening = true;
   }
 
   /** The ports that stand for remote ones must be gone. */
@@ -48,6 +140,7 @@ export class Vxlan {
     if (this.remotesOf(network).length > 0) throw new RangeError('the network still has VTEPs');
     this.vteps.removeLocal(network.vtep);
     network.vtep = null;
+    this.isListening = this.vteps.own.length > 0;
   }
 
   private remotesOf(network: Network): RemoteVtep[] {
@@ -81,11 +174,344 @@ export class Vxlan {
     return Int32Array.from(words);
   }
 
-  // --- packets
+  // --- into a tunnel
 
-  /** For a frame that the bridge or the router sends to a VTEP. Takes over one reference on the slot. */
+  /** For a frame that the bridge or the router sends to a VTEP, counted as transmitted there. Takes over one reference on the slot. */
   transmit(packet: Packet, port: Port): void {
-    void port;
+    const { length } = packet;
+    const { arena } = this.dataplane;
+    const own = arena.referenceCount(packet.slot) === 1 ? packet : this.unshared(packet);
+    if (own === null) {
+      this.fail(packet, port, length, DROP_NO_SLOT);
+      return;
+    }
+    const reason = this.transmitSafely(own, port.vtep as RemoteVtep);
+    if (reason !== DROP_NONE) this.fail(own, port, length, reason);
+  }
+
+  /** Others hold the slot, and the headers go into its headroom. Gives back the reference on the shared one, unless there is no slot. */
+  private unshared(packet: Packet): Packet | null {
+    const { arena } = this.dataplane;
+    const copy = copyPacket(arena, packet);
+    if (copy !== null) arena.release(packet.slot);
+    return copy;
+  }
+
+  private fail(packet: Packet, port: Port, length: number, reason: number): void {
+    this.dataplane.counters.transmitFailed(port.id, length, reason);
     this.dataplane.arena.release(packet.slot);
   }
+
+  private transmitSafely(packet: Packet, remote: RemoteVtep): number {
+    try {
+      return this.enclose(packet, remote);
+    } catch (error) {
+      this.dataplane.lastError = error;
+      return DROP_INTERNAL_ERROR;
+    }
+  }
+
+  /** @returns a drop reason, and the slot is still the caller's; DROP_NONE */
+  private enclose(packet: Packet, remote: RemoteVtep): number {
+    const { arena, topology } = this.dataplane;
+    // Of frames of our own, and of copies, nothing has been parsed.
+    if (packet.etherType === UNPARSED) parse(arena, packet);
+    const { local } = remote;
+    if (packet.vlan !== -1 && local.network.vlanProtocol === 0) removeTags(arena, packet);
+    const gateway = topology.domainOf(packet.domain)?.gateway ?? null;
+    if (gateway !== null && isFrom(arena.view, packet, gateway)) {
+      if (!leaveGateway(arena.view, packet, gateway, local.macHigh, local.macLow)) return DROP_HOST_GATEWAY;
+    }
+    if (!this.underlay.find(remote)) return this.underlay.reason;
+    if (packet.gsoType !== VNET_GSO_NONE) return this.sendSegments(packet, remote);
+    if (packet.length - ETHERNET_HEADER_LENGTH > remote.mtu) return this.tooBig(packet, remote.mtu);
+    completeChecksum(arena, packet);
+    const { template } = remote;
+    prepend(arena, packet, template, this.outerTos(packet, template), sourcePort(arena.view, packet), 0);
+    this.deliver(packet, remote);
+    return DROP_NONE;
+  }
+
+  /** DSCP as configured, ECN as inside (RFC 6040, 4.1: normal mode). */
+  private outerTos(packet: Packet, { dscp }: Template): number {
+    const isIp = packet.l3 !== -1 && packet.etherType !== ETHERTYPE_ARP;
+    const inner = isIp ? trafficClass(this.dataplane.arena.view, packet.l3) : 0;
+    return dscp < 0 ? inner : (dscp << 2) | (inner & ECN_MASK);
+  }
+
+  /** The sender is told by the gateway (RFC 1191, 4; RFC 4443, 3.2): it, not the bridge, has an address to speak from. */
+  private tooBig(packet: Packet, mtu: number): number {
+    const from = this.dataplane.interfaceAt(packet.port);
+    const { view } = this.dataplane.arena;
+    const { errors } = this.dataplane.router;
+    if (from === null || packet.l3 === -1) return DROP_TOO_BIG;
+    if (packet.etherType === ETHERTYPE_IPV6) {
+      errors.send6(packet, from, ICMPV6_PACKET_TOO_BIG, 0, mtu);
+    } else if (packet.etherType === ETHERTYPE_IPV4 && (ipv4Fragment(view, packet.l3) & IPV4_DONT_FRAGMENT) !== 0) {
+      errors.send4(packet, from, ICMP_UNREACHABLE, ICMP_FRAGMENTATION_NEEDED, mtu);
+    }
+    return DROP_TOO_BIG;
+  }
+
+  /** A super-packet: cut, and sent in bundles. Segments of TCP are made to fit; datagrams are somebody's, and are not. */
+  private sendSegments(packet: Packet, remote: RemoteVtep): number {
+    const { segmenter } = this;
+    const { arena } = this.dataplane;
+    let count = segmenter.begin(packet, packet.gsoSize);
+    const excess = segmenter.frameLength - ETHERNET_HEADER_LENGTH - remote.mtu;
+    if (count > 0 && excess > 0) {
+      if (packet.protocol !== PROTOCOL_TCP || packet.gsoSize <= excess) return this.tooBig(packet, remote.mtu);
+      count = segmenter.begin(packet, packet.gsoSize - excess);
+    }
+    if (count < 1) return DROP_TX_REJECTED;
+    const { template } = remote;
+    const tos = this.outerTos(packet, template);
+    const port = sourcePort(arena.view, packet);
+    const stride = VXLAN_HEADER_LENGTH + segmenter.frameLength;
+    const most = bundleSize(template, stride);
+    for (let from = 0; from < count; from += most) {
+      const outer = beginFrame(arena, remote.port);
+      if (outer === null) return DROP_NO_SLOT;
+      const to = from + most < count ? from + most : count;
+      fill(arena, outer, segmenter, template, from, to);
+      prepend(arena, outer, template, tos, port, to - from > 1 ? stride : 0);
+      this.deliver(outer, remote);
+    }
+    arena.release(packet.slot);
+    return DROP_NONE;
+  }
+
+  /** An outer packet, all but its MACs: to the next hop. It belongs to no domain, which tells it from what came out of the tunnel. */
+  private deliver(packet: Packet, remote: RemoteVtep): void {
+    packet.port = remote.port;
+    packet.network = 0;
+    packet.domain = 0;
+    packet.tag = TAG_NONE;
+    packet.vlan = -1;
+    packet.reason = DROP_NONE;
+    this.dataplane.counters.originated(remote.port);
+    this.leave(packet, remote);
+  }
+
+  private leave(packet: Packet, remote: RemoteVtep): void {
+    const verdict = this.underlay.resolve(remote, packet);
+    if (verdict === HELD) return;
+    if (verdict === DROP) {
+      this.dataplane.abandon(packet);
+      return;
+    }
+    const iface = remote.iface as RouterInterface;
+    const { view } = this.dataplane.arena;
+    const { macHigh, macLow } = this.underlay;
+    setOuterMacs(view, packet, remote.local.isIpv4, macHigh, macLow, iface.macHigh, iface.macLow);
+    packet.outPort = iface.port;
+    this.dataplane.sendRouted(packet, TO_PORT);
+  }
+
+  /** An outer packet that has waited for its next hop's MAC. */
+  resume(packet: Packet): void {
+    const remote = this.dataplane.ports[packet.port].vtep;
+    if (remote !== null && this.underlay.find(remote)) {
+      this.leave(packet, remote);
+      return;
+    }
+    packet.reason = remote === null ? DROP_PORT_GONE : this.underlay.reason;
+    this.dataplane.abandon(packet);
+  }
+
+  // --- out of a tunnel
+
+  /**
+   * Whether a packet that came in by an uplink, for its MAC or a group's, is one of ours.
+   * @returns TO_TUNNEL; LOCAL where it told of a tunnel, and that was all; CONTINUE
+   */
+  claim(packet: Packet, iface: RouterInterface): number {
+    if (packet.protocol === PROTOCOL_UDP) return this.isOurs(packet) ? TO_TUNNEL : CONTINUE;
+    if (packet.l4 !== -1 && (packet.protocol === PROTOCOL_ICMP || packet.protocol === PROTOCOL_ICMPV6)) {
+      if (this.pathMtu.hear(packet)) return LOCAL;
+    }
+    this.membership.hear(packet, iface);
+    return CONTINUE;
+  }
+
+  /** UDP to a port and an address, or a group, of ours. Of fragments only the first says so; none is put together (RFC 7348, 4.3). */
+  private isOurs(packet: Packet): boolean {
+    if (packet.l4 === -1) return false;
+    const { view } = this.dataplane.arena;
+    const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
+    const at = packet.l3 + (isIpv4 ? IPV4_DESTINATION : IPV6_DESTINATION);
+    const a = isIpv4 ? 0 : view.getInt32(at);
+    const b = isIpv4 ? 0 : view.getInt32(at + 4);
+    const c = isIpv4 ? MAPPED : view.getInt32(at + 8);
+    const d = view.getInt32(isIpv4 ? at : at + 12);
+    return this.vteps.isListening(packet.dstPort, a, b, c, d);
+  }
+
+  /** Takes over the slot of a packet that `claim` has said TO_TUNNEL of. */
+  receive(packet: Packet): void {
+    const { dataplane } = this;
+    const own = dataplane.arena.referenceCount(packet.slot) === 1 ? packet : this.unsharedOuter(packet);
+    if (own === null) {
+      packet.reason = DROP_NO_SLOT;
+      dataplane.abandon(packet);
+      return;
+    }
+    const uplink = own.port;
+    own.reason = this.openSafely(own);
+    if (own.reason !== DROP_NONE) {
+      own.port = uplink;
+      dataplane.abandon(own);
+    }
+  }
+
+  private unsharedOuter(packet: Packet): Packet | null {
+    const copy = this.unshared(packet);
+    if (copy !== null) parse(this.dataplane.arena, copy);
+    return copy;
+  }
+
+  private openSafely(packet: Packet): number {
+    try {
+      return this.open(packet);
+    } catch (error) {
+      this.dataplane.lastError = error;
+      return DROP_INTERNAL_ERROR;
+    }
+  }
+
+  /** @returns a drop reason, and the slot is still the caller's; DROP_NONE */
+  private open(packet: Packet): number {
+    const { view } = this.dataplane.arena;
+    if ((packet.flags & PACKET_FRAGMENT) !== 0) return DROP_VXLAN_FRAGMENT;
+    if (!isOuterHeaderRight(view, packet)) return DROP_IP_CHECKSUM;
+    const at = payloadStart(packet);
+    const end = payloadEnd(view, packet);
+    const remote = this.sender(packet, at, end);
+    if (remote === null) return this.refusal;
+    if (!isOuterChecksumRight(view, packet)) return DROP_VXLAN_CHECKSUM;
+    return isBundle(packet) ? this.openBundle(packet, remote, at, end) : this.openOne(packet, remote, at, end);
+  }
+
+  /** The VTEP that a VXLAN packet is from. Null: `refusal` says why it is not taken. */
+  private sender(packet: Packet, at: number, end: number): RemoteVtep | null {
+    const { view } = this.dataplane.arena;
+    if (end - at < VXLAN_HEADER_LENGTH + ETHERNET_HEADER_LENGTH) return this.refuse(DROP_VXLAN_MALFORMED);
+    const first = view.getInt32(at + VXLAN_FLAGS);
+    if (isGpe(first)) return this.refuse(DROP_VXLAN_GPE);
+    if ((first & VXLAN_FLAG_VNI) === 0) return this.refuse(DROP_VXLAN_MALFORMED);
+    const vni = view.getInt32(at + VXLAN_VNI) >>> 8;
+    const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
+    const from = packet.l3 + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE);
+    const a = isIpv4 ? 0 : view.getInt32(from);
+    const b = isIpv4 ? 0 : view.getInt32(from + 4);
+    const c = isIpv4 ? MAPPED : view.getInt32(from + 8);
+    const d = view.getInt32(isIpv4 ? from : from + 12);
+    const remote = this.vteps.find(vni, packet.dstPort, a, b, c, d) ?? this.stranger(vni, packet.dstPort, a, b, c, d);
+    if (remote === null) return null;
+    remote.heardAt = this.dataplane.now;
+    remote.gbp = (first & VXLAN_FLAG_GBP) === 0 ? -1 : first & 0xffff;
+    return remote;
+  }
+
+  private refuse(reason: number): null {
+    this.refusal = reason;
+    return null;
+  }
+
+  /** A VTEP that is no port. In an open network the group's port stands for it until control has given it one. */
+  private stranger(vni: number, udpPort: number, a: number, b: number, c: number, d: number): RemoteVtep | null {
+    const local = this.vteps.local(vni, udpPort);
+    if (local === null) return this.refuse(DROP_VXLAN_VNI);
+    if (!local.options.open || local.isOwn(a, b, c, d)) return this.refuse(DROP_VXLAN_VTEP);
+    this.strangers.tell(local, a, b, c, d);
+    return this.vteps.groupOf(local) ?? this.refuse(DROP_VXLAN_VTEP);
+  }
+
+  private openOne(packet: Packet, remote: RemoteVtep, at: number, end: number): number {
+    const { arena, counters } = this.dataplane;
+    const inner = at + VXLAN_HEADER_LENGTH;
+    const outerEcn = trafficClass(arena.view, packet.l3) & ECN_MASK;
+    if (outerEcn !== ECN_NOT_ECT && !this.mark(inner, end, outerEcn)) return DROP_VXLAN_ECN;
+    if (!strip(packet, inner, end)) return DROP_VXLAN_MALFORMED;
+    counters.local(packet.port);
+    packet.port = remote.port;
+    writeVnetHeader(arena, packet);
+    this.coalescer.add(packet, COALESCE_ALL);
+    return DROP_NONE;
+  }
+
+  /** Gives the inner IP header what the way has marked (RFC 6040, 4.2). @returns false: it cannot say so */
+  private mark(frame: number, end: number, outer: number): boolean {
+    const { view } = this.dataplane.arena;
+    const l3 = frame + ETHERNET_HEADER_LENGTH;
+    const type = view.getUint16(frame + ETHERNET_TYPE);
+    const isIp = type === ETHERTYPE_IPV4 || type === ETHERTYPE_IPV6;
+    if (!isIp || end - l3 < IPV4_HEADER_LENGTH) return true;
+    const inner = trafficClass(view, l3) & ECN_MASK;
+    const after = decapsulateEcn(outer, inner);
+    if (after === ECN_DROP) return false;
+    if (after !== inner) setEcn(view, l3, after);
+    return true;
+  }
+
+  private openBundle(packet: Packet, remote: RemoteVtep, at: number, end: number): number {
+    const { arena, counters } = this.dataplane;
+    const stride = packet.gsoSize;
+    const prefix = VXLAN_HEADER_LENGTH;
+    if (stride < prefix + ETHERNET_HEADER_LENGTH || !isUniform(arena.view, at, stride, end))
+      return DROP_VXLAN_MALFORMED;
+    const outerEcn = trafficClass(arena.view, packet.l3) & ECN_MASK;
+    if (outerEcn !== ECN_NOT_ECT) {
+      for (let frame = at + prefix; frame < end; frame += stride) {
+        if (!this.mark(frame, end, outerEcn)) return DROP_VXLAN_ECN;
+      }
+    }
+    counters.local(packet.port);
+    packet.port = remote.port;
+    const lost = this.splitter.split(packet, at + prefix, stride, prefix, end, COALESCE_ALL);
+    for (let i = 0; i < lost; i++) {
+      counters.received(remote.port, 0);
+      counters.dropReceived(remote.port, DROP_NO_SLOT);
+    }
+    return DROP_NONE;
+  }
+
+  /**
+   * For an inner frame, parsed, that comes into its network by a VTEP's port: what is not for the bridge.
+   * @returns CONTINUE, or the verdict
+   */
+  enter(packet: Packet, port: Port): number {
+    const { local } = port.vtep as RemoteVtep;
+    if (packet.vlan !== -1 && local.network.vlanProtocol === 0) return refuse(packet, DROP_VXLAN_VLAN);
+    if (this.prober.isProbe(packet)) return this.prober.receive(packet, port);
+    if (packet.dstLow === local.macLow && packet.dstHigh === local.macHigh) {
+      const gateway = this.dataplane.topology.domainOf(port.domain)?.gateway ?? null;
+      if (gateway !== null) enterGateway(this.dataplane.arena.view, packet, gateway, local.macHigh, local.macLow);
+    }
+    return CONTINUE;
+  }
+
+  // --- time
+
+  /** Once a second. */
+  tick(): void {
+    this.vteps.forEach((remote) => {
+      this.underlay.tick(remote);
+    });
+    this.membership.tick(this.dataplane.milliseconds);
+  }
+}
+
+/** A tag means nothing in a network without VLANs, and is not sent on (RFC 7348, 6.1). */
+function removeTags(arena: Arena, packet: Packet): void {
+  while (packet.vlan !== -1) {
+    removeTag(arena, packet);
+    packet.vlan = packet.innerVlan;
+    packet.innerVlan = -1;
+  }
+}
+
+function isFrom(view: DataView, packet: Packet, gateway: RouterInterface): boolean {
+  const at = packet.start + ETHERNET_SOURCE;
+  return macLow(view, at) === gateway.macLow && macHigh(view, at) === gateway.macHigh;
 }

@@ -1,0 +1,145 @@
+/**
+ * Outer headers (RFC 7348, 5): Ethernet, IPv4 or IPv6, UDP, VXLAN, written in front of an inner frame. What is the same for all packets
+ * to a VTEP is kept as words (`Template`); the rest is ECN, source port, lengths and the checksum of IPv4.
+ *
+ * The outer UDP checksum is left to whoever sends (VNET_F_NEEDS_CSUM): the network card, or nobody where the packet stays on the machine.
+ */
+
+import type { Arena } from '../packet/arena.js';
+import { finishChecksum, foldSum } from '../packet/checksum.js';
+import type { Packet } from '../packet/packet.js';
+import { VNET_F_NEEDS_CSUM, VNET_GSO_NONE, VNET_GSO_UDP_L4, writeVnetHeader } from '../packet/vnet.js';
+import { ETHERNET_HEADER_LENGTH, ETHERTYPE_IPV4, ETHERTYPE_IPV6, setEthernetHeader } from '../wire/ethernet.js';
+import { IPV4_DONT_FRAGMENT, IPV4_HEADER_LENGTH, PROTOCOL_UDP } from '../wire/ipv4.js';
+import { IPV6_HEADER_LENGTH } from '../wire/ipv6.js';
+import { UDP_CHECKSUM, UDP_HEADER_LENGTH } from '../wire/udp.js';
+import { VXLAN_FLAG_GBP, VXLAN_FLAG_VNI, VXLAN_HEADER_LENGTH } from '../wire/vxlan.js';
+import type { LocalVtep, RemoteVtep } from './vtep.js';
+
+/**
+ * 50 or 70 bytes: of the outer IP packet in front of the inner IP packet; and, as both have an Ethernet header, of the outer frame in front of
+ * the inner one.
+ */
+export function outerLength(isIpv4: boolean): number {
+  const network = isIpv4 ? IPV4_HEADER_LENGTH : IPV6_HEADER_LENGTH;
+  return network + UDP_HEADER_LENGTH + VXLAN_HEADER_LENGTH + ETHERNET_HEADER_LENGTH;
+}
+
+/** What is the same in all packets to a VTEP. */
+export class Template {
+  readonly isIpv4: boolean;
+  /** The outer headers' length: 50 or 70. */
+  readonly length: number;
+  /** TTL or hop limit, and the outer DSCP in the upper six bits; -1: the inner packet's. */
+  readonly ttl: number;
+  readonly dscp: number;
+  readonly checksum: boolean;
+  readonly udpPort: number;
+  /** The VXLAN header's words. */
+  readonly first: number;
+  readonly second: number;
+  /** Sum over the IPv4 header without TOS and length, and over the pseudo-header without the length. */
+  readonly headerSum: number;
+  readonly pseudoSum: number;
+  /** Source and destination, four words each; of IPv4 the last is the address. */
+  readonly source: Int32Array;
+  readonly destination: Int32Array;
+
+  constructor({ options, isIpv4 }: LocalVtep, remote: RemoteVtep) {
+    this.isIpv4 = isIpv4;
+    this.length = outerLength(isIpv4);
+    this.ttl = remote.isGroup ? options.groupTtl : options.ttl;
+    this.dscp = options.dscp;
+    this.checksum = options.checksum;
+    this.udpPort = options.udpPort;
+    this.first = options.gbp < 0 ? VXLAN_FLAG_VNI : VXLAN_FLAG_VNI | VXLAN_FLAG_GBP | options.gbp;
+    this.second = options.vni << 8;
+    this.source = options.local;
+    this.destination = Int32Array.of(remote.a, remote.b, remote.c, remote.d);
+    const addresses = sumOf(this.source, isIpv4) + sumOf(this.destination, isIpv4);
+    this.pseudoSum = foldSum(addresses + PROTOCOL_UDP);
+    this.headerSum = foldSum(addresses + 0x4500 + IPV4_DONT_FRAGMENT + ((this.ttl << 8) | PROTOCOL_UDP));
+  }
+}
+
+/** The sum of an address's 16-bit words. */
+function sumOf(address: Int32Array, isIpv4: boolean): number {
+  let sum = 0;
+  for (let i = isIpv4 ? 3 : 0; i < 4; i++) sum += (address[i] >>> 16) + (address[i] & 0xffff);
+  return sum;
+}
+
+/**
+ * Writes outer headers in front of what stands at `packet.start` (all inner frames of the packet, the first VXLAN header left out), and the
+ * virtio-net header before them. The MACs are written later (`setOuterMacs`). The handle is then the outer packet's.
+ *
+ * Precondition: so much headroom; inner checksums are finished.
+ *
+ * @param tos ECN and, where the template has none, DSCP: the outer TOS octet or traffic class
+ * @param stride bytes of UDP payload a datagram where the packet is a bundle; 0: it is one datagram
+ */
+export function prepend(
+  arena: Arena,
+  packet: Packet,
+  template: Template,
+  tos: number,
+  sourcePort: number,
+  stride: number,
+): void {
+  const { view } = arena;
+  packet.start -= template.length;
+  packet.length += template.length;
+  const ip = packet.start + ETHERNET_HEADER_LENGTH;
+  const udpLength = packet.length - template.length + UDP_HEADER_LENGTH + VXLAN_HEADER_LENGTH;
+  const l4 = template.isIpv4
+    ? writeIpv4(view, ip, template, tos, udpLength)
+    : writeIpv6(view, ip, template, tos, udpLength);
+  view.setInt32(l4, (sourcePort << 16) | template.udpPort);
+  const partial = template.checksum ? foldSum(template.pseudoSum + udpLength) : 0;
+  view.setInt32(l4 + 4, (udpLength << 16) | partial);
+  view.setInt32(l4 + 8, template.first);
+  view.setInt32(l4 + 12, template.second);
+  packet.vnetFlags = template.checksum ? VNET_F_NEEDS_CSUM : 0;
+  packet.gsoType = stride === 0 ? VNET_GSO_NONE : VNET_GSO_UDP_L4;
+  packet.headerLength = stride === 0 ? 0 : l4 + UDP_HEADER_LENGTH - packet.start;
+  packet.gsoSize = stride;
+  packet.checksumStart = template.checksum ? l4 - packet.start : 0;
+  packet.checksumOffset = template.checksum ? UDP_CHECKSUM : 0;
+  writeVnetHeader(arena, packet);
+}
+
+/** DF is set, so the identification means nothing (RFC 6864, 4.1): 0. @returns where UDP begins */
+function writeIpv4(view: DataView, at: number, template: Template, tos: number, udpLength: number): number {
+  const length = udpLength + IPV4_HEADER_LENGTH;
+  const checksum = finishChecksum(template.headerSum + tos + length);
+  view.setInt32(at, 0x45000000 | (tos << 16) | length);
+  view.setInt32(at + 4, IPV4_DONT_FRAGMENT);
+  view.setInt32(at + 8, (template.ttl << 24) | (PROTOCOL_UDP << 16) | checksum);
+  view.setInt32(at + 12, template.source[3]);
+  view.setInt32(at + 16, template.destination[3]);
+  return at + IPV4_HEADER_LENGTH;
+}
+
+function writeIpv6(view: DataView, at: number, template: Template, tos: number, udpLength: number): number {
+  const { source, destination } = template;
+  view.setInt32(at, 0x60000000 | (tos << 20));
+  view.setInt32(at + 4, (udpLength << 16) | (PROTOCOL_UDP << 8) | template.ttl);
+  for (let i = 0; i < 4; i++) {
+    view.setInt32(at + 8 + 4 * i, source[i]);
+    view.setInt32(at + 24 + 4 * i, destination[i]);
+  }
+  return at + IPV6_HEADER_LENGTH;
+}
+
+/** The outer Ethernet header. */
+export function setOuterMacs(
+  view: DataView,
+  packet: Packet,
+  isIpv4: boolean,
+  toHigh: number,
+  toLow: number,
+  fromHigh: number,
+  fromLow: number,
+): void {
+  setEthernetHeader(view, packet.start, toHigh, toLow, fromHigh, fromLow, isIpv4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6);
+}

@@ -1,0 +1,102 @@
+/**
+ * What routers of the underlay say passes: ICMP "fragmentation needed" (RFC 1191) and "packet too big" (RFC 8201) about a VXLAN packet of ours,
+ * which is never cut (RFC 7348, 4.3). The VTEP's tunnel takes no more for a while, and who sends more into it is told.
+ */
+
+import type { Dataplane } from '../dataplane.js';
+import type { Packet } from '../packet/packet.js';
+import { MAPPED } from '../router/address.js';
+import { ICMP_FRAGMENTATION_NEEDED } from '../router/icmp.js';
+import { ICMPV6_PACKET_TOO_BIG } from '../router/icmpv6.js';
+import { ETHERTYPE_IPV4 } from '../wire/ethernet.js';
+import { ICMP_UNREACHABLE } from '../wire/icmp.js';
+import {
+  IPV4_DESTINATION,
+  IPV4_HEADER_LENGTH,
+  IPV4_PROTOCOL,
+  IPV4_SOURCE,
+  ipv4HeaderLength,
+  PROTOCOL_UDP,
+} from '../wire/ipv4.js';
+import { IPV6_DESTINATION, IPV6_HEADER_LENGTH, IPV6_SOURCE, ipv6NextHeader } from '../wire/ipv6.js';
+import { UDP_DESTINATION_PORT, UDP_HEADER_LENGTH } from '../wire/udp.js';
+import type { RemoteVtep } from './vtep.js';
+import type { Vteps } from './vteps.js';
+
+/** ICMP header with its four further octets: what is quoted stands behind it. */
+const QUOTE = 8;
+/** Seconds that it holds (RFC 1191, 6.3: ten minutes). */
+const HOLDS = 600;
+/** Bytes of outer packet below which nothing is believed: an inner IPv4 host must be able to send 576 (RFC 1191, 3), an IPv6 link 1,280. */
+const LEAST = 576 + 50;
+const LEAST_6 = 1280;
+
+export class PathMtu {
+  private readonly dataplane: Dataplane;
+  private readonly vteps: Vteps;
+
+  constructor(dataplane: Dataplane, vteps: Vteps) {
+    this.dataplane = dataplane;
+    this.vteps = vteps;
+  }
+
+  /** @param packet ICMP or ICMPv6, parsed. @returns whether it was about a tunnel */
+  hear(packet: Packet): boolean {
+    const { view } = this.dataplane.arena;
+    const { l4 } = packet;
+    if (packet.etherType === ETHERTYPE_IPV4) {
+      if (view.getUint16(l4) !== ((ICMP_UNREACHABLE << 8) | ICMP_FRAGMENTATION_NEEDED)) return false;
+      return this.hear4(l4 + QUOTE, packet.l3End, view.getUint16(l4 + 6));
+    }
+    if (view.getUint8(l4) !== ICMPV6_PACKET_TOO_BIG) return false;
+    return this.hear6(l4 + QUOTE, packet.l3End, view.getInt32(l4 + 4));
+  }
+
+  private hear4(at: number, end: number, mtu: number): boolean {
+    const { view } = this.dataplane.arena;
+    if (end - at < IPV4_HEADER_LENGTH + UDP_HEADER_LENGTH || view.getUint8(at + IPV4_PROTOCOL) !== PROTOCOL_UDP)
+      return false;
+    const l4 = at + ipv4HeaderLength(view, at);
+    if (l4 + UDP_HEADER_LENGTH > end) return false;
+    const source = view.getInt32(at + IPV4_SOURCE);
+    const destination = view.getInt32(at + IPV4_DESTINATION);
+    const port = view.getUint16(l4 + UDP_DESTINATION_PORT);
+    if (!this.vteps.isListening(port, 0, 0, MAPPED, source)) return false;
+    return this.note(port, mtu < LEAST ? LEAST : mtu, 0, 0, MAPPED, destination);
+  }
+
+  private hear6(at: number, end: number, mtu: number): boolean {
+    const { view } = this.dataplane.arena;
+    if (end - at < IPV6_HEADER_LENGTH + UDP_HEADER_LENGTH || ipv6NextHeader(view, at) !== PROTOCOL_UDP) return false;
+    const port = view.getUint16(at + IPV6_HEADER_LENGTH + UDP_DESTINATION_PORT);
+    const from = at + IPV6_SOURCE;
+    const to = at + IPV6_DESTINATION;
+    const isOurs = this.vteps.isListening(
+      port,
+      view.getInt32(from),
+      view.getInt32(from + 4),
+      view.getInt32(from + 8),
+      view.getInt32(from + 12),
+    );
+    if (!isOurs) return false;
+    const bytes = mtu >>> 0 < LEAST_6 ? LEAST_6 : mtu;
+    const [b, c, d] = [view.getInt32(to + 4), view.getInt32(to + 8), view.getInt32(to + 12)];
+    return this.note(port, bytes, view.getInt32(to), b, c, d);
+  }
+
+  /** For that VTEP in every network: the way is the same. */
+  private note(udpPort: number, mtu: number, a: number, b: number, c: number, d: number): boolean {
+    let isKnown = false;
+    this.vteps.forEach((remote: RemoteVtep) => {
+      if (remote.d !== d || remote.c !== c || remote.b !== b || remote.a !== a || remote.local.udpPort !== udpPort)
+        return;
+      isKnown = true;
+      // More than passed before is nobody's to promise (RFC 1191, 3).
+      if (remote.pathMtu !== 0 && mtu >= remote.pathMtu) return;
+      remote.pathMtu = mtu;
+      remote.pathMtuUntil = this.dataplane.now + HOLDS;
+      remote.routeEpoch = -1;
+    });
+    return isKnown;
+  }
+}
