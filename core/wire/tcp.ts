@@ -14,7 +14,11 @@ export const TCP_HEADER_LENGTH = 20;
 export const TCP_FIN = 0x01;
 export const TCP_SYN = 0x02;
 export const TCP_RST = 0x04;
+export const TCP_PSH = 0x08;
 export const TCP_ACK = 0x10;
+export const TCP_URG = 0x20;
+/** Congestion window reduced (RFC 3168, 6.1). */
+export const TCP_CWR = 0x80;
 
 /** Length of the header with its options, in bytes, as the segment says. */
 export function tcpHeaderLength(view: DataView, at: number): number {
