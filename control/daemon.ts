@@ -33,9 +33,8 @@ import {
   type UplinkConfig,
   type VrfConfig,
 } from './config/schema.js';
-import { servicesInTheWay } from './config/service.js';
+import { overlayInTheWay, servicesInTheWay } from './config/service.js';
 import { isBridged } from './config/subnets.js';
-import { unsupportedNetwork } from './config/supported.js';
 import { Endpoints } from './endpoints.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
 import { EventLog } from './events.js';
@@ -48,6 +47,7 @@ import { Ipam } from './ipam.js';
 import { type KeptEndpoint, KeptState } from './kept-state.js';
 import { Mirrors } from './mirrors.js';
 import { natPorts, natSettings } from './nat-settings.js';
+import { networkMtu } from './network-mtu.js';
 import { Numbers } from './numbers.js';
 import { PolicyRules } from './policy.js';
 import { policyObjects } from './policy-objects.js';
@@ -235,9 +235,9 @@ export class Daemon {
   }
 
   /** The router's interface in a network has the addresses that services listen at. */
-  #virtualChanged({ name, config, id, ipam }: NetworkState): Promise<void> {
+  #virtualChanged({ name, config, mtu, id, ipam }: NetworkState): Promise<void> {
     const translates = translatesBy(this.#uplinkConfig);
-    return this.interfaces.follow(name, () => gatewayInterface(config, id, translates, ipam.virtual()));
+    return this.interfaces.follow(name, () => gatewayInterface(config, mtu, id, translates, ipam.virtual()));
   }
 
   #happened(event: DataplaneEvent): void {
@@ -284,7 +284,7 @@ export class Daemon {
     // Published ports lead through it.
     const remade = (): void => this.#publishAnew();
     const parts = { system: this.#system, logger: this.#logger, dataplane, interfaces, instance, portRemoved, remade };
-    const networks = (): NetworkConfig[] => [...this.networks.values()].map(({ config }) => config);
+    const networks = (): NetworkState[] => [...this.networks.values()];
     return new HostPorts(parts, networks, () => (this.#isShared ? this.publications.vrfs() : new Set()));
   }
 
@@ -642,7 +642,7 @@ export class Daemon {
       const inTheWay = routesInTheWay(name, wanted, (vrf, prefix) => this.routes.has(vrf, prefix));
       const links = checkHostLinks({ ...wanted, services: this.services.configs() });
       const problems = [...checkConfiguration(wanted), ...links, ...inTheWay];
-      throwFirst([...problems, ...unsupportedNetwork(name, config)], ['networks', name]);
+      throwFirst([...overlayInTheWay(name, config, this.#asTheyAre()), ...problems], ['networks', name]);
       const network = await this.#addNetwork(name, config);
       this.#logger.info(`network ${name} created`);
       return network;
@@ -653,12 +653,13 @@ export class Daemon {
     const routed = !isBridged(name, this.#uplinkConfig);
     const ipam = new Ipam(name, config, routed ? gatewayMac(config) : null);
     for (const [endpoint, left] of this.kept.left) if (left.network === name) ipam.hold(endpoint, left.addresses);
-    const network: NetworkState = { name, config, ipam, phase: 'starting', id: -1 };
+    const mtu = networkMtu(config, this.#uplink?.mtu ?? 0);
+    const network: NetworkState = { name, config, ipam, mtu, phase: 'starting', id: -1 };
     this.networks.set(name, network);
     try {
       network.id = await this.dataplane.addNetwork(networkSpec(name, config));
       if (routed)
-        await this.interfaces.add(name, gatewayInterface(config, network.id, translatesBy(this.#uplinkConfig)));
+        await this.interfaces.add(name, gatewayInterface(config, mtu, network.id, translatesBy(this.#uplinkConfig)));
       await this.#networksChanged();
     } catch (error) {
       await this.#removeFromDataplane(network);
@@ -923,8 +924,8 @@ export class Daemon {
     const uplink = new BridgedUplink(config, network.config, network.id, this.#system, this.dataplane);
     await uplink.open();
     this.#uplink = uplink;
-    if (uplink.mtu < network.config.mtu) {
-      const what = `uplink ${config.device} has MTU ${uplink.mtu}, network ${network.name} ${network.config.mtu}`;
+    if (uplink.mtu < network.mtu) {
+      const what = `uplink ${config.device} has MTU ${uplink.mtu}, network ${network.name} ${network.mtu}`;
       this.#logger.warn(`${what}: larger frames will be dropped on their way out`);
     }
   }

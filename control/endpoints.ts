@@ -236,7 +236,7 @@ export class Endpoints {
     this.#parts.kept.setEndpoint(name, { ...where, netns, identity, interface: config.interface, table });
     const alone = this.#namespaceRoutes.isAlone(place.identity);
     const facts = { name, config, network: network.config, addresses, mac, slaac, isolation };
-    const request = { ...facts, networkId: network.id, gateways: alone ? gateways : [] };
+    const request = { ...facts, networkId: network.id, mtu: network.mtu, gateways: alone ? gateways : [] };
     const { port, tookOver } = await attachPort(request, place, this.#parts.system, this.#parts.dataplane, undo);
     endpoint.port = port;
     undo.push('telling who listens', () => {

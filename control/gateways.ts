@@ -33,12 +33,14 @@ function translation({ masquerade, nat66, nptv6, subnets }: NetworkConfig): Pick
 }
 
 /**
+ * @param mtu of the network, as things are
  * @param network the dataplane's number of the network
  * @param translates whether the uplink, if there is one, hides what is behind it; a routed one does not
  * @param virtual addresses of services, without prefix length
  */
 export function gatewayInterface(
   config: NetworkConfig,
+  mtu: number,
   network: number,
   translates: boolean,
   virtual: readonly string[] = [],
@@ -52,7 +54,7 @@ export function gatewayInterface(
     vlan: config.vlan_filtering ? DEFAULT_VLAN : 0,
     port: null,
     mac: gatewayMac(config),
-    mtu: config.mtu,
+    mtu,
     addresses: [...own, ...virtual.map((text) => `${text}/${knownAddress(text).family === 4 ? 32 : 128}`)],
     up: true,
     internal: config.internal,

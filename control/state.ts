@@ -11,6 +11,8 @@ export interface NetworkState {
   readonly name: string;
   readonly config: NetworkConfig;
   readonly ipam: Ipam;
+  /** Bytes of IP packet, as things are: see network-mtu.ts. */
+  mtu: number;
   phase: Phase;
   /** The dataplane's number; -1 before there is one. */
   id: number;

@@ -147,8 +147,8 @@ export interface DropsView {
 }
 
 export function networkView(daemon: Daemon, network: NetworkState): NetworkView {
-  const { name, config, phase } = network;
-  const { subnets, mtu, internal, isolated, masquerade, ageing, fdb_limit } = config;
+  const { name, config, phase, mtu } = network;
+  const { subnets, internal, isolated, masquerade, ageing, fdb_limit } = config;
   return {
     name,
     state: phase,

@@ -25,11 +25,9 @@ import {
 import { checkServices } from './service.js';
 import { knownAddress as address, gatewaysOf, isBridged, unusable, uplinkGateways } from './subnets.js';
 import { checkTranslation } from './translation.js';
+import { carriesIpv6, checkVxlan, IPV6_MIN_MTU, type TakenVnis } from './vxlan.js';
 
 export { UPLINK_PORT_NAME } from './kept-names.js';
-
-/** Least MTU of a link that carries IPv6 (RFC 8200 section 5). */
-const IPV6_MIN_MTU = 1280;
 
 function checkGateways(name: string, network: NetworkConfig): Problem[] {
   const problems: Problem[] = [];
@@ -95,26 +93,6 @@ function checkBridgedNetwork(name: string, network: NetworkConfig): Problem[] {
     );
 }
 
-function checkVxlan(name: string, network: NetworkConfig, vnis: Map<number, string>): Problem[] {
-  if (network.vxlan === undefined) return [];
-  const problems: Problem[] = [];
-  const { vni, local, remotes } = network.vxlan;
-  const owner = vnis.get(vni);
-  if (owner !== undefined)
-    problems.push(conflict(['networks', name, 'vxlan', 'vni'], `${vni} is the VNI of network ${owner}`));
-  vnis.set(vni, name);
-  remotes.forEach((remote, index) => {
-    if (address(remote).family === address(local).family) return;
-    problems.push(
-      invalid(
-        ['networks', name, 'vxlan', 'remotes', index],
-        `expected an address of the family of local ${local}, got ${remote}`,
-      ),
-    );
-  });
-  return problems;
-}
-
 interface NamedSubnet {
   readonly subnet: Subnet;
   readonly text: string;
@@ -126,7 +104,7 @@ interface NamedSubnet {
 function checkNetworks(config: Configuration): Problem[] {
   const problems: Problem[] = [];
   const seen: NamedSubnet[] = [];
-  const vnis = new Map<number, string>();
+  const vnis: TakenVnis = new Map();
   for (const [name, network] of config.networks) {
     const kept = keptName(name);
     if (kept !== null) problems.push(invalid(['networks', name], kept));
@@ -140,7 +118,7 @@ function checkNetworks(config: Configuration): Problem[] {
       }
       seen.push({ subnet, text, owner: name, vrf: network.vrf });
     });
-    if (network.mtu < IPV6_MIN_MTU && network.subnets.some((text) => parseSubnet(text).family === 6)) {
+    if (network.mtu !== undefined && network.mtu < IPV6_MIN_MTU && carriesIpv6(network)) {
       problems.push(
         invalid(
           ['networks', name, 'mtu'],
@@ -150,7 +128,7 @@ function checkNetworks(config: Configuration): Problem[] {
     }
     problems.push(...checkGateways(name, network), ...checkRange(name, network), ...checkAdvertisements(name, network));
     if (isBridged(name, config.uplink)) problems.push(...checkBridgedNetwork(name, network));
-    problems.push(...checkVxlan(name, network, vnis));
+    problems.push(...checkVxlan(name, network, config, vnis));
   }
   return problems;
 }

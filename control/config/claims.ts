@@ -1,4 +1,4 @@
-/** Ports that somebody outside or inside can be reached at: published ones, and those that services listen on. No two may meet. */
+/** Ports that somebody outside or inside can be reached at: published ones, those that services listen on, and those of overlays. No two may meet. */
 
 import { type Address, formatAddress, isUnspecified } from './address.js';
 import { conflict, type KeyPath, type Problem } from './problems.js';
@@ -22,7 +22,7 @@ export interface Claim {
   readonly last: number;
   /** As the configuration has it. */
   readonly text: string;
-  readonly kind: 'endpoint' | 'service';
+  readonly kind: 'endpoint' | 'service' | 'network';
   readonly owner: string;
   readonly path: KeyPath;
 }

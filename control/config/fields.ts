@@ -52,9 +52,23 @@ export function oneOf<const T extends readonly [string, ...string[]]>(values: T)
   return z.enum(values, { error: `expected one of ${values.join(', ')}` });
 }
 
+const refusedFields = new WeakSet<z.ZodType>();
+
+/** A key that is refused by name, whatever it says, and is not among those that a mapping may have. @param why the whole line */
+export function refusedField(why: string) {
+  const field = z
+    .unknown()
+    .optional()
+    .superRefine((value, context) => {
+      if (value !== undefined) context.addIssue({ code: 'custom', message: why, params: { complete: true } });
+    });
+  refusedFields.add(field);
+  return field;
+}
+
 /** A mapping that knows all its keys. */
 export function mapping<T extends z.ZodRawShape>(what: string, shape: T) {
-  const keys = Object.keys(shape);
+  const keys = Object.keys(shape).filter((key) => !refusedFields.has(shape[key] as unknown as z.ZodType));
   const known = keys.length === 0 ? 'none' : `one of ${keys.join(', ')}`;
   return z.strictObject(shape, {
     error: (issue) => (issue.code === 'unrecognized_keys' ? `unknown key; expected ${known}` : `expected ${what}`),
@@ -231,6 +245,20 @@ export const macField = textField('a MAC address such as 02:42:ac:1e:00:02', (te
   return isUnicastMac(value) ? { value } : { expected: 'a unicast MAC address (first octet even, not all zero)' };
 });
 
+const MAC_OR_ALL = 'a MAC address such as 02:42:ac:1e:00:02, or 00:00:00:00:00:00';
+
+/** All zero: what is flooded. */
+export const ALL_MACS = '00:00:00:00:00:00';
+
+/** MAC of an FDB entry that leads to a VTEP. */
+export const vtepMacField = textField(MAC_OR_ALL, (text) => {
+  const value = canonicalMac(text);
+  if (value === null) return { expected: MAC_OR_ALL };
+  return value === ALL_MACS || isUnicastMac(value)
+    ? { value }
+    : { expected: 'a unicast MAC address (first octet even)' };
+});
+
 const MULTICAST: Readonly<Record<Family, string>> = { 4: '224.0.0.0/4', 6: 'ff00::/8' };
 const SOURCE = 'an address or a prefix such as 10.8.0.0/24';
 
@@ -250,6 +278,23 @@ export const sourceField = textField(SOURCE, (text) => {
     return { expected: `${SOURCE}, not the unspecified address (DHCP and address probes may use it anyway)` };
   return { value: subnet.prefix === addressBits(subnet.family) ? formatAddress(cidr.address) : formatSubnet(subnet) };
 });
+
+const GROUP = 'a multicast address such as 239.1.1.1 or ff05::1:1';
+
+/** A group of VTEPs. */
+export const groupField = textField(GROUP, (text) => {
+  const address = parseAddress(text);
+  if (address === null) return { expected: GROUP };
+  const host: Subnet = { family: address.family, base: address.value, prefix: addressBits(address.family) };
+  return isMulticast(host) ? { value: formatAddress(address) } : { expected: GROUP };
+});
+
+const DSCP = 'expected inherit or an integer from 0 to 63';
+
+/** Of outer packets (RFC 2474). */
+export const dscpField = z
+  .union([z.literal('inherit'), z.number()], { error: DSCP })
+  .refine((dscp) => dscp === 'inherit' || (Number.isInteger(dscp) && dscp >= 0 && dscp <= 63), { error: DSCP });
 
 const VLAN = `a VLAN, an integer from ${MIN_VLAN} to ${MAX_VLAN}`;
 const VLAN_RANGE = 'a VLAN or a range such as "10-20"';

@@ -7,7 +7,6 @@ import { checkConfiguration } from './check.js';
 import { describeValue, invalid, type KeyPath, type Problem, problemLine } from './problems.js';
 import { readWith } from './read.js';
 import { type Configuration, fileSchema } from './schema.js';
-import { unsupportedProblems } from './supported.js';
 
 function fail(file: string, line: string): never {
   throw new TaplineError('invalid', `${file}: ${line}`);
@@ -64,8 +63,7 @@ function parseYaml(text: string, file: string): unknown {
 }
 
 /**
- * The first round that finds problems ends the search: shape, then what is wrong between objects, then what this version
- * does not build.
+ * The first round that finds problems ends the search: shape, then what is wrong between objects.
  *
  * @param file name for the error line
  * @throws TaplineError of kind `invalid`
@@ -84,10 +82,8 @@ export function parseConfiguration(text: string, file: string): Configuration {
     policy,
     nat,
   };
-  for (const check of [checkConfiguration, unsupportedProblems]) {
-    const problems = check(config);
-    if (problems.length > 0) fail(file, problemLine(problems));
-  }
+  const problems = checkConfiguration(config);
+  if (problems.length > 0) fail(file, problemLine(problems));
   return config;
 }
 

@@ -5,6 +5,7 @@ import { AT_UPLINK, type Claim, overlapProblems } from './claims.js';
 import { type PublishSpec, readPublish } from './fields.js';
 import { invalid, type Problem } from './problems.js';
 import type { Configuration, NetworkConfig, UplinkConfig } from './schema.js';
+import { vxlanClaims } from './vxlan.js';
 
 export { isUnspecified } from './address.js';
 
@@ -112,5 +113,6 @@ export function publishedClaims(config: Objects): PublishedClaims {
 /** @returns the problems of all endpoints' published ports */
 export function checkPublished(config: Objects): Problem[] {
   const { claims, problems } = publishedClaims(config);
-  return [...problems, ...overlapProblems(claims)];
+  const overlays = vxlanClaims(config);
+  return [...problems, ...overlapProblems([...overlays, ...claims], overlays.length)];
 }

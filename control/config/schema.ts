@@ -1,7 +1,6 @@
 /**
  * The configuration contract as zod schemas. The file, the HTTP API and the CLI all read their objects through these,
- * so names, defaults and messages are the same everywhere. What concerns several objects at once is in `check.ts`;
- * what this version does not build yet is in `supported.ts`.
+ * so names, defaults and messages are the same everywhere. What concerns several objects at once is in `check.ts`.
  */
 
 import { z } from 'zod';
@@ -9,6 +8,8 @@ import {
   addressField,
   booleanField,
   cidrField,
+  dscpField,
+  groupField,
   hopField,
   integerField,
   interfaceAddressField,
@@ -32,12 +33,14 @@ import {
   primeField,
   publishField,
   rateField,
+  refusedField,
   sourceField,
   statusField,
   subnetField,
   textField,
   vlanField,
   vlanRangeField,
+  vtepMacField,
 } from './fields.js';
 import { vlanRange } from './vlan.js';
 
@@ -128,12 +131,54 @@ export const uplinkSchema = z.discriminatedUnion('mode', [ownUplink, sharedUplin
       : 'expected a mapping with device and mode',
 });
 
-const vxlanSchema = mapping('a mapping with vni, local and remotes', {
-  vni: integerField(1, 16_777_215),
-  local: addressField,
-  remotes: listOf('VTEP addresses', addressField),
-  port: integerField(1, 65_535).default(4789),
+/** 24 bits (RFC 7348 section 5); 0 is left to those who mean none. */
+export const MAX_VNI = 16_777_215;
+/** The one that IANA has given VXLAN. */
+export const VXLAN_PORT = 4789;
+/** Of outer packets, to VTEPs and, as nobody wants them further than asked for, to a group. */
+const VXLAN_TTL = 64;
+const VXLAN_GROUP_TTL = 1;
+
+const vxlanFdbSchema = mapping('an entry: a mapping with mac and vtep', { mac: vtepMacField, vtep: poolAddressField });
+const vxlanNeighborSchema = mapping('a neighbor: a mapping with address and mac', {
+  address: addressField,
+  mac: macField,
 });
+
+const vxlanSchema = mapping('a mapping with vni and local, and remotes, group and so on where wanted', {
+  vni: integerField(1, MAX_VNI),
+  /** An address of the uplink. */
+  local: poolAddressField,
+  /** Each gets what is flooded. */
+  remotes: listOf('VTEP addresses', poolAddressField).default([]),
+  port: integerField(1, 65_535).default(VXLAN_PORT),
+  /** Multicast group of the underlay that gets what is flooded. */
+  group: groupField.optional(),
+  /** MACs are learned from what VTEPs send; unless given, where no entries are. */
+  learning: booleanField.optional(),
+  /** Packets of VTEPs that nobody has named are taken; unless given, where there is a group. */
+  open: booleanField.optional(),
+  /** Outer TTL or hop limit; unless given, another one to the group. */
+  ttl: integerField(1, 255).optional(),
+  dscp: dscpField.default(0),
+  /** Outer UDP checksum. */
+  checksum: booleanField.default(true),
+  /** Group policy tag of what is sent (draft-smith-vxlan-group-policy). */
+  gbp: integerField(0, 65_535).optional(),
+  gpe: refusedField('VXLAN-GPE is not supported'),
+  /** ARP and neighbor discovery are answered out of the neighbor table. */
+  suppress: booleanField.default(true),
+  /** The one that the tunnel carries, in a network that tells VLANs apart. */
+  vlan: vlanField.optional(),
+  fdb: listOf('FDB entries', vxlanFdbSchema).default([]),
+  neighbors: listOf('neighbors', vxlanNeighborSchema).default([]),
+}).transform(({ gpe: _, ...given }) => ({
+  ...given,
+  learning: given.learning ?? given.fdb.length === 0,
+  open: given.open ?? given.group !== undefined,
+  ttl: given.ttl ?? VXLAN_TTL,
+  group_ttl: given.ttl ?? VXLAN_GROUP_TTL,
+}));
 
 export const DEFAULT_AGEING_SECONDS = 300;
 export const DEFAULT_FDB_LIMIT = 16_384;
@@ -199,8 +244,8 @@ export const networkSchema = mapping('a network: a mapping with subnets', {
   /** Parts of the subnets that endpoints get addresses from. */
   range: listOf('prefixes', cidrField).default([]),
   vrf: nameField.default(DEFAULT_VRF),
-  /** Bytes of IP packet; 68 is the least that RFC 791 allows. */
-  mtu: integerField(68, TAP_MAX_MTU).default(1500),
+  /** Bytes of IP packet; 68 is the least that RFC 791 allows. Unless given, 1500, or what an overlay's underlay leaves of its own. */
+  mtu: integerField(68, TAP_MAX_MTU).optional(),
   internal: booleanField.default(false),
   isolated: booleanField.default(false),
   /** IPv4 leaves from the uplink's address; or from the addresses given, IPv6 (NAT66) too where there are any. */
@@ -233,6 +278,10 @@ export const networkSchema = mapping('a network: a mapping with subnets', {
   if (network.vlan_protocol !== undefined && !network.vlan_filtering) {
     refuse(context, ['vlan_protocol'], 'needs vlan_filtering: true');
   }
+  const { vxlan, vlan_filtering } = network;
+  if (vxlan === undefined || vlan_filtering === (vxlan.vlan !== undefined)) return;
+  if (vlan_filtering) refuse(context, ['vxlan'], 'needs vlan, the one that it carries, as vlan_filtering is true');
+  else refuse(context, ['vxlan', 'vlan'], 'needs vlan_filtering: true');
 });
 
 /** The three ways to say which container; exactly one is given. */
@@ -492,6 +541,8 @@ export type OwnUplinkConfig = Extract<UplinkConfig, { mode: 'own' }>;
 export type RoutedUplinkConfig = Extract<UplinkConfig, { mode: 'routed' }>;
 export type VrfConfig = z.output<typeof vrfSchema>;
 export type RouteConfig = z.output<typeof routeSchema>;
+/** All defaults applied; what is optional has none. */
+export type VxlanConfig = z.output<typeof vxlanSchema>;
 export type NetworkConfig = z.output<typeof networkSchema>;
 export type EndpointConfig = z.output<typeof endpointSchema>;
 export type MirrorConfig = z.output<typeof mirrorSchema>;

@@ -12,6 +12,7 @@ import { isLoopback, networkFamilies, publishedClaims, unpublishable, wireAddres
 import type { BackendConfig, Configuration, EndpointConfig, NetworkConfig, ServiceConfig } from './schema.js';
 import { gatewaysOf, isBridged, knownAddress, unusable } from './subnets.js';
 import { DEFAULT_VLAN } from './vlan.js';
+import { vxlanClaims, vxlanInTheWay } from './vxlan.js';
 
 /** What a service is looked at against. */
 interface Surroundings {
@@ -276,8 +277,8 @@ function claimsOf(name: string, service: ServiceConfig, { networks }: Configurat
 export function checkServices(config: Configuration): Problem[] {
   if (config.services.size === 0) return [];
   const around = surroundings(config);
-  const published = publishedClaims(config).claims;
-  const claims = [...published];
+  const taken = [...vxlanClaims(config), ...publishedClaims(config).claims];
+  const claims = [...taken];
   const problems: Problem[] = [];
   for (const [name, service] of config.services) {
     const path = ['services', name];
@@ -285,7 +286,7 @@ export function checkServices(config: Configuration): Problem[] {
     problems.push(...checked.problems.map((problem) => ({ ...problem, path: [...path, ...problem.path] })));
     claims.push(...checked.claims);
   }
-  return [...problems, ...overlapProblems(claims, published.length)];
+  return [...problems, ...overlapProblems(claims, taken.length)];
 }
 
 /**
@@ -296,7 +297,11 @@ export function checkServices(config: Configuration): Problem[] {
  */
 export function serviceProblems(name: string, service: ServiceConfig, config: Configuration): Problem[] {
   const others = [...config.services].filter(([other]) => other !== name);
-  const taken = [...publishedClaims(config).claims, ...others.flatMap(([other, its]) => claimsOf(other, its, config))];
+  const taken = [
+    ...vxlanClaims(config),
+    ...publishedClaims(config).claims,
+    ...others.flatMap(([other, its]) => claimsOf(other, its, config)),
+  ];
   const { problems, claims } = checkOne(name, service, surroundings(config), [], config.services.get(name));
   const all = [...problems, ...overlapProblems([...taken, ...claims], taken.length)];
   if (all.length > 0) return all;
@@ -307,6 +312,12 @@ export function serviceProblems(name: string, service: ServiceConfig, config: Co
       `network ${path[1]} overlaps ${HOST_LINKS}, the links to the host, by which it would be reached`,
     ),
   );
+}
+
+/** What a network's overlay, that is to come, would take from published ports and services that are there. */
+export function overlayInTheWay(name: string, network: NetworkConfig, config: Configuration): Problem[] {
+  const listening = [...config.services].flatMap(([owner, service]) => claimsOf(owner, service, config));
+  return vxlanInTheWay(name, network, [...publishedClaims(config).claims, ...listening]);
 }
 
 /**

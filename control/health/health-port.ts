@@ -81,7 +81,7 @@ export class HealthPort {
 
   async #open(netns: string): Promise<void> {
     const { system, dataplane, addressed } = this.#parts;
-    const { id, ipam, config } = this.network;
+    const { id, ipam, mtu } = this.network;
     const name = healthPortName(this.network.name);
     const loan = ipam.lend(name, this.#mac, () => this.lose());
     this.#undo.push('giving the addresses back', () => loan.end());
@@ -91,7 +91,7 @@ export class HealthPort {
       netns,
       interface: `health${id}`,
       mac: this.#mac,
-      mtu: config.mtu,
+      mtu,
       addresses: loan.addresses,
       alias: `tapline:${name}`,
     });

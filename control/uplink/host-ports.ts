@@ -1,13 +1,17 @@
 /** The host ports of all VRFs, kept in step with the networks that have `host: true`, and with what is published to the host. */
 
 import { formatAddress } from '../config/address.js';
-import { DEFAULT_VRF, type NetworkConfig } from '../config/schema.js';
+import { DEFAULT_VRF } from '../config/schema.js';
 import { gatewaysOf } from '../config/subnets.js';
 import type { DataplaneLogger } from '../dataplane.js';
 import { firstLine } from '../errors.js';
+import type { NetworkState } from '../state.js';
 import { HostPort, type HostPortParts, type HostSubnet } from './host-port.js';
 import type { HostLink } from './host-publishing.js';
 import { hostMark, removeHostPorts } from './leftovers.js';
+
+/** A network, and its MTU as things are. */
+type HostNetwork = Pick<NetworkState, 'config' | 'mtu'>;
 
 export interface HostPortsParts extends HostPortParts {
   readonly logger: DataplaneLogger;
@@ -17,7 +21,7 @@ export interface HostPortsParts extends HostPortParts {
 
 export class HostPorts {
   readonly #parts: HostPortsParts;
-  readonly #networks: () => readonly NetworkConfig[];
+  readonly #networks: () => readonly HostNetwork[];
   readonly #linked: () => ReadonlySet<string>;
   readonly #ports = new Map<string, HostPort>();
   /** One piece of work after the other; never rejects. */
@@ -27,7 +31,7 @@ export class HostPorts {
    * @param networks all there are at the moment
    * @param linked VRFs whose published ports the host's processes reach by it
    */
-  constructor(parts: HostPortsParts, networks: () => readonly NetworkConfig[], linked: () => ReadonlySet<string>) {
+  constructor(parts: HostPortsParts, networks: () => readonly HostNetwork[], linked: () => ReadonlySet<string>) {
     this.#parts = parts;
     this.#networks = networks;
     this.#linked = linked;
@@ -87,13 +91,13 @@ export class HostPorts {
   }
 }
 
-function subnetsByVrf(networks: readonly NetworkConfig[]): Map<string, HostSubnet[]> {
+function subnetsByVrf(networks: readonly HostNetwork[]): Map<string, HostSubnet[]> {
   const wanted = new Map<string, HostSubnet[]>();
-  for (const network of networks) {
+  for (const { config: network, mtu } of networks) {
     if (!network.host) continue;
     const gateways = gatewaysOf(network).map(formatAddress);
     const subnets = network.subnets.map((subnet, index): HostSubnet => {
-      return { subnet, gateway: gateways[index] as string, mtu: network.mtu };
+      return { subnet, gateway: gateways[index] as string, mtu };
     });
     wanted.set(network.vrf, [...(wanted.get(network.vrf) ?? []), ...subnets]);
   }

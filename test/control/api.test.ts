@@ -75,6 +75,7 @@ test('networks: create, list, inspect, remove', async (t) => {
     multicast: { snooping: true, querier: true, unregistered: 'flood' },
     storm_control: { broadcast: 10_000, multicast: 'off', unknown_unicast: 10_000 },
     loop_protection: { enabled: true, moves: 20, quarantine: 30 },
+    vxlan: null,
     uplink: null,
     endpoints: [],
   };
@@ -166,7 +167,7 @@ const REFUSED: readonly (readonly [Method, string, unknown, number, string])[] =
     '/v1/networks',
     { name: 'x', subnets: ['10.0.0.0/24'], vxlan: { vni: 1, local: '10.9.0.1', remotes: [] } },
     400,
-    'vxlan: not supported in this version',
+    'vxlan: needs an uplink of mode own, shared or routed; there is none',
   ],
   [
     'POST',
@@ -371,7 +372,8 @@ test('tables speak of names', async (t) => {
   dataplane.rxDrops = { runt: 2, no_destination: 5 };
   dataplane.txDrops = { tx_queue_full: 1 };
   t.like((await ask('GET', '/v1/ports'))[1][0], { name: 'a', kind: 'tap', network: 'blue', rxPackets: 10 });
-  const entry = { mac: '02:42:ac:1e:00:02', network: 'blue', vlan: null, port: 'a', ageSeconds: 3, static: false };
+  const where = { network: 'blue', vlan: null, port: 'a', vtep: null };
+  const entry = { mac: '02:42:ac:1e:00:02', ...where, ageSeconds: 3, static: false };
   t.deepEqual(await ask('GET', '/v1/fdb'), [200, [entry]]);
   t.deepEqual(await ask('GET', '/v1/fdb?network=red'), [200, []]);
   const drops = [
@@ -407,7 +409,7 @@ test('FDB entries and flushes', async (t) => {
   await ask('POST', '/v1/endpoints', { network: 'blue', netns: '/ns/a' });
   const entry = { mac: '02:00:00:00:00:99', network: 'blue', port: 'a' };
   t.deepEqual(await ask('POST', '/v1/fdb', entry), [201, { ...entry, vlan: null }]);
-  t.deepEqual(await ask('GET', '/v1/fdb'), [200, [{ ...entry, vlan: null, ageSeconds: 0, static: true }]]);
+  t.deepEqual(await ask('GET', '/v1/fdb'), [200, [{ ...entry, vlan: null, vtep: null, ageSeconds: 0, static: true }]]);
   t.deepEqual(await ask('DELETE', '/v1/fdb?mac=02:00:00:00:00:99&network=blue'), [204, null]);
   t.deepEqual(await ask('GET', '/v1/fdb'), [200, []]);
   t.deepEqual(await ask('POST', '/v1/fdb/flush', { port: 'a' }), [204, null]);

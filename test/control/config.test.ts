@@ -208,21 +208,6 @@ const BAD: readonly (readonly [string, string, string])[] = [
     'version: 1\nnetworks: { b: { subnets: [10.0.0.0/16] }, 1: { subnets: [10.0.3.0/24] } }',
     'networks.b.subnets[0]: 10.0.0.0/16 overlaps 10.0.3.0/24 of network 1',
   ],
-  [
-    'vxlan VNI',
-    network('subnets: [10.0.0.0/24], vxlan: { vni: 16777216, local: 10.1.0.1, remotes: [] }'),
-    'networks.blue.vxlan.vni: expected an integer from 1 to 16777215, got 16777216',
-  ],
-  [
-    'vxlan remote',
-    network('subnets: [10.0.0.0/24], vxlan: { vni: 4, local: 10.1.0.1, remotes: [nowhere] }'),
-    'networks.blue.vxlan.remotes[0]: expected an IPv4 or IPv6 address, got "nowhere"',
-  ],
-  [
-    'vxlan family',
-    network('subnets: [10.0.0.0/24], vxlan: { vni: 4, local: 10.1.0.1, remotes: ["fd00::1"] }'),
-    'networks.blue.vxlan.remotes[0]: expected an address of the family of local 10.1.0.1, got fd00::1',
-  ],
   // Endpoints.
   ['no network', `${BLUE}endpoints: { a: { netns: /run/netns/a } }`, `endpoints.a.network: missing; ${NAME}`],
   [
@@ -777,12 +762,6 @@ endpoints: { a: { network: blue, netns: /a, trunk: { allowed: [4] } } }`,
     network('subnets: [172.30.0.0/24], policy: deny'),
     'networks.blue.policy: expected one of accept, drop, reject, got "deny"',
   ],
-  // Well formed, and not built yet.
-  [
-    'vxlan',
-    network('subnets: [10.0.0.0/24], vxlan: { vni: 42, local: 10.77.0.1, remotes: [10.77.0.2], port: 4789 }'),
-    'networks.blue.vxlan: not supported in this version',
-  ],
 ];
 
 for (const [what, yaml, line] of BAD) {
@@ -817,7 +796,6 @@ uplink: { device: up0, mode: bridged, network: red }
     gateways: [],
     range: [],
     vrf: 'default',
-    mtu: 1500,
     internal: true,
     isolated: false,
     masquerade: false,

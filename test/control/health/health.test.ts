@@ -68,7 +68,7 @@ class Bench {
   async addNetwork(name: string, config: object): Promise<NetworkState> {
     const parsed = networkSchema.parse(config);
     const id = await this.dataplane.addNetwork({ name } as never);
-    const network: NetworkState = { name, config: parsed, ipam: new Ipam(name, parsed), phase: 'up', id };
+    const network: NetworkState = { name, config: parsed, ipam: new Ipam(name, parsed), mtu: 1500, phase: 'up', id };
     this.networks.set(name, network);
     return network;
   }
