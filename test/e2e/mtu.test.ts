@@ -1,10 +1,9 @@
 /** Packets that are too long for the next link: told, cut, or never made, whichever the sender lets be done. */
 
 import { createHash, randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { BAD_CHECKSUM, tcpdump, temporaryDirectory, tshark } from './support/frames.js';
+import { datagrams } from './support/datagrams.js';
+import { BAD_CHECKSUM, tcpdump, tshark } from './support/frames.js';
 import type { Namespace } from './support/namespace.js';
 import { accounted, BLUE, createRoutedSite, OUTSIDE, type Site, setWireMtu } from './support/site.js';
 import { plainTransfer, transfer } from './support/transfer.js';
@@ -44,34 +43,6 @@ test.serial('RFC 1812 5.2.7.1, RFC 4443 3.2: who forbids fragments is told the n
   t.is((await tapline.port('a')).rxDrops.too_big, 2);
   await accounted(tapline);
 });
-
-/** Sends a file as one UDP datagram per 9,000 bytes. Resolves to what arrived, in the order in which it arrived. */
-async function datagrams(
-  t: ExecutionContext,
-  from: Namespace,
-  to: Namespace,
-  address: string,
-  data: Buffer,
-): Promise<Buffer> {
-  const directory = temporaryDirectory(t);
-  const [source, target] = [join(directory, 'source'), join(directory, 'target')];
-  writeFileSync(source, data);
-  const six = address.includes(':');
-  const listen = `${six ? 'UDP6' : 'UDP4'}-RECV:7001`;
-  const receiver = to.start('socat', '-u', '-b', '65536', listen, `CREATE:${target}`);
-  await eventually('socat to listen', async () => (await to.exec('ss', '-Hlun')).includes(':7001 '));
-  await from.exec(
-    'socat',
-    '-u',
-    '-b',
-    '9000',
-    `FILE:${source}`,
-    six ? `UDP6:[${address}]:7001` : `UDP4:${address}:7001`,
-  );
-  await eventually('the datagrams to arrive', () => readFileSync(target).length >= data.length);
-  await receiver.stop();
-  return readFileSync(target);
-}
 
 test.serial('RFC 1812 5.2.6: what may be cut is cut, and its payload arrives as it was', async (t) => {
   const { tapline, a, c, outside } = await createRoutedSite(t, { mtu: SMALL });

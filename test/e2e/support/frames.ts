@@ -108,10 +108,18 @@ const VERIFY = [
 /** Random ports and random payload look like some protocol to it now and then, and like a malformed one then. */
 export const PLAIN_PAYLOAD = ['tcp', 'udp'].flatMap((protocol) => ['-d', `${protocol}.port==1-65535,data`]);
 
-/** How many packets each of the display filters lets through, by one run of tshark. No filter has a comma. */
-export async function tsharkCounts(path: string, filters: readonly string[]): Promise<number[]> {
+/**
+ * How many packets each of the display filters lets through, by one run of tshark. No filter has a comma.
+ *
+ * @param more of its options
+ */
+export async function tsharkCounts(
+  path: string,
+  filters: readonly string[],
+  more: readonly string[] = [],
+): Promise<number[]> {
   const statistics = `io,stat,0,${filters.join(',')}`;
-  const text = await must(['tshark', '-n', '-q', '-r', path, ...VERIFY, '-z', statistics]);
+  const text = await must(['tshark', '-n', '-q', '-r', path, ...VERIFY, ...more, '-z', statistics]);
   // | from <> to | packets | bytes | packets | bytes ...
   const row = text.split('\n').find((line) => line.includes('<>') && !line.includes('Interval')) ?? '';
   const numbers = row.split('|').slice(2).map(Number);
