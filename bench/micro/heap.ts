@@ -1,4 +1,4 @@
-/** Heap growth over ten million packets: nothing on the packet path may allocate, the guards, the router, address translation and the making of copies included. */
+/** Heap growth over ten million packets: nothing on the packet path may allocate, the guards, the router, address translation, tunnels and the making of copies included. */
 
 import { COUNTER_BLOCK, COUNTER_RX_DROPS } from '../../core/counters.js';
 import { finishChecksum, sumBytes } from '../../core/packet/checksum.js';
@@ -11,6 +11,7 @@ import { EveryService } from './lb.js';
 import { frame4, frame6, hopAddress4, hopAddress6, makeRouted, NEAR_PORT } from './routed.js';
 import type { Traffic } from './traffic.js';
 import { Masqueraded } from './translated.js';
+import { BothWays } from './vxlan.js';
 
 const PACKETS = 10_000_000;
 /** Bytes that the measuring itself may cost: 0.01 a packet, where one allocated number a packet would be 160 MB. */
@@ -81,6 +82,12 @@ function balanced(): Load {
   return { bench: traffic.bench, give: comeAndGo(traffic), isSound: () => traffic.passed > 0 };
 }
 
+/** Into tunnels and out of them, cut, put together and taken apart. */
+function tunnelled(): Load {
+  const traffic = new BothWays();
+  return { bench: traffic.bench, give: (at) => traffic.give(at), isSound: () => traffic.isSound };
+}
+
 /** Every eighth packet begins a connection; others go on, there and back. */
 function comeAndGo(traffic: Traffic): (at: number) => void {
   const { dataplane } = traffic.bench;
@@ -138,6 +145,7 @@ const RUNS: readonly { readonly name: string; readonly make: () => Load }[] = [
   { name: 'routed, IPv4 and IPv6', make: routed },
   { name: 'translated, new connections among them', make: translated },
   { name: 'lb: every scheduler, affinity, a flood', make: balanced },
+  { name: 'vxlan: both ways, super-packets among them', make: tunnelled },
 ];
 /** By number of the run. */
 export const HEAP_NAMES: readonly string[] = RUNS.map(({ name }) => name);

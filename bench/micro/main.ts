@@ -10,9 +10,11 @@ import { flowTableCases } from './flow-table.js';
 import { forwardingCases } from './forwarding.js';
 import { HEAP_NAMES, type HeapResult, heapGrowth } from './heap.js';
 import { comparedCases, lbCases } from './lb.js';
+import { offloadCases } from './offload.js';
 import { type Case, fastest, type Result, runCase } from './suite.js';
 import { GUARDED, switchCases, UNGUARDED } from './switch.js';
 import { translatedCases } from './translated.js';
+import { vxlanCases } from './vxlan.js';
 import { wireCases } from './wire.js';
 
 /** Rounds of guards off and on, and of many services and one, in turn. */
@@ -26,6 +28,8 @@ const GROUPS: Record<string, () => Case[]> = {
   fib: () => [...fibCases(), ...forwardingCases()],
   nat: () => [...translatedCases(), ...flowTableCases()],
   lb: lbCases,
+  offload: offloadCases,
+  vxlan: vxlanCases,
 };
 
 function main(): void {
