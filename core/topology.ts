@@ -197,7 +197,9 @@ export class Topology {
     const network = this.network(networkId);
     if (id < 1 || id >= MAX_PORTS || port.live) throw new RangeError(`port number ${id} is out of range or taken`);
     if (options.vtep != null && network.vtep === null) throw new RangeError('the network has no VTEP of its own');
-    port.vlan = options.vlan == null ? null : portVlan(network, options.vlan);
+    const vlan = options.vlan == null ? null : portVlan(network, options.vlan);
+    // Both may throw: before anything has changed.
+    port.vlan = vlan;
     port.untagged = port.vlan === null || !port.vlan.isTrunk;
     port.network = networkId;
     port.domain = networkId;
@@ -210,7 +212,6 @@ export class Topology {
     port.live = true;
     port.isRouted = options.routed ?? false;
     port.coalesces = options.coalesces ?? COALESCE_NONE;
-    if (options.vtep != null) this.dataplane.vxlan.addVtep(port, network, options.vtep);
     network.portCount++;
     this.enterDomains(port);
     port.learning = !this.bind(port, options.macs ?? []) || port.security === null || port.security.macLimit > 1;

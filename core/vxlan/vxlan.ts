@@ -386,9 +386,10 @@ export class Vxlan {
     if (!isOuterHeaderRight(view, packet)) return DROP_IP_CHECKSUM;
     const at = payloadStart(packet);
     const end = payloadEnd(view, packet);
+    // Before anything is believed of it, and remembered.
+    if (!isOuterChecksumRight(view, packet)) return DROP_VXLAN_CHECKSUM;
     const remote = this.sender(packet, at, end);
     if (remote === null) return this.refusal;
-    if (!isOuterChecksumRight(view, packet)) return DROP_VXLAN_CHECKSUM;
     return isBundle(packet) ? this.openBundle(packet, remote, at, end) : this.openOne(packet, remote, at, end);
   }
 
