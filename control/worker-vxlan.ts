@@ -54,6 +54,7 @@ export class WorkerVxlan {
   private tell({ iface, address, mac }: WorkerNeighbor): void {
     const { router } = this.dataplane;
     const [a, b, c, d] = address;
-    router.neighbors.setPermanent(router.interface(iface), a, b, c, d, mac[0], mac[1]);
+    if (!router.neighbors.setPermanent(router.interface(iface), a, b, c, d, mac[0], mac[1]))
+      throw new RangeError('the neighbor table is full');
   }
 }

@@ -166,29 +166,6 @@ export class NeighborTable {
     return HELD;
   }
 
-  /** An operator tells where an address is: not asked for, not aged, not changed by what is heard. What waits for it goes. */
-  setPermanent(
-    iface: RouterInterface,
-    a: number,
-    b: number,
-    c: number,
-    d: number,
-    macHigh: number,
-    macLow: number,
-  ): void {
-    this.learn(iface, a, b, c, d, macHigh, macLow, LEARN_CREATE | LEARN_OVERRIDE);
-    const neighbor = this.index.find6(iface.number, a, b, c, d);
-    if (neighbor === null) return;
-    this.setMac(neighbor, macHigh, macLow);
-    this.setState(neighbor, NEIGHBOR_PERMANENT);
-  }
-
-  /** It is not told any more. */
-  removePermanent(iface: RouterInterface, a: number, b: number, c: number, d: number): void {
-    const neighbor = this.index.find6(iface.number, a, b, c, d);
-    if (neighbor?.state === NEIGHBOR_PERMANENT) this.remove(neighbor, DROP_NEIGHBOR_FAILED);
-  }
-
   /** A packet is sent to a usable neighbor that is not REACHABLE: a stale one is to be asked, should nothing confirm it soon. */
   use(neighbor: Neighbor): void {
     if (neighbor.state !== NEIGHBOR_STALE) return;
@@ -227,8 +204,12 @@ export class NeighborTable {
     this.interfaces[iface.number] = iface;
   }
 
-  /** Binds an address to a MAC until it is removed. False: there is no room. */
-  addPermanent(
+  /**
+   * Binds an address to a MAC until `removePermanent`, as an operator has told: it is not asked for, does not age, and what is heard does
+   * not change it. What waits for it goes.
+   * @returns false: there is no room
+   */
+  setPermanent(
     iface: RouterInterface,
     a: number,
     b: number,
@@ -242,9 +223,20 @@ export class NeighborTable {
       if (this.count >= this.maximum && !this.evict(0)) return false;
       neighbor = this.create(iface, a, b, c, d, 0, NEIGHBOR_PERMANENT);
     }
-    this.setMac(neighbor, macHigh, macLow);
-    this.setState(neighbor, NEIGHBOR_PERMANENT);
+    this.interfaces[iface.number] = iface;
+    // Told again, nothing changes for those who remember it.
+    const isSame = neighbor.isUsable && neighbor.macHigh === macHigh && neighbor.macLow === macLow;
+    if (!isSame) this.setMac(neighbor, macHigh, macLow);
+    if (neighbor.state !== NEIGHBOR_PERMANENT) this.setState(neighbor, NEIGHBOR_PERMANENT);
     this.deliver(neighbor);
+    return true;
+  }
+
+  /** What was bound is forgotten; the next packet asks. False: there is no such binding. */
+  removePermanent(iface: RouterInterface, a: number, b: number, c: number, d: number): boolean {
+    const neighbor = this.index.find6(iface.number, a, b, c, d);
+    if (neighbor?.state !== NEIGHBOR_PERMANENT) return false;
+    this.remove(neighbor, DROP_NEIGHBOR_FAILED);
     return true;
   }
 

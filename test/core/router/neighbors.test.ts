@@ -273,7 +273,7 @@ test('a scan of 65,536 addresses: requests are bounded, and a neighbor of others
 
 test('a full table puts out what is stale, of the port with most entries; never what is permanent', (t) => {
   const s = scene(8);
-  t.true(s.table.addPermanent(s.iface, ...address('172.30.0.250'), high(PEER_MAC), low(PEER_MAC)));
+  t.true(s.table.setPermanent(s.iface, ...address('172.30.0.250'), high(PEER_MAC), low(PEER_MAC)));
   reach(s, PEER);
   learn(s, '172.30.0.20', PEER_MAC, LEARN_OVERRIDE | LEARN_CREATE, 2);
   for (let i = 0; i < 5; i++) learn(s, `172.30.0.${100 + i}`, PEER_MAC, LEARN_OVERRIDE | LEARN_CREATE, 3);
@@ -300,8 +300,8 @@ test('a full table puts out what is stale, of the port with most entries; never 
 
 test('a table full of permanent entries takes no more, and says why', (t) => {
   const s = scene(2);
-  for (const last of [2, 3]) t.true(s.table.addPermanent(s.iface, ...address(`172.30.0.${last}`), 0x0200, last));
-  t.false(s.table.addPermanent(s.iface, ...address('172.30.0.4'), 0x0200, 4));
+  for (const last of [2, 3]) t.true(s.table.setPermanent(s.iface, ...address(`172.30.0.${last}`), 0x0200, last));
+  t.false(s.table.setPermanent(s.iface, ...address('172.30.0.4'), 0x0200, 4));
   t.is(resolve(s, PEER), 'neighbor_full');
   t.false(learn(s, PEER, PEER_MAC, LEARN_OVERRIDE | LEARN_CREATE));
   t.true(isWhole(s));
@@ -310,7 +310,7 @@ test('a table full of permanent entries takes no more, and says why', (t) => {
 test('a permanent entry is not learned over, does not age, and survives a flush but not its interface', (t) => {
   const s = scene();
   resolve(s, PEER);
-  t.true(s.table.addPermanent(s.iface, ...address(PEER), high(PEER_MAC), low(PEER_MAC)));
+  t.true(s.table.setPermanent(s.iface, ...address(PEER), high(PEER_MAC), low(PEER_MAC)));
   t.is(s.context.resumed.length, 1, 'what waited goes');
   t.true(learn(s, PEER, OTHER_MAC, LEARN_OVERRIDE | LEARN_SOLICITED));
   pass(s, 300);
@@ -319,6 +319,88 @@ test('a permanent entry is not learned over, does not age, and survives a flush 
   t.is(macOf(s, PEER), hexOf(PEER_MAC));
   s.table.removeInterface(1);
   t.is(s.table.count, 0);
+});
+
+test('told again, a permanent entry stays as it is; told another MAC, it is another for those who remember it', (t) => {
+  const s = scene();
+  const tell = (mac: readonly number[]): boolean =>
+    s.table.setPermanent(s.iface, ...address(PEER), high(mac), low(mac));
+  t.true(tell(PEER_MAC));
+  const neighbor = find(s, PEER) as Neighbor;
+  const { generation } = neighbor;
+  neighbor.fdbEpoch = 5;
+  t.true(tell(PEER_MAC));
+  t.is(neighbor.generation, generation);
+  t.is(neighbor.fdbEpoch, 5);
+  t.true(tell(OTHER_MAC));
+  t.not(neighbor.generation, generation);
+  t.is(neighbor.fdbEpoch, -1);
+  t.is(macOf(s, PEER), hexOf(OTHER_MAC));
+  t.is(stateOf(s, PEER), NEIGHBOR_PERMANENT);
+  t.is(s.table.count, 1);
+});
+
+test('what was learned becomes permanent, and is no longer asked for: every state', (t) => {
+  const begin: [string, (s: Scene) => void][] = [
+    ['incomplete', (s) => resolve(s, PEER)],
+    [
+      'failed',
+      (s) => {
+        resolve(s, PEER);
+        pass(s, 3);
+      },
+    ],
+    ['reachable', (s) => reach(s, PEER)],
+    ['stale', (s) => learn(s, PEER, OTHER_MAC, LEARN_OVERRIDE | LEARN_CREATE)],
+    [
+      'delay',
+      (s) => {
+        learn(s, PEER, OTHER_MAC, LEARN_CREATE);
+        s.table.use(find(s, PEER) as Neighbor);
+      },
+    ],
+  ];
+  for (const [state, run] of begin) {
+    const s = scene();
+    run(s);
+    t.true(s.table.setPermanent(s.iface, ...address(PEER), high(PEER_MAC), low(PEER_MAC)), state);
+    s.context.takeSent();
+    pass(s, 200);
+    t.deepEqual(s.context.takeSent(), [], state);
+    t.is(stateOf(s, PEER), NEIGHBOR_PERMANENT, state);
+    t.is(macOf(s, PEER), hexOf(PEER_MAC), state);
+    t.is(s.table.unresolvedCount, 0, state);
+    t.is(s.table.held, 0, state);
+    t.is(resolve(s, PEER), CONTINUE, state);
+  }
+});
+
+test('a permanent entry that is removed is asked for anew, and what is learned is not removed as one', (t) => {
+  const s = scene();
+  const remove = (): boolean => s.table.removePermanent(s.iface, ...address(PEER));
+  t.false(remove(), 'never told');
+  t.true(s.table.setPermanent(s.iface, ...address(PEER), high(PEER_MAC), low(PEER_MAC)));
+  const neighbor = find(s, PEER) as Neighbor;
+  const { generation } = neighbor;
+  t.true(remove());
+  t.is(s.table.count, 0);
+  t.not(neighbor.generation, generation, 'void for those who remember it');
+  t.true((resolve(s, PEER) as number) >= HELD_FROM);
+  t.is(s.context.takeSent().length, 1);
+  learn(s, PEER, OTHER_MAC, ANSWER);
+  t.false(remove());
+  t.is(stateOf(s, PEER), NEIGHBOR_REACHABLE);
+  t.true(isWhole(s));
+});
+
+test('a full table makes room for a permanent entry, and not by another one', (t) => {
+  const s = scene(2);
+  const tell = (last: number): boolean => s.table.setPermanent(s.iface, ...address(`172.30.0.${last}`), 0x0200, last);
+  learn(s, '172.30.0.20', PEER_MAC, LEARN_OVERRIDE | LEARN_CREATE);
+  learn(s, '172.30.0.21', PEER_MAC, LEARN_OVERRIDE | LEARN_CREATE);
+  t.deepEqual([tell(2), tell(3), tell(4), tell(3)], [true, true, false, true]);
+  t.deepEqual([stateOf(s, '172.30.0.2'), stateOf(s, '172.30.0.3')], [NEIGHBOR_PERMANENT, NEIGHBOR_PERMANENT]);
+  t.is(s.table.count, 2);
 });
 
 test('RFC 4861 7.3.3: reachable for 15 to 45 s, stale, delayed by use, probed by unicast three times, gone', (t) => {

@@ -206,7 +206,7 @@ test('the neighbor table has its bound; the oldest make room', (t) => {
   lab.change(2, { addresses4: Int32Array.of(word4('10.2.0.1'), 0xffff0000 | 0) });
   const { neighbors } = lab.router;
   for (let number = 0; neighbors.count < neighbors.maximum; number++) {
-    neighbors.addPermanent(lab.iface(2), 0, 0, 0xffff, word4('10.2.0.0') + number + 256, 0x0200, number);
+    neighbors.setPermanent(lab.iface(2), 0, 0, 0xffff, word4('10.2.0.0') + number + 256, 0x0200, number);
   }
   lab.receive(A.port, out4(A, B));
   t.deepEqual(lab.dropped(), { neighbor_full: 1 });
@@ -717,7 +717,7 @@ test('each reason of the router is met, and counted under its name', (t) => {
   run({}, (lab) => {
     const { neighbors } = lab.router;
     for (let i = 0; neighbors.count < neighbors.maximum; i++)
-      neighbors.addPermanent(lab.iface(3), 0, 0, 0xffff, i + 1, 2, i);
+      neighbors.setPermanent(lab.iface(3), 0, 0, 0xffff, i + 1, 2, i);
     lab.receive(A.port, out4(A, '10.2.0.88'));
   });
   const ours = DROP_REASONS.slice(40, 69).map(({ name }) => name);
