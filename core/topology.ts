@@ -199,6 +199,7 @@ export class Topology {
     if (options.vtep != null && network.vtep === null) throw new RangeError('the network has no VTEP of its own');
     const vlan = options.vlan == null ? null : portVlan(network, options.vlan);
     // Both may throw: before anything has changed.
+    if (options.vtep != null) this.dataplane.vxlan.addVtep(port, network, options.vtep);
     port.vlan = vlan;
     port.untagged = port.vlan === null || !port.vlan.isTrunk;
     port.network = networkId;
