@@ -17,13 +17,7 @@ import type { Domain } from '../ports.js';
 import { isMapped, MAPPED } from '../router/address.js';
 import type { RouterInterface } from '../router/interface.js';
 import { isIntact, isToSolicitedNode } from '../router/nd.js';
-import {
-  LEARN_ADVERTISEMENT,
-  LEARN_OVERRIDE,
-  LEARN_ROUTER,
-  NEIGHBOR_STALE,
-  type Neighbor,
-} from '../router/neighbors.js';
+import { LEARN_ADVERTISEMENT, LEARN_OVERRIDE, LEARN_ROUTER, type Neighbor } from '../router/neighbors.js';
 import { PortRate } from '../router/port-rate.js';
 import { isGroupDestination } from '../switch/admit.js';
 import { CONTINUE, LOCAL } from '../verdict.js';
@@ -77,10 +71,10 @@ export class Suppressor {
   private readonly source = new Int32Array(4);
   private readonly target = new Int32Array(4);
 
-  /** @param seed any int32, from a random source: nobody may choose what falls on the same place */
-  constructor(dataplane: Dataplane, seed: number) {
+  constructor(dataplane: Dataplane) {
     this.dataplane = dataplane;
-    this.misses = new MissTable(seed);
+    // Nobody may choose what falls on the same place.
+    this.misses = new MissTable(dataplane.router.seed);
   }
 
   /**
@@ -108,13 +102,15 @@ export class Suppressor {
    *
    * Only changes what is known, and confirms nothing, as for what everybody may hear (RFC 826, "Merge_flag"; RFC 4861, 7.2.5 without the
    * solicited flag): it was not the gateway that asked, and an endpoint on another host must be able neither to fill the table nor to keep
-   * an address of others alive in it.
+   * an address of others alive in it. Nor is anybody believed of whom the FDB says that he is elsewhere, or says nothing.
    */
-  learnFrom(packet: Packet, gateway: RouterInterface | null): void {
+  learnFrom(packet: Packet, domain: Domain, gateway: RouterInterface | null): void {
     if (gateway === null || isForeign(packet) || isGroupDestination(packet)) return;
-    if (packet.etherType === ETHERTYPE_ARP) this.learnArp(packet, gateway);
-    else if (packet.etherType === ETHERTYPE_IPV6 && packet.protocol === PROTOCOL_ICMPV6 && packet.l4 !== -1)
-      this.learnAdvertisement(packet, gateway);
+    const isArp = packet.etherType === ETHERTYPE_ARP;
+    if (!isArp && (packet.etherType !== ETHERTYPE_IPV6 || packet.protocol !== PROTOCOL_ICMPV6)) return;
+    if (this.dataplane.fdb.search((domain.fid << 16) | packet.srcHigh, packet.srcLow) !== packet.port) return;
+    if (isArp) this.learnArp(packet, gateway);
+    else if (packet.l4 !== -1) this.learnAdvertisement(packet, gateway);
   }
 
   // --- ARP
@@ -143,7 +139,7 @@ export class Suppressor {
     const sender = arpSender(view, packet.l3);
     const high = macHigh(view, packet.l3 + ARP_SENDER_MAC);
     const low = macLow(view, packet.l3 + ARP_SENDER_MAC);
-    if (sender === 0 || !isFrom(packet, high, low) || gateway.owns4(sender)) return;
+    if (sender === 0 || !isFrom(packet, high, low)) return;
     this.dataplane.router.neighbors.learn(gateway, 0, 0, MAPPED, sender, high, low, LEARN_OVERRIDE, packet.port);
   }
 
@@ -162,6 +158,7 @@ export class Suppressor {
     if (link <= 0 || isUnspecified(this.source) || isIpv6Group(view, at + ND_TARGET)) return CONTINUE;
     readAddress(view, at + ND_TARGET, this.target);
     const { 0: a, 1: b, 2: c, 3: d } = this.target;
+    if (isMapped(a, b, c)) return CONTINUE;
     const high = macHigh(view, link);
     const low = macLow(view, link);
     const neighbor = this.knownBehindVtep(packet, domain, gateway, a, b, c, d);
@@ -196,7 +193,7 @@ export class Suppressor {
     const low = macLow(view, link);
     readAddress(view, at + ND_TARGET, this.target);
     const { 0: a, 1: b, 2: c, 3: d } = this.target;
-    if (!isFrom(packet, high, low) || isMapped(a, b, c) || gateway.owns6(a, b, c, d)) return;
+    if (!isFrom(packet, high, low) || isMapped(a, b, c)) return;
     const flags = view.getInt32(at + ND_FLAGS);
     let how = LEARN_ADVERTISEMENT;
     if ((flags & ND_ROUTER) !== 0) how |= LEARN_ROUTER;
@@ -229,7 +226,7 @@ export class Suppressor {
 
   /** An answer counts as use: a stale neighbor is asked whether it is still there, which the asker's question would have done. */
   private answer(reply: Packet, question: Packet, domain: Domain, neighbor: Neighbor): number {
-    if (neighbor.state === NEIGHBOR_STALE) this.dataplane.router.neighbors.use(neighbor);
+    this.dataplane.router.neighbors.use(neighbor);
     this.dataplane.originateTo(reply, domain, question.port);
     this.answered++;
     return LOCAL;
