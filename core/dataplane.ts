@@ -242,9 +242,19 @@ export class Dataplane implements CoalescerSink {
     }
     const { gateway } = this.domains[packet.domain] as Domain;
     if (gateway !== null && isGroupDestination(packet) && this.overhear(verdict, packet, gateway)) return;
-    if (verdict === FLOOD) this.flood(packet, port);
-    else if (verdict === TO_GROUP) this.sendToGroup(packet, port);
+    if (verdict === FLOOD) {
+      if (!this.isAnswered(packet, port)) this.flood(packet, port);
+    } else if (verdict === TO_GROUP) this.sendToGroup(packet, port);
     else this.drop(packet);
+  }
+
+  /** A question that would go through tunnels, and is answered here; the slot is given up. */
+  private isAnswered(packet: Packet, port: Port): boolean {
+    const domain = this.domains[packet.domain] as Domain;
+    if (domain.network.vtep === null || port.vtep !== null) return false;
+    if (this.vxlan.suppress(packet, domain) !== LOCAL) return false;
+    this.takeIn(packet);
+    return true;
   }
 
   // --- the router's part

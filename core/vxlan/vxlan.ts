@@ -34,7 +34,7 @@ import { copyPacket } from '../packet/copy.js';
 import { PACKET_FRAGMENT, type Packet, TAG_NONE, UNPARSED } from '../packet/packet.js';
 import { removeTag } from '../packet/tag.js';
 import { VNET_GSO_NONE, writeVnetHeader } from '../packet/vnet.js';
-import type { Network, Port } from '../ports.js';
+import type { Domain, Network, Port } from '../ports.js';
 import { MAPPED } from '../router/address.js';
 import { ICMP_FRAGMENTATION_NEEDED } from '../router/icmp.js';
 import { ICMPV6_PACKET_TOO_BIG } from '../router/icmpv6.js';
@@ -75,6 +75,7 @@ import { GroupMembership } from './membership.js';
 import { PathMtu } from './path-mtu.js';
 import { Prober } from './probe.js';
 import { Strangers } from './strangers.js';
+import { Suppressor } from './suppress.js';
 import { Underlay } from './underlay.js';
 import { LocalVtep, type LocalVtepOptions, RemoteVtep, type VtepOptions } from './vtep.js';
 import { Vteps } from './vteps.js';
@@ -91,6 +92,7 @@ export class Vxlan {
   private readonly splitter: Splitter;
   private readonly pathMtu: PathMtu;
   private readonly strangers: Strangers;
+  private readonly suppressor: Suppressor;
   private readonly membership: GroupMembership;
   /** Why `sender` has found none: a drop reason. */
   private refusal = DROP_NONE;
@@ -110,6 +112,7 @@ export class Vxlan {
     this.splitter = new Splitter(arena, coalescer, sink);
     this.pathMtu = new PathMtu(dataplane, this.vteps);
     this.strangers = new Strangers(dataplane);
+    this.suppressor = new Suppressor(dataplane);
     this.membership = new GroupMembership(router);
   }
 
@@ -490,6 +493,16 @@ export class Vxlan {
       if (gateway !== null) enterGateway(this.dataplane.arena.view, packet, gateway, local.macHigh, local.macLow);
     }
     return CONTINUE;
+  }
+
+  /** For a frame of a local port that would be flooded through tunnels. @returns LOCAL: it was answered; CONTINUE */
+  suppress(packet: Packet, domain: Domain): number {
+    try {
+      return this.suppressor.consider(packet, domain, domain.gateway);
+    } catch (error) {
+      this.dataplane.lastError = error;
+      return CONTINUE;
+    }
   }
 
   // --- time
