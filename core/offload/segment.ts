@@ -122,7 +122,7 @@ export class Segmenter {
     if (this.isIpv4) this.readIpv4(view, packet.l3);
     this.transportSum = pseudoHeaderSum(view, packet, this.isIpv4);
     if (this.isTcp) this.readTcp(view, packet.l4, transportLength);
-    else this.transportSum = foldSum(this.transportSum + (view.getInt32(packet.l4) >>> 16) + packet.dstPort);
+    else this.transportSum = foldSum(this.transportSum + packet.srcPort + packet.dstPort);
     return this.count;
   }
 
