@@ -6,10 +6,11 @@
 import type { Argument, Command, Option } from 'commander';
 import type { MirrorView } from '../control/mirrors.js';
 import type { PolicyRuleView } from '../control/policy.js';
-import type { RouteView, VrfView } from '../control/router-views.js';
+import type { NeighborView, RouteView, VrfView } from '../control/router-views.js';
 import type { ServiceView } from '../control/service-views.js';
 import { socketPath } from '../control/socket.js';
 import type { EndpointView, NetworkView } from '../control/views.js';
+import type { OverlayView } from '../control/vxlan/views.js';
 import { ApiClient } from './client.js';
 import type { Context } from './context.js';
 
@@ -103,6 +104,17 @@ async function backendNames(client: ApiClient): Promise<string[]> {
   return [...new Set(services.flatMap(({ backends }) => backends.map(({ name }) => name)))];
 }
 
+/** VTEPs of all networks: which one the command line names is not known here. */
+async function vtepAddresses(client: ApiClient): Promise<string[]> {
+  const overlays = await client.get<OverlayView[]>('/v1/vxlan');
+  return [...new Set(overlays.flatMap(({ vteps }) => vteps.map(({ address }) => address)))];
+}
+
+async function toldNeighbors(client: ApiClient): Promise<string[]> {
+  const neighbors = await client.get<NeighborView[]>('/v1/neighbors');
+  return neighbors.filter(({ state }) => state === 'permanent').map(({ address }) => address);
+}
+
 /** Names of objects, for arguments and options called after their kind. */
 async function objectNames(kind: string, client: ApiClient): Promise<string[]> {
   const networks = async (): Promise<string[]> =>
@@ -120,6 +132,8 @@ async function objectNames(kind: string, client: ApiClient): Promise<string[]> {
   if (kind === 'backend' || kind === 'backend-add') return (await endpoints()).map((name) => `${name}:`);
   if (kind === 'backends' || kind === 'backend-rm' || kind === 'weight') return backendNames(client);
   if (kind === 'rule') return ruleNumbers(client);
+  if (kind === 'vtep') return vtepAddresses(client);
+  if (kind === 'told-neighbor') return toldNeighbors(client);
   if (kind === 'target') return [...(await networks()), ...(await endpoints()), 'uplink'];
   return [];
 }

@@ -13,7 +13,7 @@ export interface Context {
   readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean };
   readonly stderr: Output;
   readonly env: NodeJS.ProcessEnv;
-  /** Exit code of a command that ended without an error; only `run` changes it. */
+  /** Exit code of a command that ended without an error; only `run` and `vxlan probe` change it. */
   exitCode: number;
 }
 

@@ -2,20 +2,22 @@
 
 import type { Command } from 'commander';
 import type { StaticView } from '../control/fdb.js';
-import { type Context, clientOf, numeric, wantsJson, withJson, withSocket } from './context.js';
+import { type Context, clientOf, numeric, usageError, wantsJson, withJson, withSocket } from './context.js';
 import { printJson } from './output.js';
 
 interface FdbOptions {
   readonly network?: string;
   readonly port?: string;
+  readonly vtep?: string;
   readonly vlan?: string;
 }
 
 /** Only what the user gave. */
-function given({ network, port, vlan }: FdbOptions): Record<string, string | number> {
+function given({ network, port, vtep, vlan }: FdbOptions): Record<string, string | number> {
   return {
     ...(network === undefined ? {} : { network }),
     ...(port === undefined ? {} : { port }),
+    ...(vtep === undefined ? {} : { vtep }),
     ...(vlan === undefined ? {} : { vlan: numeric(vlan) }),
   };
 }
@@ -23,18 +25,26 @@ function given({ network, port, vlan }: FdbOptions): Record<string, string | num
 const ADD_HELP = `
 The entry lasts as long as the port, and the port may speak from that MAC. MACs of endpoints have such entries by themselves.
 
-Example:
-  tapline fdb add 02:00:00:00:00:99 --network blue --port uplink`;
+In a network with vxlan, --vtep says that the MAC is on another host. What is learned never takes its place; added again with another
+VTEP, the MAC is behind that one. 00:00:00:00:00:00 stands for all that is flooded: each VTEP with such an entry gets it.
+
+Examples:
+  tapline fdb add 02:00:00:00:00:99 --network blue --port uplink
+  tapline fdb add 02:42:ac:1e:00:09 --network blue --vtep 10.77.0.3
+  tapline fdb add 00:00:00:00:00:00 --network blue --vtep 10.77.0.3`;
 
 function registerAdd(fdb: Command, context: Context): void {
   withJson(withSocket(fdb.command('add')))
     .argument('<mac>')
-    .description('bind a MAC to a port')
+    .description('bind a MAC to a port, or to a host of a network with vxlan')
     .requiredOption('--network <network>', 'network of the port')
-    .requiredOption('--port <port>', 'endpoint, or uplink')
+    .option('--port <port>', 'endpoint, or uplink')
+    .option('--vtep <vtep>', 'address of the VTEP that it is behind')
     .option('--vlan <vlan>', "VLAN; that of the port's untagged frames unless given")
     .addHelpText('after', ADD_HELP)
     .action(async (mac: string, options: FdbOptions, command: Command) => {
+      if ((options.port === undefined) === (options.vtep === undefined))
+        throw usageError('expected either --port or --vtep, to say where the MAC is');
       const entry = await clientOf(command, context).post<StaticView>('/v1/fdb', { mac, ...given(options) });
       if (wantsJson(command)) printJson(context, entry);
       else context.stdout.write(`${entry.mac}\n`);
@@ -47,6 +57,7 @@ function registerRemove(fdb: Command, context: Context): void {
     .argument('<mac>')
     .description('remove an entry, static or learned')
     .requiredOption('--network <network>', 'network of the entry')
+    .option('--vtep <vtep>', 'VTEP of the entry, for 00:00:00:00:00:00')
     .option('--vlan <vlan>', 'VLAN, where the MAC has entries in several')
     .action(async (mac: string, options: FdbOptions, command: Command) => {
       await clientOf(command, context).delete('/v1/fdb', { mac, ...given(options) });

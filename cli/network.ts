@@ -28,6 +28,11 @@ interface CreateOptions {
   readonly snooping: boolean;
   readonly querier: boolean;
   readonly unregistered?: string;
+  readonly vni?: string;
+  readonly vxlanLocal?: string;
+  readonly vxlanRemote?: string[];
+  readonly vxlanGroup?: string;
+  readonly vxlanPort?: string;
 }
 
 const COLUMNS: readonly Column<NetworkView>[] = [
@@ -62,6 +67,18 @@ function gatewayBody(options: CreateOptions): Record<string, unknown> {
   };
 }
 
+/** What stretches the network over several hosts; nothing where none of it is given. */
+function vxlanBody({ vni, vxlanLocal, vxlanRemote, vxlanGroup, vxlanPort }: CreateOptions): Record<string, unknown> {
+  const vxlan = {
+    ...(vni === undefined ? {} : { vni: numeric(vni) }),
+    ...(vxlanLocal === undefined ? {} : { local: vxlanLocal }),
+    ...(vxlanRemote === undefined ? {} : { remotes: vxlanRemote }),
+    ...(vxlanGroup === undefined ? {} : { group: vxlanGroup }),
+    ...(vxlanPort === undefined ? {} : { port: numeric(vxlanPort) }),
+  };
+  return Object.keys(vxlan).length === 0 ? {} : { vxlan };
+}
+
 /** The body of POST /v1/networks: only what the user gave, so that defaults stay in one place. */
 function networkBody(name: string, options: CreateOptions): Record<string, unknown> {
   return {
@@ -79,12 +96,21 @@ function networkBody(name: string, options: CreateOptions): Record<string, unkno
     ...(options.vlanFiltering === true ? { vlan_filtering: true } : {}),
     ...(options.vlanProtocol === undefined ? {} : { vlan_protocol: options.vlanProtocol }),
     ...multicastBody(options),
+    ...vxlanBody(options),
   };
 }
 
 export function networkPath(name: string): string {
   return `/v1/networks/${encodeURIComponent(name)}`;
 }
+
+const CREATE_HELP = `
+With --vni and --vxlan-local the network spans several hosts (VXLAN): give the same on each, and the others as --vxlan-remote, or one
+--vxlan-group for all.
+
+Examples:
+  tapline network create blue --subnet 172.30.0.0/24 --subnet fd00:30::/64
+  tapline network create wide --subnet 172.26.0.0/24 --vni 42 --vxlan-local 10.77.0.1 --vxlan-remote 10.77.0.2`;
 
 function registerCreate(network: Command, context: Context): void {
   withJson(withSocket(network.command('create')))
@@ -99,7 +125,7 @@ function registerCreate(network: Command, context: Context): void {
     .option('--source-validation', 'take packets only from where the route to their source leads')
     .option('--proxy <prefix>', 'prefix that the gateway answers ARP and neighbor discovery for (repeatable)', collect)
     .option('--router-advertisements', 'endpoints may make their IPv6 addresses themselves (SLAAC)')
-    .option('--mtu <bytes>', 'MTU of its endpoints (default: 1500)')
+    .option('--mtu <bytes>', "MTU of its endpoints (default: 1500; with --vni what the uplink's leaves)")
     .option('--internal', 'no way out')
     .option('--isolated', 'endpoints reach the gateway and the uplink, not each other')
     .option('--no-masquerade', 'leave the source addresses of what goes out as they are')
@@ -133,7 +159,12 @@ function registerCreate(network: Command, context: Context): void {
         'drop',
       ]),
     )
-    .addHelpText('after', '\nExample:\n  tapline network create blue --subnet 172.30.0.0/24 --subnet fd00:30::/64')
+    .option('--vni <vni>', 'VXLAN identifier that the network has on all of its hosts (1 to 16777215)')
+    .option('--vxlan-local <address>', 'address of the uplink that this host is reached at')
+    .option('--vxlan-remote <address>', 'another host of the network, at its address (repeatable)', collect)
+    .option('--vxlan-group <address>', 'multicast group of the wire that all of its hosts are in')
+    .option('--vxlan-port <number>', 'UDP port (default: 4789)')
+    .addHelpText('after', CREATE_HELP)
     .action(async (name: string, options: CreateOptions, command: Command) => {
       const created = await clientOf(command, context).post<NetworkView>('/v1/networks', networkBody(name, options));
       if (wantsJson(command)) printJson(context, created);
@@ -179,6 +210,18 @@ function advertisementLine(spec: NetworkView['router_advertisements']): string {
   return [`every ${interval} s`, `lifetime ${lifetime} s`, ...flags.map(([name]) => name)].join(', ');
 }
 
+/** What the network's configuration says; how it is, `show vxlan` says. */
+function vxlanLine({ vxlan }: NetworkView): string {
+  if (vxlan === null) return '-';
+  const { vni, local, port, remotes, group } = vxlan;
+  return [
+    `VNI ${vni}`,
+    `${local} port ${port}`,
+    ...(remotes.length === 0 ? [] : [`to ${list(remotes)}`]),
+    ...(group === undefined ? [] : [`group ${group}`]),
+  ].join(', ');
+}
+
 function formatNetwork(view: NetworkView): string {
   return formatRecord({
     name: view.name,
@@ -205,6 +248,7 @@ function formatNetwork(view: NetworkView): string {
       .map(([kind, rate]) => `${kind} ${rate === 'off' ? 'off' : `${rate}/s`}`)
       .join(', '),
     'loop protection': loopLine(view.loop_protection),
+    vxlan: vxlanLine(view),
     uplink: view.uplink ?? '-',
     endpoints: list(view.endpoints),
   });

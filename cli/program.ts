@@ -12,6 +12,7 @@ import { registerDisconnect } from './disconnect.js';
 import { registerEvents } from './events.js';
 import { registerFdb } from './fdb.js';
 import { registerMirror } from './mirror.js';
+import { registerNeigh } from './neigh.js';
 import { registerNetwork } from './network.js';
 import { registerPolicy } from './policy.js';
 import { registerPublish, registerUnpublish } from './publish.js';
@@ -22,6 +23,7 @@ import { registerService } from './service.js';
 import { registerShow } from './show.js';
 import { registerStatus } from './status.js';
 import { registerUp } from './up.js';
+import { registerVxlan } from './vxlan.js';
 
 /** In the order in which `--help` lists them. */
 const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
@@ -38,6 +40,8 @@ const COMMANDS: readonly ((program: Command, context: Context) => void)[] = [
   registerShow,
   registerRoute,
   registerFdb,
+  registerNeigh,
+  registerVxlan,
   registerConntrack,
   registerMirror,
   registerPolicy,

@@ -1,4 +1,4 @@
-/** `tapline show ports|endpoints|fdb|route|neigh|vrf|services|vlan|mdb|security|mirrors|drops`: what the daemon and its dataplane hold. */
+/** `tapline show ports|endpoints|fdb|route|neigh|vrf|services|vxlan|vlan|mdb|security|mirrors|drops`: what the daemon and its dataplane hold. */
 
 import type { Command } from 'commander';
 import type { MirrorView } from '../control/mirrors.js';
@@ -10,6 +10,7 @@ import { type Column, formatTable, list, printJson, sum } from './output.js';
 import { registerShowNat } from './show-nat.js';
 import { registerShowRouter } from './show-router.js';
 import { registerShowServices } from './show-services.js';
+import { registerShowVxlan } from './show-vxlan.js';
 
 const PORTS: readonly Column<PortView>[] = [
   { title: 'PORT', value: ({ name }) => name },
@@ -81,7 +82,7 @@ const FDB: readonly Column<FdbView>[] = [
   { title: 'MAC', value: ({ mac }) => mac },
   { title: 'NETWORK', value: ({ network }) => network },
   { title: 'VLAN', value: ({ vlan }) => vlan ?? '-' },
-  { title: 'PORT', value: ({ port }) => port },
+  { title: 'PORT', value: ({ port, vtep }) => (vtep === null ? port : `vtep ${vtep}`) },
   { title: 'AGE', value: (entry) => (entry.static ? 'static' : `${Math.floor(entry.ageSeconds)} s`) },
 ];
 
@@ -140,7 +141,7 @@ export function registerShow(program: Command, context: Context): void {
   const show = program
     .command('show')
     .description(
-      'show ports, endpoints, learned MACs, routes, neighbors, connections, services, VLANs, groups and drops',
+      'show ports, endpoints, learned MACs, routes, neighbors, connections, services, tunnels, VLANs, groups and drops',
     );
   register<PortView[]>(show, context, 'ports', 'ports with their counters', (ports) => formatTable(PORTS, ports));
   register<EndpointView[]>(show, context, 'endpoints', 'endpoints with their addresses', (rows) =>
@@ -150,6 +151,7 @@ export function registerShow(program: Command, context: Context): void {
   registerShowRouter(show, context);
   registerShowNat(show, context);
   registerShowServices(show, context);
+  registerShowVxlan(show, context);
   registerTable<VlanView>(show, context, 'vlan', 'which port is in which VLAN', VLANS);
   registerTable<MdbView>(show, context, 'mdb', 'which ports have joined which multicast group', MDB);
   registerTable<SecurityView>(show, context, 'security', 'what endpoints may send, and what they tried', SECURITY);

@@ -11,7 +11,7 @@ import type { Capture, CapturedFrame, CaptureFilter } from './types.js';
 const BACKLOG_LIMIT = 4 * 1024 * 1024;
 
 export interface CaptureRequest {
-  /** Name of an endpoint or a network, or `uplink`; `endpoint:NAME` and `network:NAME` say which. */
+  /** Name of an endpoint or a network, or `uplink`; `endpoint:NAME` and `network:NAME` say which; `vxlan:NETWORK:ADDRESS` is a VTEP. */
   readonly target: string;
   /** Bytes kept of each frame; 0 for all. */
   readonly snaplen: number;
@@ -38,12 +38,21 @@ function portScope(port: number, what: string, snapLength: number): Scope {
   return { filter: { port, network: null, snapLength }, event: 'port-removed', number: port };
 }
 
+/** A VTEP is a port of that name. @param vtep NETWORK:ADDRESS */
+function vtepScope(daemon: Daemon, target: string, vtep: string, snapLength: number): Scope {
+  const port = daemon.dataplane.ports().find(({ name }) => name === target);
+  if (port === undefined) throw new TaplineError('missing', `no VTEP ${vtep}; expected NETWORK:ADDRESS`, 'target');
+  return portScope(port.id, `VTEP ${vtep}`, snapLength);
+}
+
 /** @throws TaplineError `missing` for no such thing, `conflict` for a name that two things have */
 function findScope(daemon: Daemon, target: string, snapLength: number): Scope {
   if (target === UPLINK_PORT_NAME) {
     if (daemon.uplink === null) throw new TaplineError('missing', 'no uplink is configured', 'target');
     return portScope(daemon.uplink.port, `uplink ${daemon.uplink.device}`, snapLength);
   }
+  const vtep = /^vxlan:(.*)$/.exec(target)?.[1];
+  if (vtep !== undefined) return vtepScope(daemon, target, vtep, snapLength);
   const [, kind = '', name = target] = /^(endpoint|network):(.*)$/.exec(target) ?? [];
   const endpoint = kind === 'network' ? undefined : daemon.endpoints.get(name);
   const network = kind === 'endpoint' ? undefined : daemon.networks.get(name);

@@ -129,6 +129,12 @@ export function uplinkPort(config: BridgedUplinkConfig, network: NetworkConfig):
   };
 }
 
+/** VLAN of the ports that stand for VTEPs; undefined in a network without VLANs, or without vxlan. */
+export function tunnelVlan(network: NetworkConfig | undefined): PortVlanSpec | undefined {
+  const vlan = network?.vxlan?.vlan;
+  return vlan === undefined ? undefined : { native: vlan, tagged: [] };
+}
+
 const ISOLATED = 1;
 
 /** The class of an isolation group: the one that its members have, else the lowest that no group of the network has. */

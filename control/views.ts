@@ -8,9 +8,9 @@ import type { EndpointConfig, NetworkConfig, StormConfig, TrunkConfig } from './
 import { gatewaysOf } from './config/subnets.js';
 import { formatVlans } from './config/vlan.js';
 import type { Daemon } from './daemon.js';
-import { endpointVlan, macLimit, uplinkVlan } from './port-spec.js';
+import { endpointVlan, macLimit, tunnelVlan, uplinkVlan } from './port-spec.js';
 import type { EndpointState, NetworkState } from './state.js';
-import type { MdbPort, PortCounters, PortVlanSpec, SecurityLevel } from './types.js';
+import type { FdbEntry, MdbPort, PortCounters, PortVlanSpec, SecurityLevel } from './types.js';
 import { BridgedUplink } from './uplink/bridged-uplink.js';
 
 export interface NetworkView {
@@ -41,6 +41,8 @@ export interface NetworkView {
   readonly multicast: NetworkConfig['multicast'];
   readonly storm_control: StormConfig;
   readonly loop_protection: NetworkConfig['loop_protection'];
+  /** Null: the network is on this host alone. */
+  readonly vxlan: NonNullable<NetworkConfig['vxlan']> | null;
   /** Device of the uplink that is a port of the network, or null. */
   readonly uplink: string | null;
   /** Names. */
@@ -120,6 +122,8 @@ export interface FdbView {
   /** Null in a network without VLANs. */
   readonly vlan: number | null;
   readonly port: string;
+  /** Address of the VTEP that the port stands for; null for all other ports. */
+  readonly vtep: string | null;
   readonly ageSeconds: number;
   readonly static: boolean;
 }
@@ -174,6 +178,7 @@ export function networkView(daemon: Daemon, network: NetworkState): NetworkView 
     multicast: config.multicast,
     storm_control: config.storm_control,
     loop_protection: config.loop_protection,
+    vxlan: config.vxlan ?? null,
     uplink: daemon.uplink?.network === name ? daemon.uplink.device : null,
     endpoints: daemon.endpointsOf(name).map((endpoint) => endpoint.name),
   };
@@ -222,6 +227,8 @@ function vlanOf(daemon: Daemon, name: string): PortVlanSpec | undefined {
   const { uplink } = daemon;
   const endpoint = daemon.endpoints.get(name);
   if (endpoint !== undefined) return endpointVlan(endpoint.config, daemon.network(endpoint.config.network).config);
+  const tunnelled = /^vxlan:([^:]+):/.exec(name)?.[1];
+  if (tunnelled !== undefined) return tunnelVlan(daemon.networks.get(tunnelled)?.config);
   if (name !== UPLINK_PORT_NAME || !(uplink instanceof BridgedUplink)) return undefined;
   return uplinkVlan(uplink.config, daemon.network(uplink.network).config);
 }
@@ -310,16 +317,20 @@ export function securityViews(daemon: Daemon, network: string | null): SecurityV
 export async function fdbViews(daemon: Daemon, network: string | null): Promise<FdbView[]> {
   const id = network === null ? null : daemon.network(network).id;
   const entries = await daemon.dataplane.fdb();
-  return entries
-    .filter((entry) => id === null || entry.network === id)
-    .map((entry) => ({
-      mac: entry.mac,
-      network: networkName(daemon, entry.network),
-      vlan: entry.vlan === 0 ? null : entry.vlan,
-      port: entry.port === ROUTER_PORT ? 'gateway' : portName(daemon, entry.port),
-      ageSeconds: entry.ageSeconds,
-      static: entry.static,
-    }));
+  return entries.filter((entry) => id === null || entry.network === id).map((entry) => fdbView(daemon, entry));
+}
+
+function fdbView(daemon: Daemon, { mac, vlan, ageSeconds, ...entry }: FdbEntry): FdbView {
+  const network = networkName(daemon, entry.network);
+  const port = entry.port === ROUTER_PORT ? 'gateway' : portName(daemon, entry.port);
+  const vtep = vtepAddress(network, port);
+  return { mac, network, vlan: vlan === 0 ? null : vlan, port, vtep, ageSeconds, static: entry.static };
+}
+
+/** By the name of a port: `vxlan:NETWORK:ADDRESS`, which no endpoint can have. Null for ports of other kinds. */
+function vtepAddress(network: string, port: string): string | null {
+  const prefix = `vxlan:${network}:`;
+  return port.startsWith(prefix) ? port.slice(prefix.length) : null;
 }
 
 type Counts = Readonly<Record<string, number>>;

@@ -3,7 +3,7 @@
 import { UPLINK_PORT_NAME } from './config/check.js';
 import { formatVlans } from './config/vlan.js';
 import type { Daemon } from './daemon.js';
-import { endpointVlan, uplinkVlan } from './port-spec.js';
+import { endpointVlan, tunnelVlan, uplinkVlan } from './port-spec.js';
 import type { NetworkState } from './state.js';
 import type { PortVlanSpec } from './types.js';
 
@@ -15,6 +15,9 @@ export interface VlanView {
   readonly untagged: readonly string[];
   readonly tagged: readonly string[];
 }
+
+/** Stands for all VTEPs of a network, which are in one VLAN. */
+const TUNNELS = 'vxlan';
 
 /** Members of each VLAN of one network, VLANs without members left out. */
 function vlansOf(ports: readonly { name: string; vlan: PortVlanSpec }[]): Map<number, [string[], string[]]> {
@@ -40,7 +43,12 @@ function vlanPorts(daemon: Daemon, network: NetworkState): { name: string; vlan:
     const inside = endpointVlan(config, network.config) ?? { native: wire?.tagged[0] ?? 0, tagged: [] };
     return { name, vlan: inside };
   });
-  return wire === undefined ? ports : [...ports, { name: UPLINK_PORT_NAME, vlan: wire }];
+  const tunnel = tunnelVlan(network.config);
+  return [
+    ...ports,
+    ...(wire === undefined ? [] : [{ name: UPLINK_PORT_NAME, vlan: wire }]),
+    ...(tunnel === undefined ? [] : [{ name: TUNNELS, vlan: tunnel }]),
+  ];
 }
 
 function vlanRanges(network: string, members: ReadonlyMap<number, [string[], string[]]>): VlanView[] {

@@ -38,8 +38,15 @@ const USAGE: readonly (readonly [string[], string])[] = [
   ],
   [
     ['fdb', 'add', '02:00:00:00:00:99', '--network', 'blue'],
-    "tapline: required option '--port <port>' not specified\n",
+    'tapline: expected either --port or --vtep, to say where the MAC is\n',
   ],
+  [
+    ['fdb', 'add', '02:00:00:00:00:99', '--network', 'blue', '--port', 'a', '--vtep', '10.77.0.2'],
+    'tapline: expected either --port or --vtep, to say where the MAC is\n',
+  ],
+  [['neigh', 'add', '172.30.0.9', '--network', 'blue'], "tapline: missing required argument 'mac'\n"],
+  [['neigh', 'rm', '172.30.0.9'], "tapline: required option '--network <network>' not specified\n"],
+  [['vxlan', 'add', 'blue'], "tapline: missing required argument 'address'\n"],
   [['run', 'true'], "tapline: required option '--network <network>' not specified\n"],
   [
     ['up', '--engine', 'warp'],
@@ -78,6 +85,9 @@ test('without a daemon every command says so in one line', async (t) => {
     'network ls',
     'show fdb',
     'show services',
+    'show vxlan',
+    'vxlan probe',
+    'neigh rm 172.30.0.9 --network blue',
     'service rm x',
     'service backends x add a:80',
     'disconnect x',
