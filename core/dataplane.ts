@@ -446,6 +446,7 @@ export class Dataplane implements CoalescerSink {
       const reason = this.learn(packet, port);
       if (reason !== DROP_NONE) return refuse(packet, reason);
     }
+    if (port.vtep !== null) this.vxlan.learnFrom(packet);
     return this.bridge(packet, port);
   }
 

@@ -505,6 +505,13 @@ export class Vxlan {
     }
   }
 
+  /** For an inner frame whose source the FDB has learned: what it says of where an address is. */
+  learnFrom(packet: Packet): void {
+    if (packet.etherType !== ETHERTYPE_ARP && packet.protocol !== PROTOCOL_ICMPV6) return;
+    const domain = this.dataplane.topology.domainOf(packet.domain);
+    if (domain !== null) this.suppressor.learnFrom(packet, domain, domain.gateway);
+  }
+
   // --- time
 
   /** Once a second. */
