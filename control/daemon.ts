@@ -71,6 +71,8 @@ import { type OwnedPorts, translationPorts } from './uplink/owned-ports.js';
 import { restoreReservedPorts } from './uplink/reserved-ports.js';
 import { RoutedUplink } from './uplink/routed-uplink.js';
 import { Vrfs } from './vrfs.js';
+import { Overlays } from './vxlan/overlays.js';
+import { ToldNeighbors } from './vxlan/told-neighbors.js';
 
 /** How often namespace files are looked at and a lost uplink is tried again. */
 const WATCH_INTERVAL_MS = 1000;
@@ -106,6 +108,8 @@ export class Daemon {
   readonly services: Services;
   readonly #health: HealthChecks;
   readonly serviceRates: ServiceRates;
+  readonly overlays: Overlays;
+  readonly neighbors: ToldNeighbors;
   readonly #endpoints: Endpoints;
   readonly #system: System;
   readonly #logger: Logger;
@@ -151,6 +155,8 @@ export class Daemon {
     );
     this.interfaces = new Interfaces(this.dataplane, vrfs);
     this.routes = new Routes(this.dataplane, this.interfaces, this.#logger);
+    this.neighbors = new ToldNeighbors(this.dataplane, this.interfaces, this.#logger);
+    this.overlays = this.#makeOverlays();
     this.policy = this.#makePolicy();
     this.#hostPorts = this.#makeHostPorts();
     this.#hostPublishing = new HostPublishing({
@@ -189,6 +195,22 @@ export class Daemon {
     this.events.on('port-removed', () => mirrors.update());
     this.events.on('network-removed', () => mirrors.update());
     return mirrors;
+  }
+
+  #makeOverlays(): Overlays {
+    return new Overlays({
+      dataplane: this.dataplane,
+      logger: this.#logger,
+      system: this.#system,
+      uplink: () => (this.#uplink instanceof RoutedUplink ? this.#uplink : null),
+      vrfNumber: (name) => this.interfaces.vrfs.numberOf(name),
+      network: (name) => this.network(name),
+      networkNumbered: (number) => this.#networkNumbered(number),
+      ownedChanged: () => this.publications.update(),
+      portRemoved: (port) => {
+        this.events.emit('port-removed', port);
+      },
+    });
   }
 
   #makePolicy(): PolicyRules {
@@ -242,6 +264,7 @@ export class Daemon {
 
   #happened(event: DataplaneEvent): void {
     this.eventLog.add(event);
+    this.overlays.happened(event);
     if (event.kind === 'backend-suspect') {
       this.services.setSuspect(event.count, true);
       this.#health.checkNow(event.count);
@@ -311,7 +334,8 @@ export class Daemon {
       link: () => this.#hostLink(),
       kept: () => {
         const uplink = this.#uplink;
-        return uplink instanceof RoutedUplink ? { vrf: uplink.config.vrf, ports: uplink.kept } : null;
+        if (!(uplink instanceof RoutedUplink)) return null;
+        return { vrf: uplink.config.vrf, ports: [...uplink.kept, ...this.overlays.kept()] };
       },
       isStopping: () => this.#stopping,
       changed: () => this.#followPublished(),
@@ -345,6 +369,7 @@ export class Daemon {
     const leaves6 = reached.some(({ config }) => config.nat66 && !Array.isArray(config.masquerade));
     return [
       ...this.publications.owned(),
+      ...this.overlays.owned(),
       ...this.#leftPorts,
       ...(leaves4 ? translationPorts(4, this.natPorts) : []),
       ...(leaves6 ? translationPorts(6, this.natPorts) : []),
@@ -434,6 +459,7 @@ export class Daemon {
       const services = await this.services.prepare(config.services);
       const { uplink } = config;
       if (uplink !== null) await this.#within(['uplink'], () => this.#openUplink(uplink));
+      await this.#openOverlays(config);
       await this.#addRoutes(config);
       await this.#restoreRoutes();
       await this.#attachAll(await this.#stillPublished(config.endpoints));
@@ -473,6 +499,15 @@ export class Daemon {
     await restoreObjects(this.kept, 'network', this.#logger, (name, object) =>
       this.#createNetwork(name, readKeptObject(networkSchema, object)),
     );
+  }
+
+  /** Before anything that is to come back by way of them. One of a command is tried again, where it cannot be made now. */
+  async #openOverlays({ networks }: Configuration): Promise<void> {
+    for (const { network } of this.overlays.list()) {
+      const { name } = network;
+      if (networks.has(name)) await this.#within(['networks', name], () => this.overlays.open(name));
+    }
+    await this.overlays.look(performance.now());
   }
 
   async #restoreRoutes(): Promise<void> {
@@ -660,6 +695,8 @@ export class Daemon {
       network.id = await this.dataplane.addNetwork(networkSpec(name, config));
       if (routed)
         await this.interfaces.add(name, gatewayInterface(config, mtu, network.id, translatesBy(this.#uplinkConfig)));
+      for (const { address, mac } of config.vxlan?.neighbors ?? []) await this.neighbors.tell(name, address, mac);
+      await this.overlays.add(network);
       await this.#networksChanged();
     } catch (error) {
       await this.#removeFromDataplane(network);
@@ -729,6 +766,10 @@ export class Daemon {
     const { name, id } = network;
     if (id < 0) return;
     await this.#removeGateway(network);
+    this.neighbors.forgetNetwork(name);
+    await this.overlays
+      .remove(name)
+      .catch((error: unknown) => this.#undoFailed(`removing the overlay of network ${name}`, error));
     await this.dataplane
       .removeNetwork(id)
       .catch((error: unknown) => this.#undoFailed(`removing network ${name}`, error));
@@ -901,6 +942,7 @@ export class Daemon {
   #lookAround(): void {
     this.#endpoints.lookAround();
     this.serviceRates.look(performance.now());
+    if (!this.#stopping) void this.overlays.look(performance.now());
     const uplink = this.#uplink;
     if (uplink === null || this.#stopping) return;
     uplink
@@ -1091,6 +1133,7 @@ export class Daemon {
     this.eventLog.close();
     // They end with the process all the same, which would not end before them.
     await this.#hostPublishing.close();
+    await this.overlays.leave();
   }
 
   async #removeEverything(): Promise<void> {
@@ -1099,6 +1142,7 @@ export class Daemon {
     await this.services.clear();
     for (const network of this.networks.values()) await this.#removeGateway(network);
     await this.#endpoints.clear();
+    await this.overlays.close().catch((error: unknown) => this.#undoFailed('closing the overlays', error));
     await this.#closeUplink();
     for (const network of [...this.networks.values()]) await this.#takeDownNetwork(network);
     await this.policy.clear();

@@ -1,5 +1,6 @@
-/** What the host knows of one of its devices: addresses and default routes, as `ip` tells them, in the current namespace. */
+/** What the host knows of one of its devices: addresses and routes, as `ip` tells them, in the current namespace. */
 
+import { readFileSync } from 'node:fs';
 import { readIp } from './interface.js';
 
 export interface HostFacts {
@@ -9,6 +10,15 @@ export interface HostFacts {
   readonly linkLocal: string | null;
   /** Default routes by the device, at most one a family. */
   readonly defaults: readonly DefaultRoute[];
+  /** All others by the device, but those that come with its addresses; one for each prefix. Where there are very many, none. */
+  readonly routes: readonly HostRoute[];
+}
+
+export interface HostRoute {
+  /** CIDR, as the host writes it. */
+  readonly prefix: string;
+  /** Null: destinations are on the link. */
+  readonly via: string | null;
 }
 
 export interface DefaultRoute {
@@ -16,6 +26,9 @@ export interface DefaultRoute {
   /** Null: everybody is on the link. */
   readonly via: string | null;
 }
+
+/** Routes that are followed: those of a site, not those of the Internet. */
+const MAX_ROUTES = 4096;
 
 interface AddressEntry {
   readonly family: 'inet' | 'inet6' | string;
@@ -29,6 +42,9 @@ interface AddressEntry {
 }
 
 interface RouteEntry {
+  /** Without a length: one address. */
+  readonly dst?: string;
+  readonly protocol?: string;
   readonly type?: string;
   readonly gateway?: string;
   readonly via?: { readonly family: string; readonly host: string };
@@ -42,15 +58,41 @@ interface RouteEntry {
 export async function hostFacts(device: string): Promise<HostFacts> {
   const [links, routes4, routes6] = await Promise.all([
     readIp<{ ifname?: string; addr_info?: AddressEntry[] }>('address', 'show', 'dev', device),
-    readIp<RouteEntry>('-4', 'route', 'show', 'default'),
+    readIp<RouteEntry>('-4', 'route', 'show', ...whichRoutes(prefixCount4())),
     // A kernel without IPv6 has no such routes.
-    readIp<RouteEntry>('-6', 'route', 'show', 'default').catch(() => []),
+    readIp<RouteEntry>('-6', 'route', 'show', ...whichRoutes(prefixCount6())).catch(() => []),
   ]);
   const entries = links.flatMap(({ addr_info }) => addr_info ?? []);
   return {
     ...readAddresses(entries),
     defaults: [...readDefault(4, device, routes4), ...readDefault(6, device, routes6)],
+    routes: [...readRoutes(4, device, routes4), ...readRoutes(6, device, routes6)].slice(0, MAX_ROUTES),
   };
+}
+
+/** All of the main table; of one that takes seconds to print the default routes alone, by which all is reached as well. */
+function whichRoutes(count: number): string[] {
+  return count > MAX_ROUTES ? ['default'] : ['table', 'main'];
+}
+
+/** Prefixes in the kernel's tables (net/ipv4/fib_trie.c); 0 where it does not count them. */
+function prefixCount4(): number {
+  const found = statistics('fib_triestat').matchAll(/Prefixes:\s+(\d+)/g);
+  return [...found].reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
+/** The third of the words in hex is their number (net/ipv6/route.c). */
+function prefixCount6(): number {
+  return Number.parseInt(statistics('rt6_stats').split(' ')[2] ?? '0', 16) || 0;
+}
+
+function statistics(file: string): string {
+  try {
+    return readFileSync(`/proc/thread-self/net/${file}`, 'utf8');
+  } catch {
+    // A kernel without these.
+    return '';
+  }
 }
 
 function readAddresses(entries: readonly AddressEntry[]): Pick<HostFacts, 'addresses' | 'linkLocal'> {
@@ -67,15 +109,37 @@ function readAddresses(entries: readonly AddressEntry[]): Pick<HostFacts, 'addre
   };
 }
 
+/** Of several next hops each is a route. */
+function hopsBy(device: string, routes: readonly RouteEntry[]): (RouteEntry & { metric: number })[] {
+  return routes
+    .flatMap(({ nexthops, ...route }) =>
+      (nexthops ?? [route]).map((hop) => ({ type: 'unicast', metric: 0, ...route, ...hop })),
+    )
+    .filter(({ type, dev, flags }) => type === 'unicast' && dev === device && !flags?.includes('dead'))
+    .sort((a, b) => a.metric - b.metric);
+}
+
+/** A next hop of the other family (RFC 5549) has no place in our routes. */
+function isForeign({ gateway, via }: RouteEntry): boolean {
+  return gateway === undefined && via !== undefined;
+}
+
 /** The one of the lowest metric; of several next hops the first by the device. */
 function readDefault(family: 4 | 6, device: string, routes: readonly RouteEntry[]): DefaultRoute[] {
-  const hops = routes.flatMap(({ nexthops, ...route }) =>
-    (nexthops ?? [route]).map((hop) => ({ type: 'unicast', metric: 0, ...route, ...hop })),
+  const [best] = hopsBy(
+    device,
+    routes.filter(({ dst }) => dst === 'default'),
   );
-  const best = hops
-    .filter(({ type, dev, flags }) => type === 'unicast' && dev === device && !flags?.includes('dead'))
-    .sort((a, b) => a.metric - b.metric)[0];
-  // A next hop of the other family (RFC 5549) has no place in our routes.
-  if (best === undefined || (best.gateway === undefined && best.via !== undefined)) return [];
-  return [{ family, via: best.gateway ?? null }];
+  return best === undefined || isForeign(best) ? [] : [{ family, via: best.gateway ?? null }];
+}
+
+/** Of each prefix the same. Subnets of the device's own addresses come with these. */
+function readRoutes(family: 4 | 6, device: string, routes: readonly RouteEntry[]): HostRoute[] {
+  const found = new Map<string, HostRoute>();
+  const others = routes.filter(({ dst, protocol }) => dst !== undefined && dst !== 'default' && protocol !== 'kernel');
+  for (const hop of hopsBy(device, others)) {
+    const prefix = hop.dst?.includes('/') ? hop.dst : `${hop.dst}/${family === 4 ? 32 : 128}`;
+    if (!found.has(prefix) && !isForeign(hop)) found.set(prefix, { prefix, via: hop.gateway ?? null });
+  }
+  return [...found.values()];
 }

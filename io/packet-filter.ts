@@ -17,7 +17,7 @@ export interface FilterPrefix {
   readonly length: number;
 }
 
-/** Ports of the host's addresses that are Tapline's. Of ICMP and ICMPv6 the ports mean nothing: echo replies. */
+/** Ports of the host's addresses that are Tapline's. Of ICMP and ICMPv6 the ports mean nothing: echo replies; of IGMP: all messages. */
 export interface FilterPorts {
   readonly family: 4 | 6;
   /** Number of the IP protocol. */
@@ -101,6 +101,7 @@ export function sharedFilter(prefixes: readonly FilterPrefix[], ports: readonly 
 }
 
 const ICMP = 1;
+const IGMP = 2;
 const ICMPV6 = 58;
 const ICMP_ECHO_REPLY = 0;
 const ICMPV6_ECHO_REPLY = 129;
@@ -130,13 +131,15 @@ function matchPorts4(ports: readonly FilterPorts[]): FilterProgram {
     ACCEPT,
     [LDX_HEADER, 0, 0, 14],
     ...byNumber(ports).flatMap(([number, ranges]): FilterProgram => {
-      const match: FilterProgram =
-        number === ICMP
-          ? [[LD_BYTE_X, 0, 0, 14], [JEQ, 0, 1, ICMP_ECHO_REPLY], ACCEPT]
-          : [[LD_HALF_X, 0, 0, 16], ...inRanges(ranges)];
-      return [[LD_BYTE, 0, 0, 23], ...whereEqual(number, match)];
+      return [[LD_BYTE, 0, 0, 23], ...whereEqual(number, matchProtocol4(number, ranges))];
     }),
   ];
+}
+
+function matchProtocol4(number: number, ranges: readonly FilterPorts[]): FilterProgram {
+  if (number === IGMP) return [ACCEPT];
+  if (number === ICMP) return [[LD_BYTE_X, 0, 0, 14], [JEQ, 0, 1, ICMP_ECHO_REPLY], ACCEPT];
+  return [[LD_HALF_X, 0, 0, 16], ...inRanges(ranges)];
 }
 
 /** With extension headers (hop-by-hop, routing, fragment, destination options) the ports are not where they are looked for: accepted. */

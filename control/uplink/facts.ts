@@ -3,7 +3,7 @@
 import type { LinkFacts } from '../../io/interface.js';
 import type { FilterPorts, FilterPrefix, FilterProgram } from '../../io/packet-filter.js';
 import { sharedFilter, stationFilter } from '../../io/packet-filter.js';
-import { hostMask, parseSubnet, type Subnet, withoutLength } from '../config/address.js';
+import { formatSubnet, hostMask, parseSubnet, type Subnet, withoutLength } from '../config/address.js';
 import type { BridgedUplinkConfig, UplinkConfig } from '../config/schema.js';
 import { TaplineError } from '../errors.js';
 import { macWords, stableMac } from '../mac.js';
@@ -20,13 +20,16 @@ export interface UplinkFacts {
   /** IPv6 where the host has one that does not follow from the MAC. */
   readonly linkLocal: string | null;
   readonly defaults: readonly UplinkRoute[];
+  /** Those of the host's that are no default routes, where it is shared. */
+  readonly routes: readonly UplinkRoute[];
   /** Why nothing can be sent; empty: it can. */
   readonly why: string;
 }
 
-/** A default route by the uplink. */
+/** A route by the uplink. */
 export interface UplinkRoute {
-  readonly prefix: '0.0.0.0/0' | '::/0';
+  /** CIDR, host bits zero. */
+  readonly prefix: string;
   /** Null: everybody is on the link. */
   readonly via: string | null;
 }
@@ -58,7 +61,7 @@ export async function uplinkFacts(config: RoutedUplinkConfig, system: System): P
     const gateways = config.gateway === undefined ? config.gateways : [config.gateway, ...config.gateways];
     const defaults = gateways.map((gateway) => defaultRoute(gateway.includes(':'), gateway));
     const mac = config.mac ?? stableMac(`uplink ${link.mac}`);
-    return { index, mtu, mac, addresses: config.addresses, linkLocal: null, defaults, why };
+    return { index, mtu, mac, addresses: config.addresses, linkLocal: null, defaults, routes: [], why };
   }
   const host = await system.hostFacts(device).catch((error: unknown) => {
     if (system.linkFacts(device) === null) return null;
@@ -66,9 +69,10 @@ export async function uplinkFacts(config: RoutedUplinkConfig, system: System): P
   });
   if (host === null) return null;
   const { addresses, linkLocal } = host;
+  const routes = host.routes.map(({ prefix, via }) => ({ prefix: formatSubnet(parseSubnet(prefix)), via }));
   const defaults = host.defaults.map(({ family, via }) => defaultRoute(family === 6, via));
   const whyNot = why === '' && addresses.length === 0 ? `the host has no address on ${device}` : why;
-  return { index, mtu, mac: link.mac, addresses, linkLocal, defaults, why: whyNot };
+  return { index, mtu, mac: link.mac, addresses, linkLocal, defaults, routes, why: whyNot };
 }
 
 function filterPrefix(subnet: Subnet): FilterPrefix {

@@ -9,7 +9,7 @@ export interface OwnedPorts {
   readonly family: 4 | 6;
   /** Null: each address of the family that the uplink has. */
   readonly address: string | null;
-  /** Number of the IP protocol. Of ICMP and ICMPv6 the ports mean nothing: echo replies, which the host sees as well. */
+  /** Number of the IP protocol. Of ICMP, ICMPv6 and IGMP the ports mean nothing: echo replies and queries, which the host sees as well. */
   readonly protocol: number;
   readonly first: number;
   readonly last: number;
@@ -18,6 +18,7 @@ export interface OwnedPorts {
 }
 
 const ICMP = 1;
+const IGMP = 2;
 const ICMPV6 = 58;
 /** Protocols with ports, as address translation knows them: TCP, UDP, DCCP, SCTP, UDP-Lite. */
 const TRANSLATED = [6, 17, 33, 132, 136];
@@ -65,15 +66,17 @@ export function withoutKept(owned: readonly OwnedPorts[], kept: readonly KeptPor
 /** What the guard keeps from the host's stack. @param addresses of the host on the uplink, with prefix lengths */
 export function guardedPorts(owned: readonly OwnedPorts[], addresses: readonly string[]): GuardedPorts[] {
   const bare = addresses.map(withoutLength);
-  return owned
-    .filter(({ protocol }) => protocol !== ICMP && protocol !== ICMPV6)
-    .flatMap(({ family, address, protocol, first, last }) => {
-      const own = address === null ? bare.filter((text) => text.includes(':') === (family === 6)) : [address];
-      return own.map((one) => ({ address: one, protocol, first, last }));
-    });
+  return owned.filter(hasPorts).flatMap(({ family, address, protocol, first, last }) => {
+    const own = address === null ? bare.filter((text) => text.includes(':') === (family === 6)) : [address];
+    return own.map((one) => ({ address: one, protocol, first, last }));
+  });
 }
 
 /** Ports that the host should not choose for connections of its own. */
 export function reservedRanges(owned: readonly OwnedPorts[]): PortRange[] {
-  return mergeRanges(owned.filter(({ protocol }) => protocol !== ICMP && protocol !== ICMPV6));
+  return mergeRanges(owned.filter(hasPorts));
+}
+
+function hasPorts({ protocol }: OwnedPorts): boolean {
+  return protocol !== ICMP && protocol !== ICMPV6 && protocol !== IGMP;
 }

@@ -36,7 +36,7 @@ export interface RoutedUplinkParts {
   readonly logger: DataplaneLogger;
   /** What tells this Tapline from another on the machine: its control socket. */
   readonly instance: string;
-  /** Replaces the default routes by this uplink. */
+  /** Replaces the routes by this uplink. */
   setRoutes(routes: readonly UplinkRoute[]): Promise<void>;
   /** Further addresses that packets leave from, and answers come to. */
   pool(): readonly string[];
@@ -269,9 +269,10 @@ export class RoutedUplink {
       else await interfaces.set('uplink', request);
       this.#told = text;
     }
-    const routes = JSON.stringify(facts.defaults);
+    const wanted = [...facts.defaults, ...facts.routes];
+    const routes = JSON.stringify(wanted);
     if (routes === this.#routes) return;
-    await setRoutes(facts.defaults);
+    await setRoutes(wanted);
     this.#routes = routes;
   }
 

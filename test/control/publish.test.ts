@@ -21,7 +21,7 @@ const SHARED = 'device: up0, mode: shared';
 function fixture(): Fixture {
   const made = makeFixture();
   made.system.devices.add('up0');
-  made.system.hosts.set('up0', { addresses: ['10.77.0.9/24', 'fd00:77::9/64'], linkLocal: null, defaults: [] });
+  made.system.hosts.set('up0', { addresses: ['10.77.0.9/24', 'fd00:77::9/64'], linkLocal: null, defaults: [], routes: [] });
   for (const name of ['a', 'b']) made.system.addNamespace(`/ns/${name}`);
   return made;
 }
@@ -272,7 +272,7 @@ test('shared: what the host has in use by the time its uplink changes is left to
   await daemon.apply(file(SHARED, '', '', 'masquerade: true'));
   t.deepEqual(published(made), []);
   system.sockets.push({ protocol: 'tcp', port: 50_000, address: '10.77.0.9', isIpv6: false, inode: 1 });
-  system.hosts.set('up0', { addresses: ['10.77.0.10/24'], linkLocal: null, defaults: [] });
+  system.hosts.set('up0', { addresses: ['10.77.0.10/24'], linkLocal: null, defaults: [], routes: [] });
   hostChanged(made);
   await eventually(() => published(made).length > 0);
   t.deepEqual(published(made), ['6 0.0.0.0 50000-50000 -> 0.0.0.0 50000 kept', '6 :: 50000-50000 -> :: 50000 kept']);

@@ -49,7 +49,7 @@ function makeLine(t: ExecutionContext): Line {
       const made = makeFixture(kept);
       t.teardown(() => made.daemon.stop());
       made.system.devices.add('up0');
-      made.system.hosts.set('up0', { addresses: ['10.77.0.9/24'], linkLocal: null, defaults: [] });
+      made.system.hosts.set('up0', { addresses: ['10.77.0.9/24'], linkLocal: null, defaults: [], routes: [] });
       for (const name of ['a', 'b', 'c']) made.system.addNamespace(`/ns/${name}`);
       prepare(made);
       await made.daemon.apply(wanted);

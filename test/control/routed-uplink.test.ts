@@ -12,6 +12,7 @@ const HOST_FACTS = {
   addresses: ['10.77.0.1/24', 'fd00:77::1/64'],
   linkLocal: 'fe80::77',
   defaults: [{ family: 4, via: '10.77.0.254' }] as const,
+  routes: [],
 };
 
 function fixtureWithDevice(mode = 'own'): Fixture {
@@ -195,13 +196,14 @@ test('shared: addresses, MAC, MTU and gateway are the host’s, and follow it', 
       { family: 4, via: '10.78.0.1' },
       { family: 6, via: 'fe80::1' },
     ],
+    routes: [],
   });
   hostChanged(fixture);
   await eventually(() => routesOf(fixture).length === 2);
   t.deepEqual(routesOf(fixture), ['0.0.0.0/0 via 10.78.0.1', '::/0 via fe80::1']);
   t.deepEqual(uplinkOf(fixture).addresses, ['10.78.0.5/16']);
   await eventually(() => logs.includes('info uplink up0: default route by 10.78.0.1 fe80::1'));
-  system.hosts.set('up0', { addresses: [], linkLocal: null, defaults: [] });
+  system.hosts.set('up0', { addresses: [], linkLocal: null, defaults: [], routes: [] });
   hostChanged(fixture);
   await eventually(() => !uplinkOf(fixture).up);
   t.is(daemon.uplink?.describe().why, 'the host has no address on up0');

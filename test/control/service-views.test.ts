@@ -16,7 +16,7 @@ services:
 async function made(): Promise<Fixture> {
   const fixture = makeFixture();
   fixture.system.devices.add('up0');
-  fixture.system.hosts.set('up0', { addresses: ['10.77.0.9/24'], linkLocal: null, defaults: [] });
+  fixture.system.hosts.set('up0', { addresses: ['10.77.0.9/24'], linkLocal: null, defaults: [], routes: [] });
   fixture.system.addNamespace('/ns/a');
   await fixture.daemon.apply(config(FILE));
   return fixture;

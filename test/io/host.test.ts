@@ -59,7 +59,7 @@ test.serial('a link: index, MTU, set up or down, with and without carrier; gone'
 });
 
 test.serial(
-  'the host: addresses that are fit for use, its link-local one, the default routes of the lowest metric',
+  'the host: addresses that are fit for use, its link-local one, the routes of the lowest metric',
   async (t) => {
     addPair('h0');
     addPair('h1');
@@ -78,6 +78,19 @@ test.serial(
     t.deepEqual(facts.defaults, [
       { family: 4, via: '10.77.0.254' },
       { family: 6, via: 'fe80::99' },
+    ]);
+    ip('route', 'add', '10.90.0.0/16', 'via', '10.77.0.7', 'dev', 'h0', 'metric', '20');
+    ip('route', 'add', '10.90.0.0/16', 'via', '10.77.0.8', 'dev', 'h0', 'metric', '10');
+    ip('route', 'add', '10.91.0.1', 'dev', 'h0');
+    ip('route', 'add', '10.92.0.0/16', 'nexthop', 'via', '10.77.0.9', 'nexthop', 'via', '10.79.0.9');
+    ip('route', 'add', 'blackhole', '10.93.0.0/16');
+    ip('route', 'add', '10.94.0.0/16', 'via', '10.79.0.8');
+    ip('-6', 'route', 'add', 'fd00:90::/64', 'via', 'fd00:77::7');
+    t.deepEqual((await inside(() => hostFacts('h0'))).routes, [
+      { prefix: '10.91.0.1/32', via: null },
+      { prefix: '10.92.0.0/16', via: '10.77.0.9' },
+      { prefix: '10.90.0.0/16', via: '10.77.0.8' },
+      { prefix: 'fd00:90::/64', via: 'fd00:77::7' },
     ]);
     const other = await inside(() => hostFacts('h1'));
     t.deepEqual(other.addresses, ['10.79.0.1/24']);

@@ -13,11 +13,11 @@ import type { ChangeSocket } from '../../../io/netlink.js';
 import type { FilterProgram } from '../../../io/packet-filter.js';
 import type { PortHolder, UsedPort } from '../../../io/port-holders.js';
 import type { DeviceState } from '../../../io/rtnetlink.js';
-import type { Tap, TapOptions } from '../../../io/tap.js';
+import type { Tap, TapOptions, TapPlace } from '../../../io/tap.js';
 import type { Uplink, UplinkOptions } from '../../../io/uplink.js';
 
 const LINK: LinkFacts = { index: 7, mac: '02:00:00:00:00:01', mtu: 1500, enabled: true, carrier: true };
-const NO_FACTS: HostFacts = { addresses: [], linkLocal: null, defaults: [] };
+const NO_FACTS: HostFacts = { addresses: [], linkLocal: null, defaults: [], routes: [] };
 
 /** What an nft script makes of tables: those that it deletes go, and what it says behind the last of them is made. */
 function change(tables: Map<string, string>, script: string): void {
@@ -173,6 +173,16 @@ export class SystemDouble implements System {
   async removeTap(netns: string, device: string, alias: string): Promise<boolean> {
     const key = `${netns} ${device}`;
     return this.taps.get(key)?.alias === alias && this.taps.delete(key);
+  }
+
+  async resizeTap(place: TapPlace, mtu: number, gsoMaxSize?: number): Promise<void> {
+    const key = `${place.netns} ${place.interface}`;
+    const tap = this.taps.get(key);
+    if (tap === undefined) throw new Error(`Cannot find device "${place.interface}"`);
+    for (const [start, error] of this.ipErrors)
+      if (`link set dev ${place.interface} mtu ${mtu}`.startsWith(start)) throw new Error(error);
+    const { gsoMaxSize: _, ...before } = tap;
+    this.taps.set(key, { ...before, mtu, ...(gsoMaxSize === undefined ? {} : { gsoMaxSize }) });
   }
 
   deviceState(): DeviceState | null {
