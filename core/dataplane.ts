@@ -552,7 +552,8 @@ export class Dataplane implements CoalescerSink {
     this.arena.retain(packet.slot, others - 1);
     const { members, memberCount } = domain;
     for (let i = 0; i < memberCount; i++) {
-      if (members[i] !== packet.port) this.output(packet, this.ports[members[i]]);
+      // Not the packet's port: who has the last reference, a tunnel, makes another packet of it.
+      if (members[i] !== from.id) this.output(packet, this.ports[members[i]]);
     }
   }
 
