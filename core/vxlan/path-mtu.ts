@@ -4,7 +4,9 @@
  */
 
 import type { Dataplane } from '../dataplane.js';
-import type { Packet } from '../packet/packet.js';
+import { finishChecksum, sumBytes } from '../packet/checksum.js';
+import { PACKET_FRAGMENT, type Packet } from '../packet/packet.js';
+import { VNET_F_NEEDS_CSUM } from '../packet/vnet.js';
 import { MAPPED } from '../router/address.js';
 import { ICMP_FRAGMENTATION_NEEDED } from '../router/icmp.js';
 import { ICMPV6_PACKET_TOO_BIG } from '../router/icmpv6.js';
@@ -19,6 +21,7 @@ import {
   PROTOCOL_UDP,
 } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_HEADER_LENGTH, IPV6_SOURCE, ipv6NextHeader } from '../wire/ipv6.js';
+import { isIcmpv6ChecksumRight } from '../wire/mld.js';
 import { UDP_DESTINATION_PORT, UDP_HEADER_LENGTH } from '../wire/udp.js';
 import type { RemoteVtep } from './vtep.js';
 import type { Vteps } from './vteps.js';
@@ -44,11 +47,13 @@ export class PathMtu {
   hear(packet: Packet): boolean {
     const { view } = this.dataplane.arena;
     const { l4 } = packet;
+    if ((packet.flags & PACKET_FRAGMENT) !== 0) return false;
     if (packet.etherType === ETHERTYPE_IPV4) {
       if (view.getUint16(l4) !== ((ICMP_UNREACHABLE << 8) | ICMP_FRAGMENTATION_NEEDED)) return false;
+      if (!isIcmpChecksumRight(view, packet)) return false;
       return this.hear4(l4 + QUOTE, packet.l3End, view.getUint16(l4 + 6));
     }
-    if (view.getUint8(l4) !== ICMPV6_PACKET_TOO_BIG) return false;
+    if (view.getUint8(l4) !== ICMPV6_PACKET_TOO_BIG || !isIcmpv6ChecksumRight(view, packet)) return false;
     return this.hear6(l4 + QUOTE, packet.l3End, view.getInt32(l4 + 4));
   }
 
@@ -99,4 +104,9 @@ export class PathMtu {
     });
     return isKnown;
   }
+}
+
+/** Whether the ICMP message is what its checksum says (RFC 792); one of this machine may still be without. */
+function isIcmpChecksumRight(view: DataView, { vnetFlags, l4, l3End }: Packet): boolean {
+  return (vnetFlags & VNET_F_NEEDS_CSUM) !== 0 || finishChecksum(sumBytes(view, l4, l3End - l4)) === 0;
 }

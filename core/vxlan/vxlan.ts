@@ -64,6 +64,7 @@ import {
 } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_SOURCE } from '../wire/ipv6.js';
 import { parse } from '../wire/parse.js';
+import { isVlanType, VLAN_NEXT_TYPE, VLAN_TAG_LENGTH } from '../wire/vlan.js';
 import { isGpe, VXLAN_FLAG_GBP, VXLAN_FLAG_VNI, VXLAN_FLAGS, VXLAN_HEADER_LENGTH, VXLAN_VNI } from '../wire/vxlan.js';
 import { enterGateway, leaveGateway } from './anycast.js';
 import { bundleSize, fill, isUniform } from './bundle.js';
@@ -444,11 +445,15 @@ export class Vxlan {
     return DROP_NONE;
   }
 
-  /** Gives the inner IP header what the way has marked (RFC 6040, 4.2). @returns false: it cannot say so */
+  /** Gives the inner IP header, behind whatever tags, what the way has marked (RFC 6040, 4.2). @returns false: it cannot say so */
   private mark(frame: number, end: number, outer: number): boolean {
     const { view } = this.dataplane.arena;
-    const l3 = frame + ETHERNET_HEADER_LENGTH;
-    const type = view.getUint16(frame + ETHERNET_TYPE);
+    let l3 = frame + ETHERNET_HEADER_LENGTH;
+    let type = view.getUint16(frame + ETHERNET_TYPE);
+    while (isVlanType(type) && l3 + VLAN_TAG_LENGTH <= end) {
+      type = view.getUint16(l3 + VLAN_NEXT_TYPE);
+      l3 += VLAN_TAG_LENGTH;
+    }
     const isIp = type === ETHERTYPE_IPV4 || type === ETHERTYPE_IPV6;
     if (!isIp || end - l3 < IPV4_HEADER_LENGTH) return true;
     const inner = trafficClass(view, l3) & ECN_MASK;
