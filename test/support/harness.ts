@@ -226,6 +226,7 @@ export class Harness {
       this.topology.tick();
       this.dataplane.router.flows.tick();
       this.dataplane.router.tick();
+      this.dataplane.vxlan.tick();
       this.recorder.flush();
     }
   }
