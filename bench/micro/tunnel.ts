@@ -5,7 +5,6 @@
 
 import { VNET_HEADER_LENGTH } from '../../core/packet/arena.js';
 import { finishChecksum, foldSum, pseudoHeaderSum4, sumBytes } from '../../core/packet/checksum.js';
-import type { Packet } from '../../core/packet/packet.js';
 import { VNET_F_NEEDS_CSUM, VNET_GSO_TCPV4 } from '../../core/packet/vnet.js';
 import { MAPPED } from '../../core/router/address.js';
 import { INTERFACE_NETWORK, INTERFACE_UPLINK, type InterfaceOptions } from '../../core/router/interface.js';
@@ -29,7 +28,7 @@ export const OVER_IPV6 = 2;
 const WIRE = 3;
 export const UPLINK_PORT = 5;
 /** Bytes of IP packet on the wire, and what the tunnels add. */
-const WIRE_MTU = 1500;
+export const WIRE_MTU = 1500;
 const ADDED = [0, 50, 70];
 
 /** Hosts by number of their end, 1 or 2: the last four octets of MACs, and the end of addresses inside. */
@@ -149,15 +148,10 @@ export function place({ arena }: Bench, port: number, frame: Whole): number {
   const at = arena.receiveOffset(slot);
   arena.bytes.set(frame, at);
   const packet = arena.packets[slot];
-  fillHandle(packet, port, at, frame.length);
-  return slot;
-}
-
-/** As a port does that has read `length` bytes to `at`. */
-export function fillHandle(packet: Packet, port: number, at: number, length: number): void {
   packet.port = port;
   packet.start = at + VNET_HEADER_LENGTH;
-  packet.length = length - VNET_HEADER_LENGTH;
+  packet.length = frame.length - VNET_HEADER_LENGTH;
+  return slot;
 }
 
 const IP = ETHERNET_HEADER_LENGTH;

@@ -9,6 +9,7 @@
 import { COUNTER_BLOCK, COUNTER_RX_DROPS, COUNTER_TX_BYTES, COUNTER_TX_PACKETS } from '../../core/counters.js';
 import { DROP_NONE } from '../../core/drop.js';
 import { VNET_HEADER_LENGTH } from '../../core/packet/arena.js';
+import type { Packet } from '../../core/packet/packet.js';
 import { readVnetHeader } from '../../core/packet/vnet.js';
 import { parse } from '../../core/wire/parse.js';
 import type { Bench } from './frames.js';
@@ -16,7 +17,6 @@ import type { Case } from './suite.js';
 import {
   acknowledgment,
   containerPort,
-  fillHandle,
   innerMtu,
   makeEnd,
   OVER_IPV4,
@@ -29,6 +29,7 @@ import {
   UPLINK_PORT,
   vtepPort,
   type Whole,
+  WIRE_MTU,
 } from './tunnel.js';
 
 /** Packets in one benchmarked call. */
@@ -49,46 +50,48 @@ class Standing {
   readonly bench: Bench;
   given = 0;
   readonly slots: Int32Array;
+  private readonly packets: Packet[];
   private readonly port: number;
+  private readonly start: number;
   private readonly length: number;
-  /** Where frames begin, by index of the slot. */
-  private readonly starts: Int32Array;
-  /** Words of the frame, and of the headers that are written anew: number of the first, and how many. */
-  private readonly frame: Int32Array;
+  /** What the passing overwrites: where in the arena, and three words. */
+  private readonly places: Int32Array;
+  private readonly first: number;
+  private readonly second: number;
+  private readonly third: number;
   private readonly words: Int32Array;
-  private readonly from: number;
-  private readonly count: number;
 
   /**
    * @param port that the frames come in by
-   * @param from first byte of what the passing overwrites, in words from the virtio-net header
-   * @param count words of it
+   * @param from where three words begin that the passing overwrites, in words from the virtio-net header
    */
-  constructor(bench: Bench, port: number, frame: Whole, from: number, count: number) {
+  constructor(bench: Bench, port: number, frame: Whole, from: number) {
     const { arena } = bench;
     this.bench = bench;
-    this.port = port;
-    this.length = frame.length;
     this.slots = Int32Array.from({ length: AHEAD }, () => place(bench, port, frame));
-    this.starts = this.slots.map((slot) => arena.receiveOffset(slot));
-    const padded = new Uint8Array((frame.length + 3) & ~3);
-    padded.set(frame);
-    this.frame = new Int32Array(padded.buffer);
+    this.packets = [...this.slots].map((slot) => arena.packets[slot]);
+    this.port = port;
+    this.start = VNET_HEADER_LENGTH - from * 4;
+    this.length = frame.length - VNET_HEADER_LENGTH;
+    this.places = this.slots.map((slot) => (arena.receiveOffset(slot) >> 2) + from);
     this.words = new Int32Array(arena.view.buffer, arena.view.byteOffset, arena.view.byteLength >> 2);
-    this.from = from;
-    this.count = count;
+    [this.first, this.second, this.third] = this.words.subarray(this.places[0], this.places[0] + 3);
     bench.sink.keeps = true;
     bench.sink.count = 0;
   }
 
   /** As a port does that has read them once more. */
   renew(): void {
-    const { slots, starts, frame, words, from, count, port, length } = this;
-    const { packets } = this.bench.arena;
+    const { packets, places, words, port, start, length, first, second, third } = this;
     for (let i = 0; i < AHEAD; i++) {
-      const at = starts[i] >> 2;
-      for (let word = from; word < from + count; word++) words[at + word] = frame[word];
-      fillHandle(packets[slots[i]], port, starts[i], length);
+      const packet = packets[i];
+      const at = places[i];
+      words[at] = first;
+      words[at + 1] = second;
+      words[at + 2] = third;
+      packet.port = port;
+      packet.start = at * 4 + start;
+      packet.length = length;
     }
   }
 
@@ -120,20 +123,20 @@ export function refuseDrops({ dataplane }: Bench): void {
 }
 
 /** What the passing overwrites, in words from the virtio-net header: that header itself; and where the inner frame's will be. */
-const OWN_HEADER = [0, 3] as const;
+const OWN_HEADER = 0;
 
-function innerHeader(network: number): readonly [from: number, count: number] {
-  const inner = VNET_HEADER_LENGTH + 1500 - innerMtu(network);
-  return [(inner - VNET_HEADER_LENGTH) >> 2, 3];
+/** The added headers are as long as the inner packet is smaller. */
+function innerHeader(network: number): number {
+  return (WIRE_MTU - innerMtu(network)) >> 2;
 }
 
 function outgoing(network: number, frame: Whole): Standing {
-  return new Standing(makeEnd(HERE, THERE), containerPort(network), frame, ...OWN_HEADER);
+  return new Standing(makeEnd(HERE, THERE), containerPort(network), frame, OWN_HEADER);
 }
 
 function incoming(network: number, frame: Whole): Standing {
   const [outer] = sentBy(makeEnd(THERE, HERE), network, frame);
-  return new Standing(makeEnd(HERE, THERE), UPLINK_PORT, outer, ...innerHeader(network));
+  return new Standing(makeEnd(HERE, THERE), UPLINK_PORT, outer, innerHeader(network));
 }
 
 /** Single frames the whole way. */
