@@ -31,11 +31,12 @@ import { beginFrame } from '../originate.js';
 import type { Arena } from '../packet/arena.js';
 import { completeChecksum } from '../packet/checksum.js';
 import { copyPacket } from '../packet/copy.js';
-import { PACKET_FRAGMENT, type Packet, TAG_NONE, UNPARSED } from '../packet/packet.js';
+import { PACKET_FRAGMENT, PACKET_L3_MALFORMED, type Packet, TAG_NONE, UNPARSED } from '../packet/packet.js';
 import { removeTag } from '../packet/tag.js';
 import { VNET_GSO_NONE, writeVnetHeader } from '../packet/vnet.js';
 import type { Domain, Network, Port } from '../ports.js';
 import { MAPPED } from '../router/address.js';
+import { fragment4 } from '../router/fragment.js';
 import { ICMP_FRAGMENTATION_NEEDED } from '../router/icmp.js';
 import { ICMPV6_PACKET_TOO_BIG } from '../router/icmpv6.js';
 import type { RouterInterface } from '../router/interface.js';
@@ -81,6 +82,9 @@ import { Underlay } from './underlay.js';
 import { LocalVtep, type LocalVtepOptions, RemoteVtep, type VtepOptions } from './vtep.js';
 import { Vteps } from './vteps.js';
 
+/** Fragments that one inner packet can become: 65,535 bytes in pieces of 48, where a path takes 68. */
+const MAX_FRAGMENTS = 1400;
+
 export class Vxlan {
   readonly vteps: Vteps;
   readonly prober: Prober;
@@ -95,6 +99,8 @@ export class Vxlan {
   private readonly strangers: Strangers;
   private readonly suppressor: Suppressor;
   private readonly membership: GroupMembership;
+  /** Slots of the fragments of one packet. */
+  private readonly fragments = new Int32Array(MAX_FRAGMENTS);
   /** Why `sender` has found none: a drop reason. */
   private refusal = DROP_NONE;
 
@@ -228,7 +234,7 @@ export class Vxlan {
     }
     if (!this.underlay.find(remote)) return this.underlay.reason;
     if (packet.gsoType !== VNET_GSO_NONE) return this.sendSegments(packet, remote);
-    if (packet.length - ETHERNET_HEADER_LENGTH > remote.mtu) return this.tooBig(packet, remote.mtu);
+    if (packet.length - ETHERNET_HEADER_LENGTH > remote.mtu) return this.sendFragments(packet, remote);
     completeChecksum(arena, packet);
     const { template } = remote;
     prepend(arena, packet, template, this.outerTos(packet, template), sourcePort(arena.view, packet), 0);
@@ -241,6 +247,27 @@ export class Vxlan {
     const isIp = packet.l3 !== -1 && packet.etherType !== ETHERTYPE_ARP;
     const inner = isIp ? trafficClass(this.dataplane.arena.view, packet.l3) : 0;
     return dscp < 0 ? inner : (dscp << 2) | (inner & ECN_MASK);
+  }
+
+  /** Too big: IPv4 that may go in pieces does, inside the tunnel; the outer packet is never cut (RFC 7348, 4.3). */
+  private sendFragments(packet: Packet, remote: RemoteVtep): number {
+    const { arena, counters } = this.dataplane;
+    const isIpv4 = packet.etherType === ETHERTYPE_IPV4 && (packet.flags & PACKET_L3_MALFORMED) === 0;
+    const mayBeCut = isIpv4 && packet.start === packet.l3 - ETHERNET_HEADER_LENGTH;
+    if (!mayBeCut || (ipv4Fragment(arena.view, packet.l3) & IPV4_DONT_FRAGMENT) !== 0)
+      return this.tooBig(packet, remote.mtu);
+    const count = fragment4(arena, packet, remote.mtu, this.fragments);
+    if (count < 0) return packet.reason;
+    for (let i = 0; i < count; i++) {
+      const fragment = arena.packets[this.fragments[i]];
+      const reason = this.enclose(fragment, remote);
+      if (reason === DROP_NONE) continue;
+      counters.copied(remote.port, 1);
+      counters.dropTransmit(remote.port, reason);
+      arena.release(fragment.slot);
+    }
+    arena.release(packet.slot);
+    return DROP_NONE;
   }
 
   /** The sender is told by the gateway (RFC 1191, 4; RFC 4443, 3.2): it, not the bridge, has an address to speak from. */
