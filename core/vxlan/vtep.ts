@@ -91,6 +91,8 @@ export class RemoteVtep {
   readonly d: number;
   readonly isGroup: boolean;
   floods: boolean;
+  /** Number of the interface by which a group is listened to; 0: none. */
+  listensBy = 0;
   /** VTEP_RESOLVING and so on. */
   state = VTEP_RESOLVING;
   /** An operator was told that there is no way there. */

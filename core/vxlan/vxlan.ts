@@ -166,10 +166,26 @@ export class Vxlan {
     const remote = new RemoteVtep(port.id, network.vtep as LocalVtep, options);
     this.vteps.add(remote);
     port.vtep = remote;
+    if (remote.isGroup) this.listen(remote);
+  }
+
+  /** A group is listened to by the interface that has the local address, wherever that is now. */
+  private listen(remote: RemoteVtep): void {
+    const iface = this.underlay.find(remote) ? (remote.iface as RouterInterface).number : 0;
+    if (iface === remote.listensBy) return;
+    this.stopListening(remote);
+    remote.listensBy = iface;
+    if (iface !== 0) this.membership.join(iface, remote.a, remote.b, remote.c, remote.d);
+  }
+
+  private stopListening(remote: RemoteVtep): void {
+    if (remote.listensBy !== 0) this.membership.leave(remote.listensBy, remote.a, remote.b, remote.c, remote.d);
+    remote.listensBy = 0;
   }
 
   removeVtep(port: Port): void {
     if (port.vtep === null) return;
+    this.stopListening(port.vtep);
     this.vteps.remove(port.vtep);
     port.vtep = null;
   }
@@ -550,6 +566,7 @@ export class Vxlan {
   tick(): void {
     this.vteps.forEach((remote) => {
       this.underlay.tick(remote);
+      if (remote.isGroup) this.listen(remote);
     });
     this.membership.tick(this.dataplane.milliseconds);
   }
