@@ -96,24 +96,42 @@ export function writeIgmpQueryFrame(
   fields: QueryFields,
 ): void {
   const to = group === 0 ? IPV4_ALL_HOSTS : group;
+  const l4 = writeIgmpHeaders(view, packet, macHigh, macLow, address4, to, IGMP_V3_QUERY_LENGTH);
+  writeIgmpQuery(view, l4, group, fields);
+}
+
+/**
+ * Writes all that stands before an IGMP message of `length` bytes, pads the frame behind it, and sets its length.
+ * @param to group, whose MAC the frame goes to
+ * @returns where the message begins
+ */
+export function writeIgmpHeaders(
+  view: DataView,
+  packet: Packet,
+  macHigh: number,
+  macLow: number,
+  from: number,
+  to: number,
+  length: number,
+): number {
   const start = packet.start;
   setEthernetHeader(view, start, IPV4_GROUP_MAC_HIGH, ipv4GroupMacLow(to), macHigh, macLow, ETHERTYPE_IPV4);
   const l3 = start + ETHERNET_HEADER_LENGTH;
   view.setUint16(l3 + IPV4_VERSION_IHL, IGMP_IPV4_FIRST);
-  view.setUint16(l3 + IPV4_TOTAL_LENGTH, IGMP_IPV4_HEADER_LENGTH + IGMP_V3_QUERY_LENGTH);
+  view.setUint16(l3 + IPV4_TOTAL_LENGTH, IGMP_IPV4_HEADER_LENGTH + length);
   view.setUint16(l3 + IPV4_IDENTIFICATION, 0);
   view.setUint16(l3 + IPV4_FRAGMENT, 0);
   view.setUint8(l3 + IPV4_TTL, 1);
   view.setUint8(l3 + IPV4_PROTOCOL, PROTOCOL_IGMP);
   view.setUint16(l3 + IPV4_CHECKSUM, 0);
-  view.setInt32(l3 + IPV4_SOURCE, address4);
+  view.setInt32(l3 + IPV4_SOURCE, from);
   view.setInt32(l3 + IPV4_DESTINATION, to);
   view.setInt32(l3 + IPV4_HEADER_LENGTH, ROUTER_ALERT);
   view.setUint16(l3 + IPV4_CHECKSUM, ~sumBytes(view, l3, IGMP_IPV4_HEADER_LENGTH) & 0xffff);
   const l4 = l3 + IGMP_IPV4_HEADER_LENGTH;
-  writeIgmpQuery(view, l4, group, fields);
-  for (let pad = l4 + IGMP_V3_QUERY_LENGTH; pad < start + MINIMUM_FRAME; pad++) view.setUint8(pad, 0);
-  packet.length = MINIMUM_FRAME;
+  for (let pad = l4 + length; pad < start + MINIMUM_FRAME; pad++) view.setUint8(pad, 0);
+  packet.length = Math.max(l4 + length - start, MINIMUM_FRAME);
+  return l4;
 }
 
 /** Writes an MLDv2 query at `packet.start` and sets the length. The group is four words, all 0: general. */
@@ -127,19 +145,42 @@ export function writeMldQueryFrame(
   d: number,
   fields: QueryFields,
 ): void {
+  const l4 =
+    a === 0
+      ? writeMldHeaders(view, packet, macHigh, macLow, linkLocal, IPV6_ALL_NODES_FIRST, 0, 0, 1, MLD_V2_QUERY_LENGTH)
+      : writeMldHeaders(view, packet, macHigh, macLow, linkLocal, a, b, c, d, MLD_V2_QUERY_LENGTH);
+  setIpv6Address(view, l4 + MLD_GROUP, a, b, c, d);
+  writeMldQuery(view, packet.start + ETHERNET_HEADER_LENGTH, l4, fields);
+}
+
+/**
+ * Writes all that stands before an MLD message of `length` bytes, and sets the frame's length.
+ * @param from four words; the destination's are `a` to `d`, a group, whose MAC the frame goes to
+ * @returns where the message begins
+ */
+export function writeMldHeaders(
+  view: DataView,
+  packet: Packet,
+  macHigh: number,
+  macLow: number,
+  from: Int32Array,
+  a: number,
+  b: number,
+  c: number,
+  d: number,
+  length: number,
+): number {
   const start = packet.start;
   const l3 = start + ETHERNET_HEADER_LENGTH;
   const l4 = l3 + IPV6_HEADER_LENGTH + MLD_HOP_BY_HOP_LENGTH;
-  setEthernetHeader(view, start, IPV6_GROUP_MAC_HIGH, a === 0 ? 1 : d, macHigh, macLow, ETHERTYPE_IPV6);
+  setEthernetHeader(view, start, IPV6_GROUP_MAC_HIGH, d, macHigh, macLow, ETHERTYPE_IPV6);
   view.setInt32(l3 + IPV6_VERSION, IPV6_FIRST);
-  view.setUint16(l3 + IPV6_PAYLOAD_LENGTH, MLD_HOP_BY_HOP_LENGTH + MLD_V2_QUERY_LENGTH);
+  view.setUint16(l3 + IPV6_PAYLOAD_LENGTH, MLD_HOP_BY_HOP_LENGTH + length);
   view.setUint8(l3 + IPV6_NEXT_HEADER, IPV6_HOP_BY_HOP);
   view.setUint8(l3 + IPV6_HOP_LIMIT, 1);
-  setIpv6Address(view, l3 + IPV6_SOURCE, linkLocal[0], linkLocal[1], linkLocal[2], linkLocal[3]);
-  if (a === 0) setIpv6Address(view, l3 + IPV6_DESTINATION, IPV6_ALL_NODES_FIRST, 0, 0, 1);
-  else setIpv6Address(view, l3 + IPV6_DESTINATION, a, b, c, d);
+  setIpv6Address(view, l3 + IPV6_SOURCE, from[0], from[1], from[2], from[3]);
+  setIpv6Address(view, l3 + IPV6_DESTINATION, a, b, c, d);
   writeMldHopByHop(view, l3 + IPV6_HEADER_LENGTH);
-  setIpv6Address(view, l4 + MLD_GROUP, a, b, c, d);
-  writeMldQuery(view, l3, l4, fields);
-  packet.length = l4 + MLD_V2_QUERY_LENGTH - start;
+  packet.length = l4 + length - start;
+  return l4;
 }
