@@ -32,9 +32,11 @@ import {
   type ServiceConfig,
   type UplinkConfig,
   type VrfConfig,
+  type VxlanConfig,
 } from './config/schema.js';
 import { overlayInTheWay, servicesInTheWay } from './config/service.js';
 import { isBridged } from './config/subnets.js';
+import { checkVxlan } from './config/vxlan.js';
 import { Endpoints } from './endpoints.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
 import { EventLog } from './events.js';
@@ -71,7 +73,10 @@ import { type OwnedPorts, translationPorts } from './uplink/owned-ports.js';
 import { restoreReservedPorts } from './uplink/reserved-ports.js';
 import { RoutedUplink } from './uplink/routed-uplink.js';
 import { Vrfs } from './vrfs.js';
+import { forgetEntries, restoreEntries } from './vxlan/entries.js';
+import { forgetNeighborsOf, restoreNeighbors } from './vxlan/neighbors.js';
 import { Overlays } from './vxlan/overlays.js';
+import { forgetVteps, restoreVteps } from './vxlan/remotes.js';
 import { ToldNeighbors } from './vxlan/told-neighbors.js';
 
 /** How often namespace files are looked at and a lost uplink is tried again. */
@@ -508,6 +513,9 @@ export class Daemon {
       if (networks.has(name)) await this.#within(['networks', name], () => this.overlays.open(name));
     }
     await this.overlays.look(performance.now());
+    await restoreVteps(this, this.#logger);
+    await restoreEntries(this, (line) => this.#logger.warn(line));
+    await restoreNeighbors(this, this.#logger);
   }
 
   async #restoreRoutes(): Promise<void> {
@@ -733,6 +741,9 @@ export class Daemon {
       }
       network.phase = 'stopping';
       this.kept.removeObject('network', name);
+      forgetVteps(this, name);
+      forgetEntries(this, name);
+      forgetNeighborsOf(this, name);
       await this.#takeDownNetwork(network);
       this.#logger.info(`network ${name} removed`);
     });
@@ -1059,6 +1070,14 @@ export class Daemon {
     const mirrors = new Map([...this.mirrors.configs, [name, config]]);
     throwFirst(checkMirror(name, { ...this.#desired(), mirrors }), ['mirrors', name]);
     await this.mirrors.add(name, config);
+  }
+
+  /** The first mistake in what a command would have of a network's overlay, which it has; null: there is none. */
+  overlayProblem(name: string, wanted: Partial<Pick<VxlanConfig, 'remotes' | 'fdb'>>): Problem | null {
+    const { config } = this.network(name);
+    if (config.vxlan === undefined) return null;
+    const vxlan = { ...config.vxlan, remotes: [], fdb: [], neighbors: [], ...wanted };
+    return checkVxlan(name, { ...config, vxlan }, this.#desired(), new Map())[0] ?? null;
   }
 
   /** @throws TaplineError `missing` */

@@ -1,11 +1,14 @@
 /** FDB entries by command: names in place of numbers, static entries beside the MACs that endpoints own, and flushing. */
 
+import { ALL_MACS } from './config/fields.js';
 import type { Daemon } from './daemon.js';
 import { TaplineError } from './errors.js';
 import { endpointVlan, uplinkVlan } from './port-spec.js';
 import type { NetworkState } from './state.js';
 import type { PortVlanSpec } from './types.js';
 import { BridgedUplink } from './uplink/bridged-uplink.js';
+import { addVtepEntry, removeVtepEntry } from './vxlan/entries.js';
+import { isVtepOwner } from './vxlan/overlay.js';
 
 export interface StaticRequest {
   readonly mac: string;
@@ -16,12 +19,17 @@ export interface StaticRequest {
   readonly vlan?: number | undefined;
 }
 
+/** The same with the address of a VTEP in the place of a port. The all-zero MAC: it gets what is flooded. */
+export type VtepStaticRequest = Omit<StaticRequest, 'port'> & { readonly vtep: string };
+
 export interface StaticView {
   readonly mac: string;
   readonly network: string;
   readonly port: string;
   /** Null in a network without VLANs. */
   readonly vlan: number | null;
+  /** Address of the VTEP that the port stands for. */
+  readonly vtep?: string;
 }
 
 interface NamedPort {
@@ -80,8 +88,49 @@ function refuseHostMac(daemon: Daemon, network: NetworkState, mac: string): void
     throw new TaplineError('conflict', `${mac} is the MAC of the host's ${uplink.device}`, 'mac');
 }
 
-/** @throws TaplineError `missing`, `invalid`; `conflict` for a MAC that is another's */
-export async function addStatic(daemon: Daemon, request: StaticRequest): Promise<StaticView> {
+/**
+ * A MAC that is behind a VTEP moves to the port, and one that is bound to a port by a static entry moves to the VTEP.
+ *
+ * @throws TaplineError `missing`, `invalid`; `conflict` for a MAC that is another's
+ */
+export async function addStatic(daemon: Daemon, request: StaticRequest | VtepStaticRequest): Promise<StaticView> {
+  if ('vtep' in request) return addAtVtep(daemon, request);
+  const { mac } = request;
+  const vtep = daemon.overlays.find(request.network)?.entry(mac) ?? null;
+  if (vtep === null) return addAtPort(daemon, request);
+  const entry = { network: request.network, mac, vtep };
+  await removeVtepEntry(daemon, entry);
+  return addAtPort(daemon, request).catch(async (error: unknown) => {
+    await addVtepEntry(daemon, entry);
+    throw error;
+  });
+}
+
+async function addAtVtep(daemon: Daemon, request: VtepStaticRequest): Promise<StaticView> {
+  const { mac, vtep } = request;
+  const { name, ipam, id } = daemon.network(request.network);
+  const owner = ipam.macOwner(mac);
+  const isAtPort = owner?.by === 'static entry' && !isVtepOwner(owner);
+  const taken = isAtPort ? (await daemon.dataplane.fdb()).filter((one) => one.network === id && one.mac === mac) : [];
+  if (isAtPort) ipam.releaseStatic(mac);
+  try {
+    await addVtepEntry(daemon, request);
+  } catch (error) {
+    if (isAtPort) ipam.reserveStatic(owner.owner, mac);
+    throw error;
+  }
+  const { vlan } = daemon.overlays.get(name);
+  // One that is in the same VLAN has moved; a MAC has one place in all of them.
+  for (const entry of taken) if (entry.static && entry.vlan !== vlan) await daemon.dataplane.removeEntry(entry);
+  if (isAtPort) forgetKept(daemon, name, mac);
+  return { mac, network: name, port: `vxlan:${name}:${vtep}`, vlan: vlan === 0 ? null : vlan, vtep };
+}
+
+function forgetKept({ kept }: Daemon, network: string, mac: string): void {
+  for (const [key] of kept.objects('fdb')) if (key.startsWith(`${network} ${mac} `)) kept.removeObject('fdb', key);
+}
+
+async function addAtPort(daemon: Daemon, request: StaticRequest): Promise<StaticView> {
   const { mac } = request;
   const network = daemon.network(request.network);
   const port = portIn(daemon, request.port, network);
@@ -102,6 +151,8 @@ export interface RemovalRequest {
   readonly network: string;
   /** Needed only where the MAC has entries in several VLANs. */
   readonly vlan?: number | undefined;
+  /** Address of the VTEP that it leads to; needed only for the all-zero MAC. */
+  readonly vtep?: string | undefined;
 }
 
 function noEntry(mac: string, network: NetworkState, vlan?: number): TaplineError {
@@ -113,6 +164,8 @@ export async function removeEntry(daemon: Daemon, request: RemovalRequest): Prom
   const { mac } = request;
   const network = daemon.network(request.network);
   if (request.vlan !== undefined && !network.config.vlan_filtering) refuseVlan(network);
+  const isAtVtep = (daemon.overlays.find(network.name)?.entry(mac) ?? null) !== null;
+  if (request.vtep !== undefined || mac === ALL_MACS || isAtVtep) return removeVtepEntry(daemon, request);
   const entries = (await daemon.dataplane.fdb()).filter((entry) => entry.network === network.id && entry.mac === mac);
   const [first] = entries;
   if (first === undefined) throw noEntry(mac, network);

@@ -15,6 +15,10 @@ export type ObjectKind =
   | 'route'
   | 'mirror'
   | 'fdb'
+  /** VTEPs, FDB entries that lead to these, and neighbors that are told. */
+  | 'vtep'
+  | 'vtep-entry'
+  | 'neighbor'
   | 'policy'
   | 'publish'
   | 'service'

@@ -92,7 +92,12 @@ function checkEntries(path: KeyPath, vxlan: VxlanConfig, config: Objects): Probl
   return problems;
 }
 
-function checkNeighbors(path: KeyPath, name: string, network: NetworkConfig, { neighbors }: VxlanConfig): Problem[] {
+export function checkNeighbors(
+  path: KeyPath,
+  name: string,
+  network: NetworkConfig,
+  { neighbors }: Pick<VxlanConfig, 'neighbors'>,
+): Problem[] {
   const problems: Problem[] = [];
   const gateways = gatewaysOf(network).map(formatAddress);
   neighbors.forEach(({ address }, index) => {
