@@ -104,8 +104,9 @@ export interface AttachRequest extends EndpointFacts {
   readonly name: string;
   /** The dataplane's number of the network. */
   readonly networkId: number;
-  /** The network's, as things are. */
+  /** The network's, as things are, and what follows of it. */
   readonly mtu: number;
+  readonly gsoMaxSize: number | undefined;
   /** Of its default routes; none where the routes of its namespace are made together. */
   readonly gateways: readonly string[];
 }
@@ -129,10 +130,11 @@ export async function attachPort(
   dataplane: Dataplane,
   undo: UndoStack,
 ): Promise<{ port: number; tookOver: boolean }> {
-  const { name, config, networkId, mac, mtu } = request;
+  const { name, config, networkId, mac, mtu, gsoMaxSize } = request;
   const addresses = [...request.addresses];
   const alias = `tapline:${name}`;
-  const tapOptions = { netns: place.path, interface: config.interface, mac, mtu, addresses, alias };
+  const size = { mtu, ...(gsoMaxSize === undefined ? {} : { gsoMaxSize }) };
+  const tapOptions = { netns: place.path, interface: config.interface, mac, ...size, addresses, alias };
   const routes = request.gateways.map((via) => ({ to: via.includes(':') ? '::/0' : '0.0.0.0/0', via }));
   const tap = await system.attachTap({ ...tapOptions, routes }).catch((error: unknown) => {
     throw asTaplineError(error, tapErrorKey(asTaplineError(error).kind, config));

@@ -49,7 +49,8 @@ import { Ipam } from './ipam.js';
 import { type KeptEndpoint, KeptState } from './kept-state.js';
 import { Mirrors } from './mirrors.js';
 import { natPorts, natSettings } from './nat-settings.js';
-import { networkMtu } from './network-mtu.js';
+import { Mtus } from './mtus.js';
+import type { Underlay } from './network-mtu.js';
 import { Numbers } from './numbers.js';
 import { PolicyRules } from './policy.js';
 import { policyObjects } from './policy-objects.js';
@@ -115,6 +116,7 @@ export class Daemon {
   readonly serviceRates: ServiceRates;
   readonly overlays: Overlays;
   readonly neighbors: ToldNeighbors;
+  readonly #mtus: Mtus;
   readonly #endpoints: Endpoints;
   readonly #system: System;
   readonly #logger: Logger;
@@ -176,6 +178,7 @@ export class Daemon {
       [...this.services.all.values()].flatMap(({ backends }) => backends.map(({ number }) => number)),
     );
     this.#health = this.#makeHealth();
+    this.#mtus = this.#makeMtus();
     this.#endpoints = this.#makeEndpoints();
     this.dataplane.onEvent((event) => this.#happened(event));
     this.dataplane.onPortDown((port, error) => this.#portDown(port, error));
@@ -238,7 +241,7 @@ export class Daemon {
       logger: this.#logger,
       objects: () => this.#asTheyAre(),
       network: (name) => this.network(name),
-      virtualChanged: (name) => this.#virtualChanged(this.network(name)),
+      virtualChanged: (name) => this.#gatewayChanged(this.network(name)),
       refuseWhileStopping: () => this.#refuseWhileStopping(),
       isStopping: () => this.#stopping,
     });
@@ -261,8 +264,31 @@ export class Daemon {
     });
   }
 
-  /** The router's interface in a network has the addresses that services listen at. */
-  #virtualChanged({ name, config, mtu, id, ipam }: NetworkState): Promise<void> {
+  #makeMtus(): Mtus {
+    return new Mtus({
+      logger: this.#logger,
+      networks: () => (this.#stopping ? [] : this.networks.values()),
+      underlay: () => this.#underlay(),
+      exclusively: (network, work) =>
+        this.#lock.run(`network ${network.name}`, async () => {
+          if (this.networks.get(network.name) === network && !this.#stopping) await work();
+        }),
+      setGateway: (network) => this.#gatewayChanged(network),
+      setEndpoints: (network) => this.#endpoints.followMtu(network),
+      setHost: () => this.#hostPorts.update(),
+    });
+  }
+
+  /** What overlays lead through. Before the uplink is open, its device is asked. */
+  #underlay(): Underlay | null {
+    const config = this.#uplinkConfig;
+    if (config === null || config.mode === 'bridged') return null;
+    const { device } = config;
+    return { device, mtu: this.#uplink?.mtu || (this.#system.linkFacts(device)?.mtu ?? 0) };
+  }
+
+  /** The router's interface in a network has its MTU, and the addresses that services listen at. */
+  #gatewayChanged({ name, config, mtu, id, ipam }: NetworkState): Promise<void> {
     const translates = translatesBy(this.#uplinkConfig);
     return this.interfaces.follow(name, () => gatewayInterface(config, mtu, id, translates, ipam.virtual()));
   }
@@ -696,7 +722,7 @@ export class Daemon {
     const routed = !isBridged(name, this.#uplinkConfig);
     const ipam = new Ipam(name, config, routed ? gatewayMac(config) : null);
     for (const [endpoint, left] of this.kept.left) if (left.network === name) ipam.hold(endpoint, left.addresses);
-    const mtu = networkMtu(config, this.#uplink?.mtu ?? 0);
+    const mtu = this.#mtus.first(config);
     const network: NetworkState = { name, config, ipam, mtu, phase: 'starting', id: -1 };
     this.networks.set(name, network);
     try {
@@ -1005,6 +1031,7 @@ export class Daemon {
         this.events.emit('port-removed', port);
       },
       portBack: () => this.mirrors.update(),
+      mtuChanged: () => void this.#mtus.follow(),
       keptChanged: () => {
         this.publications
           .update()
@@ -1013,6 +1040,7 @@ export class Daemon {
     });
     await uplink.open();
     this.#uplink = uplink;
+    await this.#mtus.follow();
     // Which ports the host keeps to itself is known now.
     await this.publications.update();
   }

@@ -13,6 +13,7 @@ import { asTaplineError, firstLine, TaplineError } from './errors.js';
 import { addHostName, HOST_NAME } from './host-name.js';
 import type { KeptEndpoint, KeptState } from './kept-state.js';
 import { NamespaceRoutes } from './namespace-routes.js';
+import { superPacketSize } from './network-mtu.js';
 import { isolationClass } from './port-spec.js';
 import { slaacAddresses } from './slaac.js';
 import type { EndpointState, NetworkState } from './state.js';
@@ -236,7 +237,8 @@ export class Endpoints {
     this.#parts.kept.setEndpoint(name, { ...where, netns, identity, interface: config.interface, table });
     const alone = this.#namespaceRoutes.isAlone(place.identity);
     const facts = { name, config, network: network.config, addresses, mac, slaac, isolation };
-    const request = { ...facts, networkId: network.id, mtu: network.mtu, gateways: alone ? gateways : [] };
+    const sizes = { mtu: network.mtu, gsoMaxSize: superPacketSize(network.config, network.mtu) };
+    const request = { ...facts, ...sizes, networkId: network.id, gateways: alone ? gateways : [] };
     const { port, tookOver } = await attachPort(request, place, this.#parts.system, this.#parts.dataplane, undo);
     endpoint.port = port;
     undo.push('telling who listens', () => {
@@ -298,6 +300,24 @@ export class Endpoints {
     this.#parts.logger.warn(
       `endpoint ${name}: its container also has network mode ${container.networkMode}; start it with --network none`,
     );
+  }
+
+  /** Interfaces of endpoints get the MTU that their network has by now. What fails is said. */
+  async followMtu({ name }: NetworkState): Promise<void> {
+    const { lock } = this.#parts;
+    const followOne = (endpoint: EndpointState): Promise<void> =>
+      lock.run(`endpoint ${endpoint.name}`, () => this.#attaching.run(() => this.#resize(endpoint)));
+    await Promise.all(this.of(name).map(followOne));
+  }
+
+  async #resize(endpoint: EndpointState): Promise<void> {
+    const { name, config, place, phase } = endpoint;
+    if (this.all.get(name) !== endpoint || phase !== 'up' || place === null) return;
+    const { mtu, config: network } = this.#parts.network(config.network);
+    const tap = { netns: place.path, interface: config.interface };
+    await this.#parts.system.resizeTap(tap, mtu, superPacketSize(network, mtu)).catch((error: unknown) => {
+      this.#parts.logger.warn(`endpoint ${name}: ${config.interface} does not get MTU ${mtu}: ${firstLine(error)}`);
+    });
   }
 
   /** Takes one back, if it is still there, when nothing else is under way with it. */

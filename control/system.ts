@@ -12,7 +12,7 @@ import { closeFd, openPidfd } from '../io/pidfd.js';
 import { type PortHolder, socketHolder, type UsedPort, usedPorts } from '../io/port-holders.js';
 import { readLocalPorts, readReservedPorts, writeReservedPorts } from '../io/reserved-ports.js';
 import { type DeviceState, deviceAliases, deviceState } from '../io/rtnetlink.js';
-import { attachTap, removeTap, type Tap, type TapOptions } from '../io/tap.js';
+import { attachTap, removeTap, resizeTap, type Tap, type TapOptions, type TapPlace } from '../io/tap.js';
 import { openUplink, type Uplink, type UplinkOptions } from '../io/uplink.js';
 import { type ContainerInfo, containerEngines, findContainer } from './containers.js';
 import { type CheckThread, type CheckThreadListener, startCheckThread } from './health/check-thread.js';
@@ -21,6 +21,8 @@ export interface System {
   attachTap(options: TapOptions): Promise<Tap>;
   /** Removes one that an earlier process left. False where there is none with that alias. */
   removeTap(netns: string, device: string, alias: string): Promise<boolean>;
+  /** Gives one another MTU, and another size of super-packets (TapOptions.gsoMaxSize). */
+  resizeTap(place: TapPlace, mtu: number, gsoMaxSize?: number): Promise<void>;
   /** What a device of our own namespace has; null where there is none. */
   deviceState(device: string): DeviceState | null;
   openUplink(options: UplinkOptions): Uplink;
@@ -108,6 +110,7 @@ export const OWN_NAMESPACE = '/proc/self/ns/net';
 export const realSystem: System = {
   attachTap,
   removeTap,
+  resizeTap,
   deviceState,
   openUplink,
   linkFacts,

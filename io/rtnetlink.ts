@@ -33,6 +33,7 @@ const RTA_TABLE = 15;
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
+const IFLA_GSO_MAX_SIZE = 41;
 const IFLA_TXQLEN = 13;
 const IFLA_IFALIAS = 20;
 const IFA_ADDRESS = 1;
@@ -62,6 +63,8 @@ export interface DeviceLink {
   /** '' where it has none. */
   readonly alias: string;
   readonly txQueueLength: number;
+  /** Bytes; null where the kernel does not say. */
+  readonly gsoMaxSize: number | null;
 }
 
 export interface DeviceRoute {
@@ -214,6 +217,7 @@ function linkOf(view: DataView): DeviceLink {
     up: (view.getUint32(8, true) & IFF_UP) !== 0,
     alias: text(attributes.get(IFLA_IFALIAS)),
     txQueueLength: u32(attributes, IFLA_TXQLEN),
+    gsoMaxSize: attributes.has(IFLA_GSO_MAX_SIZE) ? u32(attributes, IFLA_GSO_MAX_SIZE) : null,
   };
 }
 

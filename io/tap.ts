@@ -26,6 +26,9 @@ const ENOENT = 2;
 /** Frames the kernel queues for us before it drops; the driver's default of 500 overflows with bursts of small frames. */
 const TX_QUEUE_LENGTH = 1000;
 
+/** gso_max_size of a device that nobody has told another: GSO_LEGACY_MAX_SIZE of linux/netdevice.h. */
+const DEFAULT_GSO_SIZE = 65_536;
+
 /** Milliseconds. */
 const BUSY_PATIENCE = 2000;
 const BUSY_INTERVAL = 2;
@@ -38,7 +41,7 @@ export interface TapRoute {
 }
 
 /** Where a TAP is. */
-interface TapPlace {
+export interface TapPlace {
   /** Path of the network namespace; /proc/self/ns/net for our own. */
   readonly netns: string;
   /** Name of the device inside. */
@@ -48,6 +51,8 @@ interface TapPlace {
 export interface TapOptions extends TapPlace {
   readonly mac: string;
   readonly mtu: number;
+  /** Bytes of the largest super-packet that its kernel makes, as `ip link` counts them; the kernel's default unless given. */
+  readonly gsoMaxSize?: number;
   /** Addresses that a device has besides, left by an earlier process, stay. */
   readonly othersStay?: boolean;
   /** CIDR: address with prefix length. */
@@ -105,6 +110,20 @@ export async function removeTap(netns: string, device: string, alias: string): P
   ioctlValue(fd, TUNSETPERSIST, 0);
   await new Promise<void>((resolve) => closeAsync(fd, () => resolve()));
   return true;
+}
+
+/**
+ * Gives a TAP another MTU. The kernel takes IPv6 away below 1280 bytes, and does not give addresses back.
+ * @throws Error, one line: namespace or device gone, what `ip` refused
+ */
+export async function resizeTap(place: TapPlace, mtu: number, gsoMaxSize: number = DEFAULT_GSO_SIZE): Promise<void> {
+  await runIpBatch(place.netns, [`link set dev ${place.interface} mtu ${mtu}`]);
+  await limitSuperPackets(place, gsoMaxSize);
+}
+
+/** Without it all works: super-packets are cut in two. Old kernels, and versions of `ip`, refuse. */
+async function limitSuperPackets(place: TapPlace, bytes: number): Promise<void> {
+  await runIpBatch(place.netns, [`link set dev ${place.interface} gso_max_size ${bytes}`]).catch(() => undefined);
 }
 
 class OpenTap implements Tap {
@@ -200,6 +219,8 @@ function createRemedy(error: number): string {
 async function configure(options: TapOptions, before: DeviceState | null): Promise<void> {
   const lines = before === null ? freshLines(options) : missingLines(options, before);
   const hasIpv6 = options.addresses.some((address) => address.includes(':'));
+  const gsoMaxSize = options.gsoMaxSize ?? DEFAULT_GSO_SIZE;
+  if (gsoMaxSize !== (before?.link.gsoMaxSize ?? DEFAULT_GSO_SIZE)) await limitSuperPackets(options, gsoMaxSize);
   if (lines.length === 0) return;
   if (hasIpv6) withNamespace(options.netns, () => enableIpv6(options.interface));
   await runIpBatch(options.netns, lines);

@@ -47,6 +47,8 @@ export interface RoutedUplinkParts {
   /** Its port went, and with it what was watched or captured there; or it came back under another number. */
   portRemoved(port: number): void;
   portBack(): void;
+  /** It carries larger packets than before, or only smaller ones. */
+  mtuChanged(): void;
   /** Other ports than before are left to the host. */
   keptChanged(): void;
 }
@@ -326,6 +328,7 @@ export class RoutedUplink {
     await this.#tell();
     if (away || facts.index !== before?.index) this.#parts.portBack();
     this.#sayWhatChanged(before, facts, why);
+    if (facts.mtu !== before?.mtu) this.#parts.mtuChanged();
   }
 
   #sayWhatChanged(before: UplinkFacts | null, facts: UplinkFacts, whyBefore: string): void {

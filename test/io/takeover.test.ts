@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { withNamespace } from '../../io/netns.js';
 import { deviceAddresses, deviceLink, deviceRoutes } from '../../io/rtnetlink.js';
-import { attachTap, removeTap, type TapOptions } from '../../io/tap.js';
+import { attachTap, removeTap, resizeTap, type TapOptions } from '../../io/tap.js';
 
 const name = `tl-take-${process.pid}`;
 const netns = `/run/netns/${name}`;
@@ -64,10 +64,8 @@ test.serial('what a device has is read as ip shows it', async (t) => {
   inside('route', 'add', '10.0.0.0/8', 'via', '172.30.0.9', 'metric', '7', 'table', '742000');
   inside('-6', 'route', 'add', '2001:db8:0:1::/64', 'dev', 'eth0');
   const link = withNamespace(netns, () => deviceLink('eth0'))!;
-  t.deepEqual(
-    { ...link, index: 0 },
-    { index: 0, mac: '02:42:ac:1e:00:02', mtu: 1400, up: true, alias: 'tapline:a', txQueueLength: 1000 },
-  );
+  const sizes = { mtu: 1400, txQueueLength: 1000, gsoMaxSize: 65_536 };
+  t.deepEqual({ ...link, index: 0 }, { index: 0, mac: '02:42:ac:1e:00:02', up: true, alias: 'tapline:a', ...sizes });
   t.deepEqual(
     withNamespace(netns, () => deviceAddresses(link.index)),
     ['172.30.0.2/24', 'fd00:30::2/64'],
@@ -120,6 +118,25 @@ test.serial('what is not right is put right, and what others added stays', async
   t.regex(inside('route', 'show'), /default via 172\.30\.0\.1/);
   t.regex(inside('route', 'show'), /10\.9\.0\.0\/16 via 172\.30\.0\.7/);
   t.regex(inside('-6', 'route', 'show'), /default via fd00:30::1/);
+});
+
+test.serial('MTU and super-packets: as told, at the start, later, and by the next process', async (t) => {
+  const sizes = () => withNamespace(netns, () => deviceLink('eth0'));
+  const first = await attachTap(options({ mtu: 1450, gsoMaxSize: 61_833 }));
+  t.like(sizes(), { mtu: 1450, gsoMaxSize: 61_833 });
+  await resizeTap({ netns, interface: 'eth0' }, 8950, 62_607);
+  t.like(sizes(), { mtu: 8950, gsoMaxSize: 62_607 });
+  first.release();
+  const second = await attachTap(options({ mtu: 8950, gsoMaxSize: 50_000 }));
+  t.like(sizes(), { mtu: 8950, gsoMaxSize: 50_000 });
+  second.release();
+  const third = await attachTap(options({ mtu: 8950 }));
+  t.like(sizes(), { mtu: 8950, gsoMaxSize: 65_536 }, 'the default again');
+  await resizeTap({ netns, interface: 'eth0' }, 1280);
+  t.like(sizes(), { mtu: 1280, gsoMaxSize: 65_536 });
+  t.regex(inside('-6', 'address', 'show', 'dev', 'eth0'), /fd00:30::2/, '1280 is enough for IPv6');
+  await third.detach();
+  await t.throwsAsync(resizeTap({ netns, interface: 'eth0' }, 1400), { message: /eth0/ });
 });
 
 test.serial('a device of another is neither taken over nor removed', async (t) => {
