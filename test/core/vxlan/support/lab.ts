@@ -237,7 +237,15 @@ export function outersOf(sent: readonly SentFrame[]): Outer[] {
   return sent
     .filter(({ port }) => port === UPLINK_PORT)
     .flatMap(wireFrames)
+    .filter(isUdp)
     .map(readOuter);
+}
+
+/** Not ARP, neighbor discovery, or membership reports, which a host sends on the underlay as well. */
+function isUdp(frame: Uint8Array): boolean {
+  const isIpv4 = frame[12] === 0x08 && frame[13] === 0x00;
+  const isIpv6 = frame[12] === 0x86 && frame[13] === 0xdd;
+  return (isIpv4 && frame[23] === 17) || (isIpv6 && frame[20] === 17);
 }
 
 /** What went to containers. */
@@ -334,7 +342,7 @@ export class Overlay {
 
   /** The VXLAN packets that were on the underlay. */
   get outers(): Outer[] {
-    return this.carried.flatMap(wireFrames).map(readOuter);
+    return outersOf(this.carried);
   }
 }
 
