@@ -202,3 +202,42 @@ test.serial(
     t.deepEqual(direct.sort(), [`a saw ${own}`, `b saw ${own}`]);
   },
 );
+
+/** What the second of two hosts has in place of what the first has, as the example says; by what stands in its file. */
+const SECOND: readonly (readonly [from: string, to: string])[] = [
+  ['10.77.0.1', '10.77.0.x'],
+  ['10.77.0.2', '10.77.0.1'],
+  ['10.77.0.x', '10.77.0.2'],
+  ['range: [172.30.0.0/25, "fd00:30::/65"]', 'range: [172.30.0.128/25, "fd00:30:0:0:8000::/65"]'],
+  ['range: [172.31.0.0/25]', 'range: [172.31.0.128/25]'],
+  ['device: up0', 'device: out0'],
+];
+
+test.serial('vxlan: two hosts, by remotes and by a group', async (t) => {
+  const first = await bringUp(t, 'vxlan');
+  let text = readFileSync('examples/vxlan.yaml', 'utf8');
+  for (const [from, to] of SECOND) {
+    t.true(text.includes(from), from);
+    text = text.replaceAll(from, to);
+  }
+  const inside: Record<string, Namespace> = {};
+  for (const [name, was] of [
+    ['c', 'a'],
+    ['d', 'b'],
+  ] as const) {
+    inside[name] = await createNamespace(t);
+    text = text
+      .replace(`${was}: { network`, `${name}: { network`)
+      .replace(`/run/netns/${was} `, `${inside[name].path} `);
+  }
+  const tapline = await startTapline(t, text, { netns: first.outside });
+  const { a, b } = first.inside as Record<'a' | 'b', Namespace>;
+  const second = { ...first, tapline, host: first.outside, inside };
+  const [near = '', near6 = ''] = await addressesOf(first, 'a');
+  const [far = '', far6 = ''] = await addressesOf(second, 'c');
+  t.is(far, '172.30.0.128', 'what the file says to ping');
+  for (const address of [far, far6]) await ping(a, address);
+  for (const address of [near, near6]) await ping(inside.c, address);
+  await ping(b, (await addressesOf(second, 'd'))[0] as string);
+  t.regex(await a.exec('ip', 'link', 'show', 'eth0'), / mtu 1450 /);
+});
