@@ -52,16 +52,21 @@ export function segment(
   return framed(tcp(end(from, family, port), end(to, family, toPort), { flags: 'A', ...fields }), to.mac, from.mac);
 }
 
+/** Where a frame's IP packet ends, by its own length field. */
+function packetEndOf(frame: Uint8Array): number {
+  return 14 + (frame[14] >> 4 === 4 ? frame[16] * 256 + frame[17] : 40 + frame[18] * 256 + frame[19]);
+}
+
 /** The same with its checksum still to come, as a container's kernel leaves it; and cut into segments later where a size is given. */
 export function unfinished(frame: Uint8Array, size = 0, isEcn = false): Loaded {
-  const bytes = frame.slice();
-  const isIpv4 = bytes[14] >> 4 === 4;
+  const isIpv4 = frame[14] >> 4 === 4;
+  // What is to be cut has no padding: nobody could tell it from payload.
+  const bytes = frame.slice(0, size === 0 ? frame.length : packetEndOf(frame));
   const l4 = isIpv4 ? 14 + (bytes[14] % 16) * 4 : 54;
   const isTcp = (isIpv4 ? bytes[23] : bytes[20]) === 6;
-  const packetEnd = 14 + (isIpv4 ? bytes[16] * 256 + bytes[17] : 40 + bytes[18] * 256 + bytes[19]);
   const from = bytes.slice(isIpv4 ? 26 : 22, isIpv4 ? 30 : 38);
   const to = bytes.slice(isIpv4 ? 30 : 38, isIpv4 ? 34 : 54);
-  const sum = sumOf(pseudoHeader(from, to, isTcp ? 6 : 17, packetEnd - l4));
+  const sum = sumOf(pseudoHeader(from, to, isTcp ? 6 : 17, packetEndOf(frame) - l4));
   const offset = isTcp ? 16 : 6;
   bytes.set([sum >> 8, sum & 255], l4 + offset);
   const type = isTcp ? (isIpv4 ? GSO_TCPV4 : GSO_TCPV6) : GSO_UDP_L4;
