@@ -66,18 +66,17 @@ function consider({ lab, suppressor }: Scene, frame: Uint8Array, port = A.port, 
   return { verdict, sent: sent.map((one) => `${one.port} ${hexOf(one.frame)}`) };
 }
 
-/** Events of misses as text, which are then forgotten. */
+/** Events of misses as text; all events are then forgotten. */
 function misses({ lab }: Scene): string[] {
   const { events } = lab.dataplane;
   const all: string[] = [];
   for (let i = 0; i < events.count; i++) {
     const words = events.words.subarray(i * EVENT_RECORD, (i + 1) * EVENT_RECORD);
     const [kind, domain, port, , macHigh, macLow] = words;
+    if (kind !== EVENT_L2_MISS && kind !== EVENT_L3_MISS) continue;
     const hex = [...words.subarray(EVENT_ADDRESS)].map((word) => (word >>> 0).toString(16)).join(':');
     const mac = macHigh.toString(16).padStart(4, '0') + (macLow >>> 0).toString(16).padStart(8, '0');
-    all.push(
-      `${kind === EVENT_L2_MISS ? `mac ${mac}` : kind === EVENT_L3_MISS ? `ip ${hex}` : kind} ${domain} ${port}`,
-    );
+    all.push(`${kind === EVENT_L2_MISS ? `mac ${mac}` : `ip ${hex}`} ${domain} ${port}`);
   }
   events.clear();
   return all;
