@@ -29,6 +29,11 @@ function routerText(router: StatusView['router']): string {
   ].join(', ');
 }
 
+/** "blue up (2 of 3 VTEPs)", or "blue down (10.77.0.1 is no address of uplink up0)". */
+function overlayText({ network, state, why, vteps, vtepsUp }: StatusView['overlays'][number]): string {
+  return `${network} ${state} (${why === '' ? `${vtepsUp} of ${vteps} VTEPs` : why})`;
+}
+
 export function formatStatus(status: StatusView): string {
   const { uplink, totals } = status;
   const captures = status.captures.map(({ target, frames, lost }) => `${target} (${frames} frames, ${lost} lost)`);
@@ -42,6 +47,7 @@ export function formatStatus(status: StatusView): string {
     endpoints: status.endpoints,
     services: status.services,
     uplink: uplink === null ? '-' : uplinkText(uplink),
+    overlays: status.overlays.map(overlayText).join(', '),
     'packet slots': `${status.freeSlots} free of ${status.slots}`,
     fdb: `${status.fdbEntries} of ${status.fdbCapacity} entries, ${status.fdbMoves} moves, ${status.fdbFull} times full`,
     router: routerText(status.router),

@@ -37,7 +37,7 @@ import { flowViews, flushFlows } from './flow-views.js';
 import { backendKey } from './lb/backends.js';
 import type { MirrorView } from './mirrors.js';
 import { natMappingViews, natView } from './nat-views.js';
-import { flag, wholeNumber } from './query-fields.js';
+import { flag, vlanInText, wholeNumber } from './query-fields.js';
 import { neighborViews, type RouterFilter, routeView, routeViews, vrfViews } from './router-views.js';
 import { changedBackends, changedService, noBackend, weightBody } from './service-requests.js';
 import { type BackendView, type ServiceView, serviceView, serviceViews } from './service-views.js';
@@ -56,6 +56,24 @@ import {
   securityViews,
 } from './views.js';
 import { vlanViews } from './vlan-views.js';
+import { applyEntries } from './vxlan/entries.js';
+import { forgetNeighbor, tellNeighbor } from './vxlan/neighbors.js';
+import { overlayViews, probeOverlay, vtepViewOf } from './vxlan/overlay-views.js';
+import { addVtep, removeVtep } from './vxlan/remotes.js';
+import type { OverlayView } from './vxlan/views.js';
+import {
+  entryChanges,
+  isOfVteps,
+  MAX_CHANGES_BYTES,
+  namesVtep,
+  neighborBody,
+  neighborQuery,
+  probeBody,
+  vtepBody,
+  vtepEntryBody,
+  vtepEntryQuery,
+  vtepParams,
+} from './vxlan-requests.js';
 
 export interface StatusView extends Omit<DataplaneStatus, 'quarantined'> {
   readonly version: string;
@@ -66,6 +84,8 @@ export interface StatusView extends Omit<DataplaneStatus, 'quarantined'> {
   readonly endpoints: number;
   readonly services: number;
   readonly uplink: UplinkDescription | null;
+  /** Networks that span hosts. */
+  readonly overlays: readonly OverlaySummary[];
   readonly router: RouterStatus;
   readonly quarantined: readonly QuarantineView[];
   readonly mirrors: readonly MirrorView[];
@@ -76,6 +96,11 @@ export interface StatusView extends Omit<DataplaneStatus, 'quarantined'> {
     readonly lost: number;
   }[];
   readonly totals: Totals;
+}
+
+export interface OverlaySummary extends Pick<OverlayView, 'network' | 'vni' | 'state' | 'why'> {
+  readonly vteps: number;
+  readonly vtepsUp: number;
 }
 
 export interface QuarantineView {
@@ -105,14 +130,13 @@ const captureQuery = mapping('a query', {
 const forceQuery = mapping('a query', { force: flag.default(false) });
 const networkQuery = mapping('a query', { network: nameField.optional() });
 const followQuery = mapping('a query', { follow: flag.default(false) });
-const staticBody = mapping('a JSON object with mac, network and port', {
+const staticBody = mapping('a JSON object with mac, network, and port or vtep', {
   mac: macField,
   network: nameField,
   port: nameField,
   vlan: vlanField.optional(),
 });
-const vlanInQuery = z.preprocess((text) => (/^\d{1,9}$/.test(String(text)) ? Number(text) : text), vlanField);
-const entryQuery = mapping('a query', { mac: macField, network: nameField, vlan: vlanInQuery.optional() });
+const entryQuery = mapping('a query', { mac: macField, network: nameField, vlan: vlanInText.optional() });
 const flushBody = mapping('a JSON object with network, port and vlan where wanted', {
   network: nameField.optional(),
   port: nameField.optional(),
@@ -226,13 +250,15 @@ function tableRoutes(app: FastifyInstance, daemon: Daemon): void {
 
 function fdbRoutes(app: FastifyInstance, daemon: Daemon): void {
   app.post('/v1/fdb', async (request, reply) => {
+    if (namesVtep(request.body))
+      return reply.code(201).send(await addStatic(daemon, read(vtepEntryBody, request.body)));
     const entry = read(staticBody, request.body);
     const made = await addStatic(daemon, entry);
     daemon.kept.setObject('fdb', `${made.network} ${made.mac} ${made.vlan ?? ''}`, entry);
     return reply.code(201).send(made);
   });
   app.delete('/v1/fdb', async (request, reply) => {
-    const entry = read(entryQuery, request.query);
+    const entry = read(isOfVteps(request.query) ? vtepEntryQuery : entryQuery, request.query);
     await removeEntry(daemon, entry);
     const start = `${entry.network} ${entry.mac} ${entry.vlan ?? ''}`;
     for (const [key] of daemon.kept.objects('fdb'))
@@ -243,6 +269,27 @@ function fdbRoutes(app: FastifyInstance, daemon: Daemon): void {
     await flushFdb(daemon, read(flushBody, request.body ?? {}));
     return reply.code(204).send();
   });
+}
+
+/** Networks that span hosts: their VTEPs, and the entries that lead to these. */
+function vxlanRoutes(app: FastifyInstance, daemon: Daemon): void {
+  type VtepRequest = FastifyRequest<{ Params: { name: string; address: string } }>;
+  app.get('/v1/vxlan', async (request) => overlayViews(daemon, read(networkQuery, request.query).network ?? null));
+  app.post('/v1/vxlan/probe', async (request) =>
+    probeOverlay(daemon, read(probeBody, request.body ?? {}).network ?? null),
+  );
+  app.post('/v1/networks/:name/vteps', async ({ params: { name }, body }: NameRequest, reply) => {
+    const { address, floods } = read(vtepBody, body);
+    await addVtep(daemon, name, address, floods);
+    return reply.code(201).send(await vtepViewOf(daemon, name, address));
+  });
+  app.delete('/v1/networks/:name/vteps/:address', async ({ params: { name, address } }: VtepRequest, reply) => {
+    await removeVtep(daemon, name, read(vtepParams, { address }).address);
+    return reply.code(204).send();
+  });
+  app.post('/v1/networks/:name/fdb', { bodyLimit: MAX_CHANGES_BYTES }, async ({ params, body }: NameRequest) =>
+    applyEntries(daemon, params.name, read(entryChanges, body)),
+  );
 }
 
 function routerRoutes(app: FastifyInstance, daemon: Daemon): void {
@@ -264,6 +311,14 @@ function routerRoutes(app: FastifyInstance, daemon: Daemon): void {
     return reply.code(204).send();
   });
   app.get('/v1/neighbors', async (request) => neighborViews(daemon, filter(request)));
+  app.post('/v1/neighbors', async (request, reply) =>
+    reply.code(201).send(await tellNeighbor(daemon, read(neighborBody, request.body))),
+  );
+  app.delete('/v1/neighbors', async (request, reply) => {
+    const { network, address } = read(neighborQuery, request.query);
+    await forgetNeighbor(daemon, network, address);
+    return reply.code(204).send();
+  });
   app.get('/v1/vrfs', async (request) => {
     read(noQuery, request.query);
     return vrfViews(daemon);
@@ -393,6 +448,11 @@ function quarantined(daemon: Daemon, ports: readonly number[]): QuarantineView[]
   });
 }
 
+function overlaySummary({ network, vni, state, why, vteps }: OverlayView): OverlaySummary {
+  const vtepsUp = vteps.filter((vtep) => vtep.state === 'up').length;
+  return { network, vni, state, why, vteps: vteps.length, vtepsUp };
+}
+
 function captureRoutes(app: FastifyInstance, captures: Captures): void {
   app.get('/v1/capture', async (request, reply) => {
     const capture = await captures.start(read(captureQuery, request.query));
@@ -430,6 +490,7 @@ function statusRoute(app: FastifyInstance, daemon: Daemon, captures: Captures, s
       endpoints: daemon.endpoints.size,
       services: daemon.services.all.size,
       uplink: uplink === null ? null : uplink.describe(),
+      overlays: (await overlayViews(daemon)).map(overlaySummary),
       router: await daemon.dataplane.routerStatus(),
       captures: captures.list(),
       totals: daemon.dataplane.totals(),
@@ -483,6 +544,7 @@ export function buildApi(daemon: Daemon, logger: Logger, socket: string): { app:
   endpointRoutes(app, daemon);
   tableRoutes(app, daemon);
   fdbRoutes(app, daemon);
+  vxlanRoutes(app, daemon);
   routerRoutes(app, daemon);
   mirrorRoutes(app, daemon);
   policyRoutes(app, daemon);

@@ -63,10 +63,11 @@ export interface Lab extends Fixture {
   readonly directory: string;
 }
 
-/** A daemon over doubles behind a real socket. */
-export async function makeLab(t: ExecutionContext): Promise<Lab> {
+/** A daemon over doubles behind a real socket. @param devices of the host */
+export async function makeLab(t: ExecutionContext, yaml = NETWORKS, devices: readonly string[] = []): Promise<Lab> {
   const fixture = makeFixture();
-  await fixture.daemon.apply(config(NETWORKS));
+  for (const device of devices) fixture.system.devices.add(device);
+  await fixture.daemon.apply(config(yaml));
   for (const name of ['a', 'b']) fixture.system.addNamespace(`/ns/${name}`);
   const directory = mkdtempSync(join(tmpdir(), 'tapline-cli-'));
   const socket = join(directory, 't.sock');
