@@ -722,7 +722,7 @@ export class Daemon {
     const routed = !isBridged(name, this.#uplinkConfig);
     const ipam = new Ipam(name, config, routed ? gatewayMac(config) : null);
     for (const [endpoint, left] of this.kept.left) if (left.network === name) ipam.hold(endpoint, left.addresses);
-    const mtu = this.#mtus.first(config);
+    const mtu = this.#mtus.first(config, this.kept.object('network', name) !== undefined);
     const network: NetworkState = { name, config, ipam, mtu, phase: 'starting', id: -1 };
     this.networks.set(name, network);
     try {

@@ -30,10 +30,15 @@ export class Mtus {
     this.#parts = parts;
   }
 
-  /** Of a network that is to be made. @throws TaplineError `invalid`, with the key at fault, where the uplink carries too little */
-  first(config: NetworkConfig): number {
+  /**
+   * Of a network that is to be made.
+   *
+   * @param wasThere an earlier process had it: then it is no mistake of whoever starts this one that the uplink carries less by now
+   * @throws TaplineError `invalid`, with the key at fault, where the uplink carries too little
+   */
+  first(config: NetworkConfig, wasThere: boolean): number {
     const underlay = this.#parts.underlay();
-    if (underlay !== null) requireMtu(config, underlay);
+    if (underlay !== null && !wasThere) requireMtu(config, underlay);
     return networkMtu(config, underlay?.mtu ?? 0);
   }
 

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { addressOf } from '../../control/address-words.js';
-import { type Configuration, endpointSchema } from '../../control/config/schema.js';
+import { type Configuration, endpointSchema, networkSchema } from '../../control/config/schema.js';
 import { KeptState } from '../../control/kept-state.js';
 import { config, type Fixture, makeFixture } from './support/fixture.js';
 
@@ -141,4 +141,16 @@ test('connections of a container that another has taken the place of end, as tho
   const gone = file();
   const without = { ...gone, endpoints: new Map([...gone.endpoints].filter(([name]) => name !== 'a')) };
   t.deepEqual(flushed(await line.next(without)), [['172.30.0.2']]);
+});
+
+test('a network of a command comes back where the uplink carries less by now', async (t) => {
+  const line = makeLine(t);
+  const first = await line.next(file());
+  const wide = { subnets: ['172.27.0.0/24'], mtu: 1450, vxlan: { vni: 7, local: '10.77.0.1' } };
+  await first.daemon.createNetwork('wide', networkSchema.parse(wide));
+  first.daemon.kept.setObject('network', 'wide', wide);
+  await killed(first);
+  const second = await line.next(file(), ({ system }) => system.links.set('up0', { mtu: 1400 }));
+  t.is(second.daemon.network('wide').mtu, 1350);
+  t.is(second.dataplane.interfaceOf('wide').mtu, 1350);
 });
