@@ -15,10 +15,12 @@ export type BackendEventKind =
 
 /** Events that are kept. */
 export const EVENT_RING = 1000;
-/** In this time, in milliseconds of the events' own clock, a MAC that moves is logged once, */
+/** In this time, in milliseconds of the events' own clock, a MAC that moves is logged once, and an address that nobody knows, */
 const LOG_INTERVAL_MS = 1000;
-/** and no more MACs than these: whoever may speak from thousands of them must not fill the log. */
+/** and no more of these in all: whoever may speak from thousands of them, or to thousands, must not fill the log. */
 const MOVES_LOGGED = 20;
+/** Kinds of events that anybody may make by the thousand. */
+const COMMON: readonly EventView['kind'][] = ['mac-moved', 'vtep-heard', 'l2-miss', 'l3-miss'];
 
 export interface EventView {
   /** Counts up from 1; a gap is events that were forgotten before they were read. */
@@ -154,7 +156,7 @@ export class EventLog {
   /** What was logged since `#logInterval` began: MACs with their places, and the kinds of events that have none. */
   readonly #logged = new Set<string>();
   #logInterval = 0;
-  /** Moves that were one too many for the log. */
+  /** Events that were one too many for the log. */
   #unlogged = 0;
   #nextId = 1;
 
@@ -204,14 +206,15 @@ export class EventLog {
     return kind === 'service-flood' || kind === 'service-flood-over' ? this.#names.service(count) : null;
   }
 
-  /** Moves and losses come by the thousand: the log has the first of each second. */
-  #isWorthALine({ kind, mac, network, vlan, time }: DataplaneEvent): boolean {
-    if (kind !== 'mac-moved' && kind !== 'events-lost') return true;
+  /** Some come by the thousand: the log has the first of each second. */
+  #isWorthALine({ kind, mac, address, network, vlan, time }: DataplaneEvent): boolean {
+    const isCommon = COMMON.includes(kind);
+    if (!isCommon && kind !== 'events-lost') return true;
     // The wall clock may have been set back.
     if (Math.abs(time - this.#logInterval) >= LOG_INTERVAL_MS) this.#beginLogInterval(time);
-    const key = kind === 'events-lost' ? kind : `${network} ${vlan} ${mac}`;
+    const key = isCommon ? `${kind} ${network} ${vlan} ${mac} ${address}` : kind;
     if (this.#logged.has(key)) return false;
-    if (kind === 'mac-moved' && this.#logged.size >= MOVES_LOGGED) {
+    if (isCommon && this.#logged.size >= MOVES_LOGGED) {
       this.#unlogged++;
       return false;
     }
@@ -220,7 +223,8 @@ export class EventLog {
   }
 
   #beginLogInterval(time: number): void {
-    if (this.#unlogged > 0) this.#logger.warn(`${this.#unlogged} more moves of MACs were not logged`);
+    if (this.#unlogged > 0)
+      this.#logger.warn(`${this.#unlogged} more moves of MACs and unknown addresses were not logged`);
     this.#unlogged = 0;
     this.#logged.clear();
     this.#logInterval = time;

@@ -255,7 +255,8 @@ export class Overlays {
   async #lookAt(state: OverlayState, now: number): Promise<void> {
     const { name } = state.overlay.network;
     const before = state.isHeld;
-    if (this.#all.get(name) !== state) return;
+    // Without an uplink the daemon is not through with what it begins with.
+    if (this.#all.get(name) !== state || this.#parts.uplink() === null) return;
     await this.#hold(state);
     if (!state.overlay.isOpen && state.refused === '') await this.#tryAgain(state);
     if (state.isHeld !== before) await this.#parts.ownedChanged();

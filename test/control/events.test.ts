@@ -94,7 +94,7 @@ test('many MACs that move do not fill the log: the first are said, the others co
   t.is(lines.filter((line) => line.includes('lost')).length, 1);
   add({ mac: 'N', time: START + 1000 });
   t.deepEqual(lines.slice(-2), [
-    'warn 2980 more moves of MACs were not logged',
+    'warn 2980 more moves of MACs and unknown addresses were not logged',
     'info MAC N moved from port a to port b in network blue',
   ]);
   add({ mac: 'N', time: START - 5000 });

@@ -337,10 +337,18 @@ export class DataplaneDouble implements Dataplane {
 
   async changeStatics(changes: readonly StaticChange[]): Promise<void> {
     this.staticChanges.push(changes);
-    for (const { port, ...entry } of changes) {
-      this.#mayFail(`changeStatics ${entry.mac}`);
-      if (port === null) await this.removeEntry(entry);
-      else await this.addStaticEntry(entry, port);
+    const key = ({ network, vlan, mac }: StaticEntry): string => `${network} ${vlan} ${mac}`;
+    const entries = new Map(this.fdbEntries.map((entry) => [key(entry), entry]));
+    try {
+      for (const { port, ...entry } of changes) {
+        this.#mayFail(`changeStatics ${entry.mac}`);
+        if (port !== null && !this.livePorts.has(port)) throw new Error(`ENOENT port ${port}`);
+        entries.delete(key(entry));
+        if (port !== null) entries.set(key(entry), { ...entry, port, ageSeconds: 0, static: true });
+      }
+    } finally {
+      this.fdbEntries.splice(0);
+      for (const entry of entries.values()) this.fdbEntries.push(entry);
     }
   }
 
