@@ -197,12 +197,10 @@ export class Coalescer {
       }
     }
     if (candidate.kind !== KIND_SEGMENT || candidate.isLast) return FRAME_PASSES;
-    if (this.held === MAX_HELD) {
-      this.flush();
+    if (this.used === MAX_HELD) {
+      this.makeRoom();
       // The sink may have given further packets: another frame is in hand.
       examine(this.arena.view, candidate, at, length, port, vnetFlags, checksumStart, checksumOffset);
-    } else if (this.used === MAX_HELD) {
-      this.closeGaps();
     }
     return FRAME_HELD;
   }
@@ -280,7 +278,12 @@ export class Coalescer {
     }
   }
 
-  private closeGaps(): void {
+  /** Closes the gaps; where they are few, hands on all that is held: closing them for each frame would cost a microsecond. */
+  private makeRoom(): void {
+    if (this.held > MAX_HELD >> 1) {
+      this.flush();
+      return;
+    }
     const { entries, keys } = this;
     let to = 0;
     for (let from = 0; from < this.used; from++) {
