@@ -40,6 +40,7 @@ import { fragment4 } from '../router/fragment.js';
 import { ICMP_FRAGMENTATION_NEEDED } from '../router/icmp.js';
 import { ICMPV6_PACKET_TOO_BIG } from '../router/icmpv6.js';
 import type { RouterInterface } from '../router/interface.js';
+import { isGroupDestination } from '../switch/admit.js';
 import { CONTINUE, DROP, HELD, LOCAL, refuse, TO_PORT, TO_TUNNEL } from '../verdict.js';
 import {
   ETHERNET_HEADER_LENGTH,
@@ -373,6 +374,8 @@ export class Vxlan {
    * @returns TO_TUNNEL; LOCAL where it told of a tunnel, and that was all; CONTINUE
    */
   claim(packet: Packet, iface: RouterInterface): number {
+    // What has a tag is of another network on that wire, and refused by the router.
+    if (packet.vlan !== -1) return CONTINUE;
     if (packet.protocol === PROTOCOL_UDP) return this.isOurs(packet) ? TO_TUNNEL : CONTINUE;
     if (packet.l4 !== -1 && (packet.protocol === PROTOCOL_ICMP || packet.protocol === PROTOCOL_ICMPV6)) {
       if (this.pathMtu.hear(packet)) return LOCAL;
@@ -391,6 +394,8 @@ export class Vxlan {
     const b = isIpv4 ? 0 : view.getInt32(at + 4);
     const c = isIpv4 ? MAPPED : view.getInt32(at + 8);
     const d = view.getInt32(isIpv4 ? at : at + 12);
+    // Unicast in a broadcast or multicast frame is for nobody (RFC 1122, 3.3.6); the reverse, a group's packet sent to our MAC, may be (RFC 6085).
+    if (isGroupDestination(packet) && !(isIpv4 ? d >>> 28 === 0xe : a >>> 24 === 0xff)) return false;
     return this.vteps.isListening(packet.dstPort, a, b, c, d);
   }
 
