@@ -132,10 +132,10 @@ function mergedEcn(inner: Uint8Array, outer: number): number | null {
   return decapsulated(before, outer);
 }
 
-/** Of the octet with the field, where there is a whole IP header; -1. */
+/** Of the octet with the field, where the first 20 octets of an IP header are there; -1. */
 function ecnPlace(inner: Uint8Array): number {
-  if (word(inner, 12) === 0x0800) return inner.length >= 34 && inner[14] >> 4 === 4 ? 15 : -1;
-  return word(inner, 12) === 0x86dd && inner.length >= 54 && inner[14] >> 4 === 6 ? 15 : -1;
+  const version = word(inner, 12) === 0x0800 ? 4 : word(inner, 12) === 0x86dd ? 6 : 0;
+  return version !== 0 && inner.length >= 34 && inner[14] >> 4 === version ? 15 : -1;
 }
 
 function withEcn(inner: Uint8Array, ecn: number): Uint8Array {
