@@ -12,6 +12,7 @@ import type { Mirror } from '../core/switch/mirror.js';
 import { HashTable } from '../core/tables/hash.js';
 import { Clock } from '../io/clock.js';
 import { type EngineResources, PORT_PACKET, PORT_TAP, releaseResources } from '../io/engine.js';
+import { takesUdpSegments } from '../io/kernel.js';
 import { errorName } from '../io/libc.js';
 import { mapRegion, type Region, unmapRegion } from '../io/memory.js';
 import { probeUring } from '../io/uring.js';
@@ -299,6 +300,7 @@ class WorkerDataplane implements Dataplane {
       fdbCapacity: FDB_CAPACITY,
       fdbReserve: FDB_RESERVE,
       seed: this.seed,
+      udpSegments: takesUdpSegments(),
       wakeupFd: this.wakeup.fd,
       commands: channel.port2,
       networks: [...this.networks.values()],

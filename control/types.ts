@@ -98,6 +98,8 @@ export interface PortSpec {
   readonly multicast?: PortMulticastSpec;
   /** The router's alone: no bridge, no learning. An interface must name it, else nothing that comes in is taken. */
   readonly routed?: boolean;
+  /** False: super-packets are cut, and checksums finished, before they leave by it. True unless given. */
+  readonly offload?: boolean;
   /** The remote VTEP that a vxlan port stands for, and no other port. */
   readonly vtep?: VtepSpec;
   /** Addresses told to the others by gratuitous ARP and unsolicited neighbor advertisements as soon as the port is there. */

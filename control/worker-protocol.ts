@@ -26,6 +26,8 @@ export interface WorkerSetup {
   readonly fdbCapacity: number;
   readonly fdbReserve: number;
   readonly seed: number;
+  /** The kernel takes UDP super-packets. */
+  readonly udpSegments: boolean;
   readonly wakeupFd: number;
   readonly commands: MessagePort;
   /** What a predecessor had: in place before the first packet and the first sweep of the FDB. */
@@ -73,6 +75,8 @@ export interface WorkerPort {
   readonly fastLeave: boolean;
   /** The router's alone. */
   readonly routed: boolean;
+  /** False: super-packets are cut, and checksums finished, before they leave by it. */
+  readonly offload: boolean;
   /** The remote VTEP that it stands for, a port of kind PORT_VXLAN without a descriptor; null: it stands for none. */
   readonly vtep: WorkerVtep | null;
   /** Addresses to announce once the port is there; null: none. */

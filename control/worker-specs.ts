@@ -77,6 +77,7 @@ export function workerPort(id: number, kind: number, spec: PortSpec): WorkerPort
     router: ROUTERS[spec.multicast?.router ?? 'auto'],
     fastLeave: spec.multicast?.fastLeave ?? false,
     routed: spec.routed ?? false,
+    offload: spec.offload ?? true,
     vtep: vtepOf(spec),
     announce: announced(spec),
   };

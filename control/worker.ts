@@ -129,6 +129,7 @@ class Worker {
     });
     this.nat = new WorkerNat(this.dataplane);
     this.services = new WorkerServices(this.dataplane);
+    this.dataplane.vxlan.udpSegments = setup.udpSegments;
     this.vxlan = new WorkerVxlan(this.dataplane);
     this.router = new WorkerRouter(this.dataplane.router);
     this.captures = new Captures(this.arena, () => this.send({ kind: 'captured' }));

@@ -50,6 +50,11 @@ export class Counters {
     this.values[at + COUNTER_TX_BYTES] += bytes;
   }
 
+  /** A frame counted as transmitted leaves as one and so many more; their headers are not counted in bytes. */
+  segmented(port: number, more: number): void {
+    this.values[port * COUNTER_BLOCK + COUNTER_TX_PACKETS] += more;
+  }
+
   copied(port: number, copies: number): void {
     this.values[port * COUNTER_BLOCK + COUNTER_COPIES] += copies;
   }

@@ -35,6 +35,7 @@ import { flowAddressBytes, flowTableBytes } from './nat/flow-table.js';
 import type { FlowMemory } from './nat/flows.js';
 import { LOOK_AHEAD } from './nat/look-ahead.js';
 import { COALESCE_NONE, Coalescer, type CoalescerSink } from './offload/coalesce.js';
+import { PlainFrames } from './offload/plain.js';
 import type { Arena } from './packet/arena.js';
 import { copyPacket } from './packet/copy.js';
 import { type Packet, TAG_NONE } from './packet/packet.js';
@@ -121,6 +122,7 @@ export class Dataplane implements CoalescerSink {
   readonly vxlan: Vxlan;
   private readonly filter: BridgeFilter;
   private readonly coalescer: Coalescer;
+  private readonly plain: PlainFrames;
   readonly events = new EventList();
   /** Seconds and milliseconds (int32, wraps); the caller sets both once a batch. */
   now = 0;
@@ -147,6 +149,7 @@ export class Dataplane implements CoalescerSink {
     this.topology = new Topology(this, this.domains, options.seed);
     this.router = new Router(this, options.seed, options.flows ?? privateFlows());
     this.coalescer = new Coalescer(this.arena, this);
+    this.plain = new PlainFrames(this.arena);
     this.vxlan = new Vxlan(this, options.seed, this.coalescer, this);
     this.filter = new BridgeFilter(this.router.flows, this.arena.view);
     // Nothing is ever sent to it: frames for it are handed to the router before.
@@ -642,7 +645,24 @@ export class Dataplane implements CoalescerSink {
     if (this.observer !== null) this.observer.transmitted(port.id, packet);
     if (port.mirrorOut !== null) this.mirror(packet, port.mirrorOut);
     if (port.vtep !== null) this.vxlan.transmit(packet, port);
-    else this.transmitter.transmit(port.id, packet.slot);
+    else if (port.offload) this.transmitter.transmit(port.id, packet.slot);
+    else this.outputPlain(packet, port);
+  }
+
+  /** To a port that takes neither super-packets nor unfinished checksums. */
+  private outputPlain(packet: Packet, port: Port): void {
+    const { length } = packet;
+    const { plain } = this;
+    const count = plain.make(packet);
+    if (count < 0) {
+      this.counters.transmitFailed(port.id, length, packet.reason);
+      this.arena.release(packet.slot);
+      return;
+    }
+    // One was counted, the super-packet itself; so many more leave.
+    this.counters.copied(port.id, count - 1);
+    if (count > 1) this.counters.segmented(port.id, count - 1);
+    for (let i = 0; i < count; i++) this.transmitter.transmit(port.id, plain.slots[i]);
   }
 
   private drop(packet: Packet): void {

@@ -35,6 +35,8 @@ export class Port {
   isRouted = false;
   /** The router's interface at it, for such a port; null: none yet. */
   routed: RouterInterface | null = null;
+  /** It takes super-packets and checksums that are still to come. */
+  offload = true;
   /** COALESCE_TCP and so on (offload/coalesce.ts): what it hands over in segments may follow each other. */
   coalesces = 0;
   /** The remote VTEP that it stands for; null: frames leave by an engine. */

@@ -61,6 +61,8 @@ export interface PortOptions {
   readonly fastLeave?: boolean;
   /** The router's alone. */
   readonly routed?: boolean;
+  /** False: super-packets are cut, and checksums finished, before they leave by it. */
+  readonly offload?: boolean;
   /** COALESCE_TCP and so on: segments that it hands over one by one become one packet. */
   readonly coalesces?: number;
   /** The remote VTEP that it stands for; the network must have one of its own. */
@@ -212,6 +214,7 @@ export class Topology {
     port.macLimit = options.macLimit ?? NO_MAC_LIMIT;
     port.live = true;
     port.isRouted = options.routed ?? false;
+    port.offload = options.offload ?? true;
     port.coalesces = options.coalesces ?? COALESCE_NONE;
     network.portCount++;
     this.enterDomains(port);

@@ -18,6 +18,9 @@ const TUN_F_CSUM = 1;
 const TUN_F_TSO4 = 2;
 const TUN_F_TSO6 = 4;
 const TUN_F_TSO_ECN = 8;
+/** UDP segmentation, since Linux 6.2; the two only together. */
+const TUN_F_USO4 = 0x20;
+const TUN_F_USO6 = 0x40;
 const EPERM = 1;
 const EBUSY = 16;
 const EEXIST = 17;
@@ -200,6 +203,7 @@ function createDevice(fd: number, options: TapPlace): void {
     );
   }
   const offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+  if (ioctlValue(fd, TUNSETOFFLOAD, offloads | TUN_F_USO4 | TUN_F_USO6) >= 0) return;
   if (ioctlValue(fd, TUNSETOFFLOAD, offloads) < 0) throw new SystemError(errno(), 'setting TAP offloads');
 }
 

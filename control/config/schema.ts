@@ -60,11 +60,15 @@ const wireKeys = {
   mac: macField.optional(),
 };
 
-const ownUplink = mapping('an uplink', { device, mode: z.literal('own'), ...wireKeys });
+/** False: the device, or its driver, gets no super-packets and no unfinished checksums; they are made here. */
+const offload = booleanField.default(true);
+
+const ownUplink = mapping('an uplink', { device, mode: z.literal('own'), offload, ...wireKeys });
 
 const sharedUplink = mapping('an uplink', {
   device,
   mode: z.literal('shared'),
+  offload,
   vrf: nameField.default(DEFAULT_VRF),
 });
 
@@ -107,6 +111,7 @@ const portMulticast = (router: 'auto' | 'always', fastLeave: boolean) =>
 const bridgedUplink = mapping('an uplink', {
   device,
   mode: z.literal('bridged'),
+  offload,
   network: nameField,
   vlan: vlanField.optional(),
   trunk: trunkSchema.optional(),
@@ -119,6 +124,7 @@ const bridgedUplink = mapping('an uplink', {
 const routedUplink = mapping('an uplink', {
   device,
   mode: z.literal('routed'),
+  offload,
   ...wireKeys,
   /** Prefixes whose ARP and neighbor discovery are answered on the wire. */
   proxy: listOf('prefixes', prefixField).default([]),

@@ -82,6 +82,7 @@ export class BridgedUplink {
         network: this.#networkId,
         fd: socket.fd,
         hostMac: socket.mac,
+        offload: this.config.offload,
       });
     } catch (error) {
       socket.close();

@@ -179,6 +179,7 @@ export class RoutedUplink {
         network: this.#networkId,
         fd: socket.fd,
         routed: true,
+        offload: this.config.offload,
       });
     } catch (error) {
       socket.close();

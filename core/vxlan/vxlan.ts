@@ -24,7 +24,7 @@ import {
   DROP_VXLAN_VNI,
   DROP_VXLAN_VTEP,
 } from '../drop.js';
-import { COALESCE_ALL, type Coalescer, type CoalescerSink } from '../offload/coalesce.js';
+import { COALESCE_ALL, COALESCE_TCP, type Coalescer, type CoalescerSink } from '../offload/coalesce.js';
 import { Segmenter } from '../offload/segment.js';
 import { Splitter } from '../offload/split.js';
 import { beginFrame } from '../originate.js';
@@ -91,6 +91,8 @@ export class Vxlan {
   readonly prober: Prober;
   /** Networks with VTEPs are there: packets of the uplinks are looked at. */
   isListening = false;
+  /** Ports take UDP super-packets: bundles are sent, and datagrams coalesced. */
+  udpSegments = true;
   private readonly dataplane: Dataplane;
   private readonly underlay: Underlay;
   private readonly segmenter: Segmenter;
@@ -316,7 +318,7 @@ export class Vxlan {
     const tos = this.outerTos(packet, template);
     const port = sourcePort(arena.view, packet);
     const stride = VXLAN_HEADER_LENGTH + segmenter.frameLength;
-    const most = bundleSize(template, stride);
+    const most = this.udpSegments ? bundleSize(template, stride) : 1;
     for (let from = 0; from < count; from += most) {
       const outer = beginFrame(arena, remote.port);
       if (outer === null) return DROP_NO_SLOT;
@@ -489,7 +491,7 @@ export class Vxlan {
     counters.local(packet.port);
     packet.port = remote.port;
     writeVnetHeader(arena, packet);
-    this.coalescer.add(packet, COALESCE_ALL);
+    this.coalescer.add(packet, this.udpSegments ? COALESCE_ALL : COALESCE_TCP);
     return DROP_NONE;
   }
 
@@ -525,7 +527,14 @@ export class Vxlan {
     }
     counters.local(packet.port);
     packet.port = remote.port;
-    const lost = this.splitter.split(packet, at + prefix, stride, prefix, end, COALESCE_ALL);
+    const lost = this.splitter.split(
+      packet,
+      at + prefix,
+      stride,
+      prefix,
+      end,
+      this.udpSegments ? COALESCE_ALL : COALESCE_TCP,
+    );
     for (let i = 0; i < lost; i++) {
       counters.received(remote.port, 0);
       counters.dropReceived(remote.port, DROP_NO_SLOT);

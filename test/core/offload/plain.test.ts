@@ -40,11 +40,11 @@ test('a super-packet leaves in segments by one port, and whole by the others', (
     out.filter(({ port }) => port === 3).map(({ frame }) => frame),
     segments,
   );
-  for (const { vnet } of out.filter(({ port }) => port === 3)) t.deepEqual(vnet, PLAIN_VNET);
+  for (const { vnet } of out.filter(({ port }) => port === 3)) t.deepEqual([...vnet.subarray(0, 2)], [0, 0]);
   for (const port of [2, 4]) {
     const [whole] = out.filter((one) => one.port === port);
     t.deepEqual(whole.frame, partialFrame(SPEC));
-    t.is(whole.vnet.gsoSize, 1448);
+    t.is(whole.vnet[4] + 256 * whole.vnet[5], 1448);
   }
   t.true(h.isWhole);
 });
@@ -57,7 +57,7 @@ test('a checksum that is to come is finished; others get the same packet, finish
   const out = h.receive(1, partialFrame(spec), vnet);
   const plain = out.find(({ port }) => port === 3);
   t.deepEqual(plain?.frame, finishedFrame(spec));
-  t.deepEqual(plain?.vnet, PLAIN_VNET);
+  t.deepEqual([...(plain?.vnet ?? []).slice(0, 2)], [0, 0]);
   t.is(out.length, 3);
   t.true(h.isWhole);
 });
@@ -68,7 +68,7 @@ test('a super-packet that contradicts itself is a drop where it would have to be
   // Of a TCP header that ends behind the packet nobody can tell where the payload begins.
   put16(frame, layoutOf(SPEC).l4 + 12, 0x1010);
   const sent = h.changes(() => h.dataplane.process(h.load(1, frame, words(gsoOf(SPEC, 1448)))));
-  t.deepEqual(sent[3], { 'tx drop vnet_header': 1 });
+  t.deepEqual(sent[3], { 'lost vnet_header': 1 });
   t.true(h.isWhole);
 });
 
@@ -77,7 +77,7 @@ test('without slots nothing is half sent', (t) => {
   const held: number[] = [];
   while (h.arena.available > 3) held.push(h.arena.allocate());
   const sent = h.changes(() => h.dataplane.process(h.load(1, partialFrame(SPEC), words(gsoOf(SPEC, 1448)))));
-  t.deepEqual(sent[3], { 'tx drop no_slot': 1 });
+  t.deepEqual(sent[3], { 'lost no_slot': 1 });
   for (const slot of held) h.arena.release(slot);
   t.true(h.isWhole);
 });
