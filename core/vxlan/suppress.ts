@@ -78,7 +78,7 @@ export class Suppressor {
   }
 
   /**
-   * For a parsed frame of a port that is no VTEP's, about to be flooded in a domain with such ports.
+   * For a parsed frame of a port that is no VTEP's, about to be flooded in a network that has VTEPs.
    * @param gateway of the domain, whose neighbor table is asked; null: nothing is answered
    * @returns LOCAL: it was answered; CONTINUE
    */

@@ -9,6 +9,7 @@ import type { RouterInterface } from '../../../core/router/interface.js';
 import { GroupMembership, type MembershipSender } from '../../../core/vxlan/membership.js';
 import { parse } from '../../../core/wire/parse.js';
 import { rerunLine, seedOfRun } from '../../support/corpus.js';
+import type { SentFrame } from '../../support/harness.js';
 import { address, makeInterface, OWN_LINK_LOCAL, OWN_MAC } from '../router/neighbor-context.js';
 import {
   ALERT,
@@ -22,6 +23,7 @@ import {
   v2Report,
   v3Query,
 } from '../switch/multicast.js';
+import { BLUE, expectWhole, groupPort, Host, UPLINK_PORT, underlayMac } from './support/lab.js';
 
 const GROUP = '239.1.1.1';
 const OTHER = '239.1.1.2';
@@ -483,4 +485,26 @@ test('any history: a router that listens knows exactly the groups that are joine
     ),
     { numRuns: 200, seed },
   );
+});
+
+// --- of a host
+
+/** IGMPv3 that a host sends on the underlay: type, then type and group of the first record. */
+function igmpOf(sent: readonly SentFrame[]): string[] {
+  const isIgmp = ({ port, frame }: SentFrame): boolean => port === UPLINK_PORT && frame[12] === 8 && frame[23] === 2;
+  return sent.filter(isIgmp).map(({ frame }) => {
+    expect([...frame.subarray(6, 12)], underlayMac(1), 'MAC');
+    return `${frame[38].toString(16)} ${frame[46]}:${text([...frame.subarray(50, 54)])}`;
+  });
+}
+
+test('a host listens to the group of a VTEP as long as that is there, and answers whoever asks', (t) => {
+  const host = new Host(1, { vxlan: { [BLUE]: { open: true } } });
+  const joined = igmpOf(host.sentBy(() => host.addVtep(BLUE, groupPort(BLUE), GROUP)));
+  t.deepEqual(joined, [`22 ${TO_EXCLUDE}:${GROUP}`]);
+  const query = host.receive(UPLINK_PORT, v3Query({ response: 9 }));
+  t.deepEqual(igmpOf(query), [`22 ${IS_EXCLUDE}:${GROUP}`]);
+  const left = igmpOf(host.sentBy(() => host.topology.removePort(groupPort(BLUE))));
+  t.deepEqual(left, [`22 ${TO_INCLUDE}:${GROUP}`]);
+  expectWhole(t, host);
 });

@@ -23,6 +23,7 @@ import {
   TARGET_OPTION,
 } from '../router/neighbor-context.js';
 import { OverlayLab, VTEP, VTEP2 } from './overlay-lab.js';
+import { BLUE, container, expectWhole, Overlay, placesOf, wordsOf } from './support/lab.js';
 
 const FAR_MAC = [0x02, 0x42, 0, 0, 0, 0x50];
 const OTHER_MAC = [0x02, 0x42, 0, 0, 0, 0x51];
@@ -364,4 +365,79 @@ test("the gateway's MAC is never one that a VTEP's neighbor has", (t) => {
   const s = learned();
   learnFrom(s, reply({ from: gatewayMac(1), senderMac: gatewayMac(1) }));
   t.is(macOf(s, FAR), '024200000050');
+});
+
+// --- between hosts
+
+/** Two hosts; host 1 knows where the first container of host 2 is. */
+function stretched(): Overlay {
+  const overlay = new Overlay(2, { vxlan: { [BLUE]: { suppress: true } } });
+  const { mac, v4, v6 } = container(2, 1);
+  overlay.send(2, 1, arpFrame({ senderMac: mac, sender: v4, target: v4 }));
+  const { router } = overlay.host(1).dataplane;
+  for (const address of [v4, v6])
+    router.neighbors.setPermanent(router.interface(BLUE), ...words(address), high(mac), low(mac));
+  overlay.host(1).events();
+  return overlay;
+}
+
+const words = (text: string): [number, number, number, number] =>
+  [...wordsOf(text)] as [number, number, number, number];
+
+test('between hosts: a known container is not asked for through the tunnel, and the asker does not notice', (t) => {
+  const overlay = stretched();
+  const [one, two] = [container(1, 1), container(2, 1)];
+  const questions = [
+    arpFrame({ senderMac: one.mac, sender: one.v4, target: two.v4 }),
+    ndFrame({
+      fromMac: one.mac,
+      source: one.v6,
+      destination: solicitedNode(two.v6),
+      type: 135,
+      body: solicitationBody(two.v6, SOURCE_OPTION(one.mac)),
+    }),
+  ];
+  for (const question of questions) {
+    const arrivals = overlay.send(1, 1, question);
+    t.deepEqual(placesOf(arrivals), ['1/1']);
+    t.deepEqual([...arrivals[0].frame.subarray(0, 12)], [...one.mac, ...two.mac]);
+    t.deepEqual(overlay.outers, []);
+  }
+  t.deepEqual(overlay.host(1).events(), []);
+  expectWhole(t, overlay);
+});
+
+test('between hosts: who is not known is asked for everywhere, and told of', (t) => {
+  const overlay = stretched();
+  const [one, two] = [container(1, 1), container(2, 2)];
+  const arrivals = overlay.send(1, 1, arpFrame({ senderMac: one.mac, sender: one.v4, target: two.v4 }));
+  t.deepEqual(placesOf(arrivals), ['1/2', '1/3', '2/1', '2/2', '2/3']);
+  t.deepEqual(
+    overlay
+      .host(1)
+      .events()
+      .map(({ kind, domain, port }) => [kind, domain, port]),
+    [[EVENT_L3_MISS, BLUE, 1]],
+  );
+  t.deepEqual(overlay.host(2).events(), [], 'what comes out of a tunnel misses nothing');
+  expectWhole(t, overlay);
+});
+
+test('between hosts: what a container answers to another tells the gateway where it is now', (t) => {
+  const overlay = stretched();
+  const [one, two] = [container(1, 1), container(2, 2)];
+  const { neighbors } = overlay.host(1).dataplane.router;
+  const iface = overlay.host(1).dataplane.router.interface(BLUE);
+  neighbors.learn(iface, ...words(two.v4), high(OTHER_MAC), low(OTHER_MAC), 16, 1);
+  overlay.send(1, 1, arpFrame({ senderMac: one.mac, sender: one.v4, target: one.v4 }));
+  const answer = arpFrame({
+    to: one.mac,
+    operation: 2,
+    senderMac: two.mac,
+    sender: two.v4,
+    targetMac: one.mac,
+    target: one.v4,
+  });
+  t.deepEqual(placesOf(overlay.send(2, 2, answer)), ['1/1']);
+  t.is(neighbors.find6(BLUE, ...words(two.v4))?.macLow, low(two.mac));
 });
