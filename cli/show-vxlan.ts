@@ -13,7 +13,7 @@ const VTEPS: readonly Column<VtepView>[] = [
   { title: 'FLOODS', value: ({ floods }) => (floods ? 'yes' : 'no') },
   { title: 'STATE', value: ({ state }) => state },
   { title: 'HEARD', value: ({ heardSeconds }) => (heardSeconds === null ? 'never' : duration(heardSeconds * 1000)) },
-  { title: 'MTU', value: ({ mtu }) => mtu },
+  { title: 'MTU', value: ({ mtu }) => (mtu === 0 ? '-' : mtu) },
   { title: 'FDB', value: ({ fdbEntries }) => fdbEntries },
   { title: 'PACKETS-IN', value: ({ rxPackets }) => rxPackets },
   { title: 'BYTES-IN', value: ({ rxBytes }) => rxBytes },

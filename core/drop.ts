@@ -39,7 +39,7 @@ export const DROP_REASONS: readonly DropReason[] = [
   { name: 'multicast_router', text: 'IGMP or MLD query, or PIM, from an endpoint' },
   { name: 'link_protocol', text: 'STP, LLDP or another protocol between bridges from an endpoint' },
   { name: 'unverifiable', text: 'headers too malformed or too deep to check their addresses' },
-  { name: 'isolated', text: 'destination is an isolated endpoint, as is the source' },
+  { name: 'isolated', text: 'destination is an isolated endpoint, or another host of the network, as is the source' },
   { name: 'vlan_reserved', text: 'VLAN identifier 4095, which no frame may carry' },
   { name: 'vlan_not_allowed', text: 'VLAN that the port is no member of' },
   { name: 'vlan_untagged', text: 'untagged frame on a port without a native VLAN' },

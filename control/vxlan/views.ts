@@ -33,7 +33,7 @@ export interface VtepView {
   readonly why: string;
   /** Seconds since the last packet from there; null: none yet. */
   readonly heardSeconds: number | null;
-  /** Bytes of the largest inner IP packet that passes. */
+  /** Bytes of the largest inner IP packet that passes; 0: not known before there is a way. */
   readonly mtu: number;
   /** Group policy tag of the last packet from there; null: it had none. */
   readonly gbp: number | null;
