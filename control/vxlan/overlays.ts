@@ -254,12 +254,12 @@ export class Overlays {
   /** What could not be made is tried again. */
   async #lookAt(state: OverlayState, now: number): Promise<void> {
     const { name } = state.overlay.network;
-    const before = state.isHeld;
+    const { isHeld, refused } = state;
     // Without an uplink the daemon is not through with what it begins with.
     if (this.#all.get(name) !== state || this.#parts.uplink() === null) return;
     await this.#hold(state);
     if (!state.overlay.isOpen && state.refused === '') await this.#tryAgain(state);
-    if (state.isHeld !== before) await this.#parts.ownedChanged();
+    if (state.isHeld !== isHeld || state.refused !== refused) await this.#parts.ownedChanged();
     this.#followUplink(state, now);
   }
 

@@ -63,6 +63,7 @@ const ports: FilterPorts[] = [
   { family: 6, protocol: 6, first: 443, last: 443 },
   { family: 6, protocol: 58, first: 49_152, last: 65_535 },
 ];
+const igmp: FilterPorts = { family: 4, protocol: 2, first: 0, last: 0 };
 const hex16 = (port: number): string => port.toString(16).padStart(4, '0');
 /** @param start version and header length: 45, or 47 with eight octets of options */
 const portTo4 = (protocol: string, port: number, start = '45'): Uint8Array =>
@@ -114,6 +115,16 @@ const cases: [string, FilterProgram, Uint8Array, boolean][] = [
   ['ports: IPv6 fragment', sharedFilter([], ports), portTo6('2c', 0), true],
   ['ports: IPv6 echo reply', sharedFilter([], ports), ipv6('fd000099000000000000000000000001', '3a', '81'), true],
   ['ports: IPv6 echo', sharedFilter([], ports), ipv6('fd000099000000000000000000000001', '3a', '80'), false],
+  ['ports: IGMP is the host’s', sharedFilter(prefixes, ports), ipv4('e0000001', '02', '0000', '11'), false],
+  [
+    'ports: IGMP, where there are groups',
+    sharedFilter([], [...ports, igmp]),
+    ipv4('e0000001', '02', '0000', '11'),
+    true,
+  ],
+  ['ports: what is no IGMP, then', sharedFilter([], [igmp, ...ports]), portTo4('11', 5999), false],
+  ['ports: UDP all the same', sharedFilter([], [igmp, ...ports]), portTo4('11', 6000), true],
+  ['ports: MLD, behind hop-by-hop options', sharedFilter([], ports), portTo6('00', 0), true],
   ['shared: nothing owned', sharedFilter([]), ipv4('ac1e0007'), false],
   ['shared: everything owned', sharedFilter([{ family: 4, words: [0], length: 0 }]), ipv4('01020304'), true],
 ];

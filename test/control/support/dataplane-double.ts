@@ -230,6 +230,8 @@ export class DataplaneDouble implements Dataplane {
   readonly flushedNeighbors: number[] = [];
   /** Numbers of ports. */
   readonly quarantined: number[] = [];
+  /** MACs learned on each port. */
+  learned = 1;
   rxDrops: Record<string, number> = {};
   txDrops: Record<string, number> = {};
   stopped = false;
@@ -303,7 +305,7 @@ export class DataplaneDouble implements Dataplane {
       rxDrops: this.rxDrops,
       txDrops: this.txDrops,
       local: 0,
-      learnedMacs: 1,
+      learnedMacs: this.learned,
       state: this.quarantined.includes(id) ? 'quarantined' : 'forwarding',
     }));
   }
