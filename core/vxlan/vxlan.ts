@@ -74,6 +74,7 @@ import { isBundle, isOuterChecksumRight, isOuterHeaderRight, payloadEnd, payload
 import { decapsulateEcn, ECN_DROP, ECN_MASK, ECN_NOT_ECT, setEcn, trafficClass } from './ecn.js';
 import { prepend, setOuterMacs, type Template } from './encapsulate.js';
 import { sourcePort } from './entropy.js';
+import { HostAddress } from './host-address.js';
 import { GroupMembership } from './membership.js';
 import { PathMtu } from './path-mtu.js';
 import { Prober } from './probe.js';
@@ -102,6 +103,7 @@ export class Vxlan {
   private readonly strangers: Strangers;
   private readonly suppressor: Suppressor;
   private readonly membership: GroupMembership;
+  private readonly hostAddress: HostAddress;
   /** Slots of the fragments of one packet. */
   private readonly fragments = new Int32Array(MAX_FRAGMENTS);
   /** Why `sender` has found none: a drop reason. */
@@ -124,6 +126,7 @@ export class Vxlan {
     this.strangers = new Strangers(dataplane);
     this.suppressor = new Suppressor(dataplane);
     this.membership = new GroupMembership(router);
+    this.hostAddress = new HostAddress(dataplane);
   }
 
   // --- configuration, between two packets
@@ -551,7 +554,8 @@ export class Vxlan {
     if (packet.vlan !== -1 && local.network.vlanProtocol === 0) return refuse(packet, DROP_VXLAN_VLAN);
     if (this.prober.isProbe(packet)) return this.prober.receive(packet, port);
     if (packet.dstLow === local.macLow && packet.dstHigh === local.macHigh) {
-      const gateway = this.dataplane.topology.domainOf(port.domain)?.gateway ?? null;
+      if (this.hostAddress.answer(packet, port)) return LOCAL;
+      const gateway = this.dataplane.topology.domainOf(packet.domain)?.gateway ?? null;
       if (gateway !== null) enterGateway(this.dataplane.arena.view, packet, gateway, local.macHigh, local.macLow);
     }
     return CONTINUE;
