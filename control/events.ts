@@ -63,6 +63,11 @@ function place({ network, vlan }: Unsaid): string {
   return `${network === null ? '' : ` in network ${network}`}${vlan === null ? '' : `, VLAN ${vlan}`}`;
 }
 
+/** Address of the VTEP that the event's port stands for, by the port's name: vxlan:NETWORK:ADDRESS. */
+function vtepOf({ port }: Unsaid): string {
+  return port?.replace(/^vxlan:[^:]*:/, '') ?? '-';
+}
+
 function seconds(count: number): string {
   return `${count} second${count === 1 ? '' : 's'}`;
 }
@@ -99,8 +104,8 @@ const SENTENCES: Readonly<Record<DataplaneEvent['kind'], (event: Unsaid) => stri
   'service-flood-over': (event) => `service ${event.service ?? event.count} notes new connections again`,
   'vtep-heard': (event) => `VTEP ${event.address} is heard${place(event)}, which is open`,
   'vtep-unreachable': (event) =>
-    `no way to VTEP ${event.port ?? '-'}${place(event)}: its next hop does not answer, or there is no route`,
-  'vtep-reachable': (event) => `VTEP ${event.port ?? '-'}${place(event)} is reached again`,
+    `no way to VTEP ${vtepOf(event)}${place(event)}: its next hop does not answer, or there is no route`,
+  'vtep-reachable': (event) => `VTEP ${vtepOf(event)}${place(event)} is reached again`,
   'l2-miss': (event) => `nobody knows behind which VTEP MAC ${event.mac ?? '-'} is${place(event)}`,
   'l3-miss': (event) => `nobody knows the MAC of ${event.address}${place(event)}`,
   'events-lost': (event) => `${event.count} events were lost: more happened than could be told`,

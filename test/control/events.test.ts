@@ -16,6 +16,8 @@ function makeLog(): { log: EventLog; lines: string[]; add: (part: Partial<Datapl
   const ports = new Map([
     [1, 'a'],
     [2, 'b'],
+    [3, 'vxlan:blue:10.77.0.2'],
+    [4, 'vxlan:blue:2001:db8:77::2'],
   ]);
   const log = new EventLog(logger, {
     port: (number) => ports.get(number) ?? null,
@@ -36,6 +38,25 @@ function makeLog(): { log: EventLog; lines: string[]; add: (part: Partial<Datapl
   } as const;
   return { log, lines, add: (part) => log.add({ ...event, ...part }) };
 }
+
+test('events of tunnels name the VTEP by its address', (t) => {
+  const { lines, add } = makeLog();
+  const tunnel = { fromPort: 0, mac: '' };
+  add({ ...tunnel, kind: 'vtep-unreachable', port: 3 });
+  add({ ...tunnel, kind: 'vtep-reachable', port: 4 });
+  add({ ...tunnel, kind: 'vtep-unreachable', port: 99 });
+  add({ ...tunnel, kind: 'vtep-heard', port: 0, address: '10.77.0.9' });
+  add({ ...tunnel, kind: 'l2-miss', port: 0, mac: 'M' });
+  add({ ...tunnel, kind: 'l3-miss', port: 0, address: '172.30.0.9' });
+  t.deepEqual(lines, [
+    'warn no way to VTEP 10.77.0.2 in network blue: its next hop does not answer, or there is no route',
+    'info VTEP 2001:db8:77::2 in network blue is reached again',
+    'warn no way to VTEP 99 in network blue: its next hop does not answer, or there is no route',
+    'info VTEP 10.77.0.9 is heard in network blue, which is open',
+    'info nobody knows behind which VTEP MAC M is in network blue',
+    'info nobody knows the MAC of 172.30.0.9 in network blue',
+  ]);
+});
 
 test('every kind of event is one line with names', (t) => {
   const { lines, add } = makeLog();
