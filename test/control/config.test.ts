@@ -379,7 +379,7 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'uplink key of another mode',
     uplink('device: up0, mode: bridged, network: blue, addresses: []'),
-    'uplink.addresses: unknown key; expected one of device, mode, network, vlan, trunk, mac_limit, storm_control, multicast',
+    'uplink.addresses: unknown key; expected one of device, mode, offload, network, vlan, trunk, mac_limit, storm_control, multicast',
   ],
   [
     'uplink address',
@@ -840,6 +840,7 @@ uplink: { device: up0, mode: bridged, network: red }
   t.deepEqual(config.uplink, {
     device: 'up0',
     mode: 'bridged',
+    offload: true,
     network: 'red',
     storm_control: {},
     multicast: { router: 'always', fast_leave: false },

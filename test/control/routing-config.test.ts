@@ -289,12 +289,12 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'shared with addresses',
     uplink('mode: shared, addresses: [10.77.0.1/24]'),
-    'uplink.addresses: unknown key; expected one of device, mode, vrf',
+    'uplink.addresses: unknown key; expected one of device, mode, offload, vrf',
   ],
   [
     'own with a proxy',
     own(', proxy: [10.77.0.128/25]'),
-    'uplink.proxy: unknown key; expected one of device, mode, addresses, gateway, gateways, vrf, mac',
+    'uplink.proxy: unknown key; expected one of device, mode, offload, addresses, gateway, gateways, vrf, mac',
   ],
   [
     'proxy of the gateway',
@@ -377,10 +377,11 @@ test('uplinks of the router have their defaults', (t) => {
   t.deepEqual(parse(own(', gateway: 10.77.0.254')).uplink, {
     device: 'up0',
     mode: 'own',
+    offload: true,
     addresses: ['10.77.0.1/24', 'fd77::1/64'],
     gateway: '10.77.0.254',
     gateways: [],
     vrf: 'default',
   });
-  t.deepEqual(parse(uplink('mode: shared')).uplink, { device: 'up0', mode: 'shared', vrf: 'default' });
+  t.deepEqual(parse(uplink('mode: shared')).uplink, { device: 'up0', mode: 'shared', offload: true, vrf: 'default' });
 });
