@@ -19,9 +19,15 @@ const PROBES: readonly Column<ProbeView>[] = [
   { title: 'UDP', value: ({ udp }) => OUTCOMES[udp.outcome] },
   { title: 'TCP', value: ({ tcp }) => OUTCOMES[tcp.outcome] },
   { title: 'FULL-SIZE', value: ({ fullSize, mtu }) => `${OUTCOMES[fullSize.outcome]} (${mtu})` },
-  { title: 'MS', value: ({ udp }) => udp.milliseconds?.toFixed(2) ?? '-' },
+  { title: 'MS', value: ({ udp }) => millisecondsText(udp) },
   { title: 'WHAT', value: findingOf },
 ];
+
+/** Whole ones: the dataplane's clock has no others. */
+function millisecondsText({ milliseconds }: ProbeResult): string {
+  if (milliseconds === null) return '-';
+  return milliseconds < 1 ? '<1' : milliseconds.toFixed(0);
+}
 
 function passes({ udp, tcp, fullSize }: ProbeView): boolean {
   return [udp, tcp, fullSize].every(({ outcome }) => outcome === 'answered');
