@@ -110,7 +110,7 @@ export class Overlay {
 
   async #takeDown(): Promise<void> {
     this.#isOpen = false;
-    for (const address of [...this.#ports.keys()]) await this.#removePort(address);
+    await Promise.all([...this.#ports.keys()].map((address) => this.#removePort(address)));
     await this.#parts.dataplane.vxlan
       .set(this.network.id, null)
       .catch((error: unknown) => this.#failed('removing its VTEP', error));
@@ -138,13 +138,16 @@ export class Overlay {
     };
   }
 
+  /** At once, since each alone would wait for its number to be written down. @throws Error the first of them; the others are there */
   async #addPorts(addresses: Iterable<string>): Promise<void> {
-    for (const address of addresses) {
+    const added = [...addresses].map(async (address) => {
       const wanted = this.#book.wanted(address);
-      if (wanted === null || this.#ports.has(address)) continue;
+      if (wanted === null || this.#ports.has(address)) return;
       const number = await this.#parts.dataplane.addPort(this.#portSpec(address, wanted));
       this.#ports.set(address, { number, floods: wanted.floods });
-    }
+    });
+    const failed = (await Promise.allSettled(added)).find(({ status }) => status === 'rejected');
+    if (failed?.status === 'rejected') throw failed.reason;
   }
 
   /** Ports are as the book wants them. */

@@ -42,6 +42,8 @@ interface OverlayState {
   failed: string;
   /** As it was last said; null: not yet. */
   why: string | null;
+  /** One piece of work after the other; never rejects. */
+  work: Promise<void>;
 }
 
 export class Overlays {
@@ -50,6 +52,8 @@ export class Overlays {
   readonly #hostPorts: HostUdpPorts;
   readonly #probes: Probes;
   #looking = false;
+  /** Nothing is made any more. */
+  #closed = false;
   /** Second in which VTEPs were let in last, and how many. */
   #heardSecond = 0;
   #heardCount = 0;
@@ -90,7 +94,14 @@ export class Overlays {
   }
 
   #newState(network: OverlayNetwork): OverlayState {
-    return { overlay: new Overlay(network, this.#parts), isHeld: false, refused: '', failed: '', why: null };
+    return {
+      overlay: new Overlay(network, this.#parts),
+      isHeld: false,
+      refused: '',
+      failed: '',
+      why: null,
+      work: Promise.resolve(),
+    };
   }
 
   /**
@@ -100,9 +111,13 @@ export class Overlays {
    */
   async open(name: string): Promise<void> {
     const state = this.#all.get(name);
+    if (state !== undefined) await inTurn(state, () => this.#open(state));
+  }
+
+  async #open(state: OverlayState): Promise<void> {
     const uplink = this.#parts.uplink();
     const vrf = uplink === null ? null : this.#parts.vrfNumber(uplink.config.vrf);
-    if (state === undefined || vrf === null) return;
+    if (vrf === null) return;
     await this.#hold(state);
     if (state.refused !== '') throw new TaplineError('conflict', state.refused, 'vxlan.port');
     await state.overlay.open(vrf);
@@ -118,21 +133,25 @@ export class Overlays {
     await this.#takeDown(state);
   }
 
-  async #takeDown(state: OverlayState): Promise<void> {
-    const { local, port } = state.overlay.config;
-    await state.overlay.close();
-    if (!state.isHeld) return;
-    state.isHeld = false;
-    await this.#hostPorts.release(local, port);
+  #takeDown(state: OverlayState): Promise<void> {
+    return inTurn(state, async () => {
+      const { local, port } = state.overlay.config;
+      await state.overlay.close();
+      if (!state.isHeld) return;
+      state.isHeld = false;
+      await this.#hostPorts.release(local, port);
+    });
   }
 
   /** Before the uplink closes. */
   async close(): Promise<void> {
+    this.#closed = true;
     for (const state of this.#all.values()) await this.#takeDown(state);
   }
 
   /** Gives the host's ports back alone: all else is for the next process to go on with. */
   leave(): Promise<void> {
+    this.#closed = true;
     return this.#hostPorts.close();
   }
 
@@ -241,7 +260,7 @@ export class Overlays {
     if (this.#looking || this.#all.size === 0) return;
     this.#looking = true;
     try {
-      for (const state of [...this.#all.values()]) await this.#lookAt(state, now);
+      for (const state of [...this.#all.values()]) await inTurn(state, () => this.#lookAt(state, now));
       await this.#forgetSilent(now);
       await this.#probes.look(this.list(), now);
     } catch (error) {
@@ -253,10 +272,10 @@ export class Overlays {
 
   /** What could not be made is tried again. */
   async #lookAt(state: OverlayState, now: number): Promise<void> {
-    const { name } = state.overlay.network;
     const { isHeld, refused } = state;
+    const isGone = this.#closed || this.#all.get(state.overlay.network.name) !== state;
     // Without an uplink the daemon is not through with what it begins with.
-    if (this.#all.get(name) !== state || this.#parts.uplink() === null) return;
+    if (isGone || this.#parts.uplink() === null) return;
     await this.#hold(state);
     if (!state.overlay.isOpen && state.refused === '') await this.#tryAgain(state);
     if (state.isHeld !== isHeld || state.refused !== refused) await this.#parts.ownedChanged();
@@ -265,7 +284,7 @@ export class Overlays {
 
   async #tryAgain(state: OverlayState): Promise<void> {
     state.failed = '';
-    await this.open(state.overlay.network.name).catch((error: unknown) => {
+    await this.#open(state).catch((error: unknown) => {
       state.failed = firstLine(error);
     });
   }
@@ -289,4 +308,10 @@ export class Overlays {
 
 function hasAddress(uplink: RoutedUplink, address: string): boolean {
   return uplink.describe().addresses.some((text) => withoutLength(text) === address);
+}
+
+function inTurn(state: OverlayState, work: () => Promise<void>): Promise<void> {
+  const done = state.work.then(work);
+  state.work = done.catch(() => undefined);
+  return done;
 }
