@@ -170,6 +170,29 @@ function coalesceCase(name: string, family: Family, flows: number, target: Pick<
   };
 }
 
+/** Segments without payload: what coalescing costs a packet that it cannot merge. */
+function passCase(): Case {
+  const arena = new Arena(new ArrayBuffer(4 * SLOT_STRIDE));
+  const sink = new Count(arena);
+  const coalescer = new Coalescer(arena, sink);
+  const packet = superPacket(arena, TCP4);
+  packet.length = packet.headerLength;
+  arena.view.setUint16(packet.l3 + 2, packet.headerLength - 14);
+  clearVnetHeader(arena, packet);
+  let calls = 0;
+  return {
+    name: 'coalescing, TCP/IPv4, acknowledgments pass',
+    unit: 'packets',
+    perCall: SEGMENTS,
+    run: () => {
+      arena.retain(packet.slot, SEGMENTS);
+      for (let i = 0; i < SEGMENTS; i++) coalescer.add(packet, COALESCE_ALL);
+      calls++;
+    },
+    check: () => sink.packets === calls * SEGMENTS,
+  };
+}
+
 /** The same segment of another flow, cut from a packet: its source port is larger, and its checksum smaller, by as much. */
 function copyOfFlow(
   arena: Arena,
@@ -236,6 +259,7 @@ export function offloadCases(): Case[] {
     coalesceCase('TCP/IPv6', TCP6, 1, quick),
     coalesceCase('UDP/IPv4', UDP4, 1, {}),
     coalesceCase('TCP/IPv4, 8 flows in turn', TCP4, 8, {}),
+    passCase(),
     splitCase('TCP/IPv4', TCP4, quick),
     splitCase('TCP/IPv6', TCP6, quick),
   ];

@@ -6,8 +6,8 @@
  * The packet's own headers are the template of every segment: Ethernet, VLAN tags, IP with its options or extension headers, TCP with
  * its options. What does not change is summed once a packet; a segment's payload is copied once and summed once.
  *
- * Copying and then summing takes 195 ns for 1,398 bytes; one pass that does both, in 32-bit words, 246: copyWithin moves 32 bytes at a time
- * and the sum then reads what is in the first-level cache.
+ * Copying and then summing takes 138 ns for 1,398 bytes; one pass that does both, in 32-bit words, 200: copyWithin moves 32 bytes at a time,
+ * and the sum then reads what is in the first-level cache. With the headers it comes to 225 ns a segment, 6.2 GB/s.
  */
 
 import { DROP_NO_SLOT, DROP_VNET_HEADER } from '../drop.js';
@@ -207,7 +207,7 @@ function without(view: DataView, at: number): number {
   return ~view.getUint16(at) & 0xffff;
 }
 
-/** Headers are too short for copyWithin: 70 bytes take it 30 ns, this 10. @param length at least 4; the last word may overlap the one before */
+/** Headers are too short for copyWithin: 66 bytes take it 20 to 30 ns, this 16. @param length at least 4; the last word may overlap the one before */
 function copyWords(view: DataView, from: number, to: number, length: number): void {
   const last = length - 4;
   for (let at = 0; at < last; at += 4) view.setInt32(to + at, view.getInt32(from + at, true), true);
