@@ -13,6 +13,7 @@ import {
   superDatagram,
   superSegment,
   unfinished,
+  withDontFragment,
   withTrafficClass,
 } from './support/inner.js';
 import {
@@ -23,10 +24,12 @@ import {
   delivered,
   expectWhole,
   fieldsOf,
+  GREEN,
   Host,
   Overlay,
   outersOf,
   placesOf,
+  TAPS,
   UPLINK_PORT,
   underlay4,
   underlay6,
@@ -245,6 +248,79 @@ test('without slots for the bundles the packet is lost, counted, and nothing els
       if (slots > 1) t.is(outersOf(one.receive(1, segment(HERE, THERE))).length, 1, `${slots}`);
     }
   }
+});
+
+test('segments that are alike in all but their network, or their VTEP, are never put together', (t) => {
+  const one = new Host(1, { ports: {} });
+  for (const other of [2, 3]) {
+    one.know(other);
+    for (const network of [BLUE, GREEN]) one.addVtep(network, vtepPort(network, other), underlay4(other));
+  }
+  const piece = (i: number): Uint8Array =>
+    withDontFragment(segment(THERE, HERE, { data: filler(500), sequence: 1000 + 500 * i }));
+  // One flow, its segments in turn from two VTEPs and in two networks: in order of their numbers, as a peer could make them fit.
+  const ways = [
+    { host: 2, vni: 42 },
+    { host: 2, vni: 43 },
+    { host: 3, vni: 42 },
+    { host: 3, vni: 43 },
+  ];
+  const frames = Array.from({ length: 12 }, (_, i) => {
+    const { host, vni } = ways[i % 4];
+    return { frame: outer(one.outerFrom(host, { vni }), piece(i)), vnet: null };
+  });
+  const sent = one.receiveAll(UPLINK_PORT, frames);
+  for (const [ports, from] of [
+    [TAPS[BLUE], [0, 2]],
+    [TAPS[GREEN], [1, 3]],
+  ] as const) {
+    for (const port of ports) {
+      const got = sent.filter((each) => each.port === port).flatMap(wireFrames);
+      const expected = Array.from({ length: 12 }, (_, i) => i).filter((i) => from.some((way) => way === i % 4));
+      const sequences = got.map((bytes) => (read(ipOf(bytes)).sequence - 1000) / 500);
+      t.deepEqual(
+        [...sequences].sort((a, b) => a - b),
+        expected,
+        `port ${port}`,
+      );
+    }
+  }
+  t.is(sent.length, 12 * 3, 'each alone: there is a gap between any two of one VTEP and network');
+  const ofOne = frames.map((_, i) => ({ frame: outer(one.outerFrom(2), piece(i)), vnet: null }));
+  t.is(one.receiveAll(UPLINK_PORT, ofOne).length, 3, 'of one VTEP they are one packet');
+  expectWhole(t, one);
+});
+
+test('a batch of frames of containers and of several VTEPs: each goes its way', (t) => {
+  const one = new Overlay(3, { vxlan: { [BLUE]: { checksum: true } } });
+  const [first, second, third] = [container(1, 1), container(2, 1), container(3, 1)];
+  one.send(1, 1, datagram(first, second));
+  one.send(2, 1, datagram(second, first));
+  one.send(3, 1, datagram(third, first));
+  const receiver = one.host(1);
+  const slots: number[] = [];
+  for (let i = 0; i < 6; i++) {
+    for (const [host, from] of [
+      [2, second],
+      [3, third],
+    ] as const) {
+      const inner = withDontFragment(segment(from, first, { port: 5000, data: filler(800), sequence: 1 + 800 * i }));
+      slots.push(receiver.load(UPLINK_PORT, outer(receiver.outerFrom(host), inner)));
+    }
+    const out = superSegment(first, second, 5000, 1390, { sequence: 1 + 5000 * i });
+    slots.push(receiver.load(1, out.frame, out.vnet));
+  }
+  const sent = receiver.sentBy(() => receiver.dataplane.processBatch(Int32Array.from(slots), slots.length));
+  const arrived = delivered(sent)
+    .flatMap(wireFrames)
+    .map((bytes) => read(ipOf(bytes)));
+  for (const from of [second, third]) {
+    const mine = arrived.filter(({ source }) => source === from.v4).map(({ sequence }) => sequence);
+    t.deepEqual(mine, [1, 801, 1601, 2401, 3201, 4001], from.v4);
+  }
+  t.is(delivered(sent).length, 2, 'one packet for each flow');
+  t.is(outersOf(sent).length, 6 * 4);
+  expectWhole(t, one);
 });
 
 // --- what a kernel hands over
