@@ -21,7 +21,12 @@ const SHARED = 'device: up0, mode: shared';
 function fixture(): Fixture {
   const made = makeFixture();
   made.system.devices.add('up0');
-  made.system.hosts.set('up0', { addresses: ['10.77.0.9/24', 'fd00:77::9/64'], linkLocal: null, defaults: [], routes: [] });
+  made.system.hosts.set('up0', {
+    addresses: ['10.77.0.9/24', 'fd00:77::9/64'],
+    linkLocal: null,
+    defaults: [],
+    routes: [],
+  });
   for (const name of ['a', 'b']) made.system.addNamespace(`/ns/${name}`);
   return made;
 }

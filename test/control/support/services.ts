@@ -44,7 +44,12 @@ services: { ${services} }
 export function serviceFixture(...parameters: Parameters<typeof makeFixture>): Fixture {
   const made = makeFixture(...parameters);
   made.system.devices.add('up0');
-  made.system.hosts.set('up0', { addresses: ['10.77.0.9/24', 'fd00:77::9/64'], linkLocal: null, defaults: [], routes: [] });
+  made.system.hosts.set('up0', {
+    addresses: ['10.77.0.9/24', 'fd00:77::9/64'],
+    linkLocal: null,
+    defaults: [],
+    routes: [],
+  });
   for (const name of ['a', 'b', 'c', 'd']) made.system.addNamespace(`/ns/${name}`);
   return made;
 }
