@@ -92,7 +92,7 @@ export async function addKernelAddresses({ namespace, ip, ip6 }: OverlayHost): P
 /** One packet of a hundred that the bridge forwards is lost. @returns how many were */
 export async function loseOneOfHundred({ namespace }: Underlay): Promise<() => Promise<number>> {
   const chain = 'chain loss { type filter hook forward priority 0; numgen random mod 100 < 1 counter drop; }';
-  await namespace.exec(nftProgram(), `table bridge lossy { ${chain} }`);
+  await namespace.exec(nftProgram(), `table bridge lossy { ${chain}; }`);
   return async () => {
     const rules = await namespace.exec(nftProgram(), 'list', 'table', 'bridge', 'lossy');
     return Number(/counter packets (\d+)/.exec(rules)?.[1]);

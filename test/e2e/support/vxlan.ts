@@ -8,8 +8,9 @@
  */
 
 import type { ExecutionContext } from 'ava';
+import type { OverlayView, VtepView } from '../../../control/vxlan/views.js';
 import { DATAGRAM_PORT } from './datagrams.js';
-import { BAD_CHECKSUM, type Tcpdump, tcpdump, tsharkCounts } from './frames.js';
+import { BAD_CHECKSUM, type Tcpdump, tcpdump, tshark, tsharkCounts } from './frames.js';
 import { must } from './process.js';
 import { send } from './published.js';
 import { type StartOptions, startTapline, type Tapline } from './tapline.js';
@@ -107,6 +108,8 @@ export interface StretchedOptions extends UnderlayOptions {
   /** More keys of `vxlan`, and of all else, for one of the hosts. */
   readonly vxlan?: object | ((host: OverlayHost) => object);
   readonly overlay?: OverlayOptions | ((host: OverlayHost) => OverlayOptions);
+  /** Done before its Tapline starts. */
+  readonly prepare?: (host: OverlayHost) => Promise<void>;
 }
 
 /** Hosts with a Tapline each, all of which know each other. */
@@ -119,6 +122,7 @@ export async function createStretched(t: ExecutionContext, options: StretchedOpt
     const containers: Container[] = [];
     for (let place = 1; place <= (options.containers ?? 1); place++)
       containers.push(await createContainer(t, host, place));
+    await options.prepare?.(host);
     const more = typeof options.vxlan === 'function' ? options.vxlan(host) : options.vxlan;
     const vxlan = { ...remotesOf(host, hosts, options.family), ...more };
     const overlay = typeof options.overlay === 'function' ? options.overlay(host) : options.overlay;
@@ -234,6 +238,18 @@ export function vxlanSettings(port: number): string[] {
   return [...rules.flatMap((rule) => ['-d', rule]), ...preferences.flatMap((preference) => ['-o', preference])];
 }
 
+/** What it is that tshark objects to: frame, protocols and its words. */
+export function objections(path: string, port = 4789): Promise<string[][]> {
+  const fields = [
+    'frame.number',
+    'frame.protocols',
+    '_ws.expert.message',
+    'tcp.checksum.status',
+    'udp.checksum.status',
+  ];
+  return tshark(path, fields, `(${WARNINGS}) || ${BAD_CHECKSUM}`, vxlanSettings(port));
+}
+
 /** What tshark makes of a capture that has ended. */
 export async function decode(path: string, port = 4789): Promise<Decoded> {
   const filters = [
@@ -249,30 +265,6 @@ export async function decode(path: string, port = 4789): Promise<Decoded> {
     vxlanSettings(port),
   );
   return { packets, vxlan, warnings, badChecksums, unsummed };
-}
-
-export interface VtepView {
-  readonly address: string;
-  readonly kind: 'remote' | 'group' | 'static' | 'heard';
-  readonly floods: boolean;
-  readonly state: string;
-  readonly why?: string | null;
-  readonly heardSeconds: number | null;
-  readonly mtu: number;
-  readonly gbp: number | null;
-  readonly rxPackets: number;
-  readonly txPackets: number;
-  readonly fdbEntries: number;
-}
-
-export interface OverlayView {
-  readonly network: string;
-  readonly vni: number;
-  readonly local: string;
-  readonly state: string;
-  readonly why?: string | null;
-  readonly mtu: number;
-  readonly vteps: readonly VtepView[];
 }
 
 /** What `show vxlan` says of the network `blue`. */
