@@ -150,7 +150,7 @@ export class Dataplane implements CoalescerSink {
     this.router = new Router(this, options.seed, options.flows ?? privateFlows());
     this.coalescer = new Coalescer(this.arena, this);
     this.plain = new PlainFrames(this.arena);
-    this.vxlan = new Vxlan(this, options.seed, this.coalescer, this);
+    this.vxlan = new Vxlan(this, options.seed, this.coalescer);
     this.filter = new BridgeFilter(this.router.flows, this.arena.view);
     // Nothing is ever sent to it: frames for it are handed to the router before.
     this.ports[ROUTER_PORT].live = true;

@@ -6,14 +6,13 @@
 import { type Arena, MAX_FRAME_LENGTH, SLOT_STRIDE, VNET_HEADER_LENGTH } from '../packet/arena.js';
 import type { Packet } from '../packet/packet.js';
 import { clearVnetHeader } from '../packet/vnet.js';
-import { type Coalescer, type CoalescerSink, FRAME_HELD, FRAME_MERGED } from './coalesce.js';
+import { type Coalescer, FRAME_HELD, FRAME_MERGED } from './coalesce.js';
 
 export class Splitter {
   private readonly arena: Arena;
   private readonly coalescer: Coalescer;
 
-  /** @param _sink the coalescer's own */
-  constructor(arena: Arena, coalescer: Coalescer, _sink?: CoalescerSink) {
+  constructor(arena: Arena, coalescer: Coalescer) {
     this.arena = arena;
     this.coalescer = coalescer;
   }

@@ -24,7 +24,7 @@ import {
   DROP_VXLAN_VNI,
   DROP_VXLAN_VTEP,
 } from '../drop.js';
-import { COALESCE_ALL, COALESCE_TCP, type Coalescer, type CoalescerSink } from '../offload/coalesce.js';
+import { COALESCE_ALL, COALESCE_TCP, type Coalescer } from '../offload/coalesce.js';
 import { Segmenter } from '../offload/segment.js';
 import { Splitter } from '../offload/split.js';
 import { beginFrame } from '../originate.js';
@@ -109,11 +109,8 @@ export class Vxlan {
   /** Why `sender` has found none: a drop reason. */
   private refusal = DROP_NONE;
 
-  /**
-   * @param coalescer of inner frames, flushed by its owner
-   * @param sink that gets these
-   */
-  constructor(dataplane: Dataplane, seed: number, coalescer: Coalescer, sink: CoalescerSink) {
+  /** @param coalescer of inner frames, flushed by its owner, who gets them */
+  constructor(dataplane: Dataplane, seed: number, coalescer: Coalescer) {
     const { arena, router } = dataplane;
     this.dataplane = dataplane;
     this.vteps = new Vteps(seed);
@@ -121,7 +118,7 @@ export class Vxlan {
     this.underlay = new Underlay(dataplane, router);
     this.segmenter = new Segmenter(arena);
     this.coalescer = coalescer;
-    this.splitter = new Splitter(arena, coalescer, sink);
+    this.splitter = new Splitter(arena, coalescer);
     this.pathMtu = new PathMtu(dataplane, this.vteps);
     this.strangers = new Strangers(dataplane);
     this.suppressor = new Suppressor(dataplane);
