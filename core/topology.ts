@@ -358,6 +358,7 @@ export class Topology {
     const { ports } = this.dataplane;
     if (mirror.to === mirror.fromPort) throw new RangeError('a mirror cannot send to the port it copies');
     if (!ports[mirror.to].live) throw new RangeError(`no port number ${mirror.to}`);
+    if (ports[mirror.to].vtep !== null) throw new RangeError('a mirror cannot send into a tunnel');
     if (mirror.fromPort !== 0 && !ports[mirror.fromPort].live)
       throw new RangeError(`no port number ${mirror.fromPort}`);
     if (mirror.fromPort === 0) this.network(mirror.fromNetwork);
