@@ -148,3 +148,10 @@ export function arp(from: Speaker, operation: 1 | 2, target: string, toMac: read
   bytes.set([...toMac, ...from.mac, 8, 6, ...body]);
   return bytes;
 }
+
+/** The frame with another source MAC. */
+export function withFromMac(frame: Uint8Array, mac: readonly number[]): Uint8Array {
+  const bytes = frame.slice();
+  bytes.set(mac, 6);
+  return bytes;
+}

@@ -14,6 +14,7 @@ import { DROP_REASONS } from '../../../../core/drop.js';
 import { INTERFACE_NETWORK, INTERFACE_UPLINK, type InterfaceOptions } from '../../../../core/router/interface.js';
 import { LEARN_CREATE, LEARN_OVERRIDE, LEARN_SOLICITED } from '../../../../core/router/neighbors.js';
 import { ISOLATION_ALONE } from '../../../../core/switch/isolation.js';
+import { ROUTER_ALWAYS } from '../../../../core/switch/membership.js';
 import type { NetworkOptions, PortOptions } from '../../../../core/topology.js';
 import type { LocalVtepOptions } from '../../../../core/vxlan/vtep.js';
 import { Harness, type SentFrame, type VnetFields } from '../../../support/harness.js';
@@ -172,7 +173,8 @@ export class Host extends Harness {
   /** A remote VTEP becomes a port. */
   addVtep(network: number, port: number, address: string, { floods = true, learning = true }: VtepSettings = {}): void {
     const vtep = { address: wordsOf(address), floods, learning };
-    this.topology.addPort(port, network, { vtep, isolation: ISOLATION_ALONE });
+    // As configured by control: other hosts' memberships are theirs to know.
+    this.topology.addPort(port, network, { vtep, isolation: ISOLATION_ALONE, router: ROUTER_ALWAYS });
   }
 
   /** The router knows where another host is on the underlay, as if it had just answered. */
