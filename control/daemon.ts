@@ -538,7 +538,7 @@ export class Daemon {
       const { name } = network;
       if (networks.has(name)) await this.#within(['networks', name], () => this.overlays.open(name));
     }
-    await this.overlays.look(performance.now());
+    await this.overlays.begin(performance.now());
     await restoreVteps(this, this.#logger);
     await restoreEntries(this, (line) => this.#logger.warn(line));
     await restoreNeighbors(this, this.#logger);

@@ -51,6 +51,8 @@ export class Overlays {
   readonly #all = new Map<string, OverlayState>();
   readonly #hostPorts: HostUdpPorts;
   readonly #probes: Probes;
+  /** What the daemon begins with has been made, or said to be at fault: from now on what is not there is waited for. */
+  #hasBegun = false;
   #looking = false;
   /** Nothing is made any more. */
   #closed = false;
@@ -255,9 +257,15 @@ export class Overlays {
 
   // --- time
 
+  /** The overlays that the daemon begins with have been opened; those that could not be are tried again. */
+  begin(now: number): Promise<void> {
+    this.#hasBegun = true;
+    return this.look(now);
+  }
+
   /** Once a second. @param now milliseconds. Does not reject */
   async look(now: number): Promise<void> {
-    if (this.#looking || this.#all.size === 0) return;
+    if (!this.#hasBegun || this.#looking || this.#all.size === 0) return;
     this.#looking = true;
     try {
       for (const state of [...this.#all.values()]) await inTurn(state, () => this.#lookAt(state, now));
@@ -273,9 +281,7 @@ export class Overlays {
   /** What could not be made is tried again. */
   async #lookAt(state: OverlayState, now: number): Promise<void> {
     const { isHeld, refused } = state;
-    const isGone = this.#closed || this.#all.get(state.overlay.network.name) !== state;
-    // Without an uplink the daemon is not through with what it begins with.
-    if (isGone || this.#parts.uplink() === null) return;
+    if (this.#closed || this.#all.get(state.overlay.network.name) !== state) return;
     await this.#hold(state);
     if (!state.overlay.isOpen && state.refused === '') await this.#tryAgain(state);
     if (state.isHeld !== isHeld || state.refused !== refused) await this.#parts.ownedChanged();
