@@ -59,7 +59,7 @@ function checkVteps(daemon: Daemon, overlay: Overlay, changes: readonly VtepEntr
 }
 
 /** @throws TaplineError `invalid` */
-export function refuseOtherVlan({ network, vlan: own }: Overlay, vlan: number, key = 'vlan'): void {
+function refuseOtherVlan({ network, vlan: own }: Overlay, vlan: number, key = 'vlan'): void {
   if (vlan === own) return;
   const what =
     own === 0

@@ -191,11 +191,6 @@ export class Overlay {
 
   // --- remote ones, by command
 
-  /** Undefined where neither configuration nor a command names it. */
-  remote(address: string): boolean | undefined {
-    return this.#book.remote(address);
-  }
-
   /** Names a VTEP, or says anew whether it gets what is flooded. @throws Error; then all is as before */
   addRemote(address: string, floods: boolean): Promise<void> {
     return this.#changeRemote(address, floods);
@@ -236,11 +231,6 @@ export class Overlay {
 
   entryCount(address: string): number {
     return this.#book.entryCount(address);
-  }
-
-  /** Whether an all-zero entry names it. */
-  isFlooded(address: string): boolean {
-    return this.#book.isFlooded(address);
   }
 
   /** The VLAN of its entries; 0 in a network without. */

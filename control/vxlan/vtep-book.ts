@@ -82,10 +82,6 @@ export class VtepBook {
     return this.#remotes.delete(address);
   }
 
-  isFlooded(address: string): boolean {
-    return this.#flooded.has(address);
-  }
-
   /** VTEP that a static entry leads to; null: there is no such entry. */
   at(mac: string): string | null {
     return this.#entries.get(mac) ?? null;

@@ -95,6 +95,18 @@ test.serial(
     const other = await inside(() => hostFacts('h1'));
     t.deepEqual(other.addresses, ['10.79.0.1/24']);
     t.deepEqual(other.defaults, [{ family: 4, via: '10.79.0.254' }]);
+    const many = Array.from(
+      { length: 4100 },
+      (_, index) => `route add blackhole 10.200.${index >> 8}.${index & 255}/32`,
+    );
+    execFileSync('ip', ['-n', name, '-batch', '-'], { input: many.join('\n') });
+    t.deepEqual(
+      (await inside(() => hostFacts('h0'))).routes,
+      [{ prefix: 'fd00:90::/64', via: 'fd00:77::7' }],
+      'a table as long as that is not read each time',
+    );
+    t.is((await inside(() => hostFacts('h0'))).defaults.length, 2);
+    ip('route', 'flush', 'root', '10.200.0.0/16', 'type', 'blackhole');
     ip('route', 'del', 'default', 'via', '10.79.0.254', 'dev', 'h1');
     ip('route', 'add', 'default', 'nexthop', 'via', '10.77.0.250', 'nexthop', 'via', '10.79.0.250', 'dev', 'h1');
     t.deepEqual((await inside(() => hostFacts('h1'))).defaults, [{ family: 4, via: '10.79.0.250' }]);
