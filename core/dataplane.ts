@@ -513,6 +513,8 @@ export class Dataplane implements CoalescerSink {
     const { srcHigh, srcLow } = packet;
     const { loopMoves, quarantine } = domain.network;
     const from = this.fdb.movedFrom;
+    // The group's port stood for its VTEP, until that had one of its own: nobody has moved.
+    if (port.vtep !== null && this.ports[from].vtep?.isGroup === true) return DROP_NONE;
     this.events.add(EVENT_MAC_MOVED, domain.fid, port.id, from, srcHigh, srcLow, 0);
     if (loopMoves === 0) return DROP_NONE;
     const high = (domain.fid << 16) | srcHigh;

@@ -315,7 +315,11 @@ test('a packet to the group is taken; an unknown sender is told of, a known one 
   host.know(2);
   host.addVtep(BLUE, vtepPort(BLUE, 2), underlay4(2), { floods: false });
   t.deepEqual(portsOf(host.receive(UPLINK_PORT, outer(fields, toAll(other)))), [1, 2, 3]);
-  t.deepEqual(heard(host), []);
+  t.deepEqual(
+    host.events().filter(({ kind }) => kind === EVENT_VTEP_HEARD || kind === EVENT_MAC_MOVED),
+    [],
+    'nobody new is heard, and nobody has moved',
+  );
   const [{ to, hops }, ...more] = host.outers(1, datagram(one, other));
   t.deepEqual({ to, hops, more }, { to: underlay4(2), hops: 50, more: [] });
   t.deepEqual(
@@ -330,6 +334,27 @@ test('unicast from an unknown VTEP of an open network is taken as well', (t) => 
   const host = groupHost(1);
   t.deepEqual(portsOf(host.receive(UPLINK_PORT, outer(host.outerFrom(3), toAll(container(3, 1))))), [1, 2, 3]);
   t.deepEqual(heard(host), [[BLUE, ...wordsOf(underlay4(3))]]);
+  expectWhole(t, host);
+});
+
+test('open and without a group: an unknown VTEP is told of, and heard once it is a port', (t) => {
+  const host = new Host(1, { vxlan: { [BLUE]: { open: true } } });
+  const packet = outer(host.outerFrom(3), toAll(container(3, 1)));
+  t.deepEqual(portsOf(host.receive(UPLINK_PORT, packet)), []);
+  t.deepEqual(heard(host), [[BLUE, ...wordsOf(underlay4(3))]]);
+  t.deepEqual(host.dropped(), { vxlan_vtep: 1 });
+  host.addVtep(BLUE, vtepPort(BLUE, 3), underlay4(3), { floods: false });
+  t.deepEqual(portsOf(host.receive(UPLINK_PORT, packet)), [1, 2, 3]);
+  t.deepEqual(heard(host), []);
+  expectWhole(t, host);
+});
+
+test('a damaged packet makes nobody known', (t) => {
+  const host = new Host(1, { vxlan: { [BLUE]: { open: true } } });
+  host.receive(UPLINK_PORT, outer(host.outerFrom(3, { checksum: 'wrong' }), toAll(container(3, 1))));
+  t.deepEqual(heard(host), []);
+  host.receive(UPLINK_PORT, outer(host.outerFrom(3, { flags: 0 }), toAll(container(3, 1))));
+  t.deepEqual(heard(host), []);
   expectWhole(t, host);
 });
 
