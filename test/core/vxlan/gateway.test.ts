@@ -112,6 +112,16 @@ test('a container asks for the gateway through a tunnel, having none on its side
   expectWhole(t, overlay);
 });
 
+test('nobody on another host can be the gateway: a frame out of a tunnel with its MAC is dropped', (t) => {
+  const overlay = new Overlay(2);
+  const host = overlay.host(1);
+  const thief = { ...container(2, 1), mac: GATEWAY_MAC };
+  const packet = outer(host.outerFrom(2), datagram(thief, container(1, 1)));
+  t.deepEqual(host.receive(UPLINK_PORT, packet), []);
+  t.deepEqual(host.rxDrops(vtepPort(BLUE, 2)), { static_mac: 1 });
+  expectWhole(t, overlay);
+});
+
 test('announcements of the gateway do not cross', (t) => {
   const overlay = new Overlay(3);
   for (const host of overlay.hosts) {

@@ -60,6 +60,41 @@ test('without VLANs tags are taken out on the way in; containers here get the fr
   }
 });
 
+test('a port whose tag stands for the network: its frames cross without it, and come back with it', (t) => {
+  for (const deferred of [false, true]) {
+    const one = host({ deferred, ports: { 3: { vlan: { native: 0, tagged: [77] } } } });
+    const sent = one.receive(3, tagged(TO_ALL, 77, 4));
+    t.deepEqual(
+      outersOf(sent).map(({ inner }) => inner),
+      [TO_ALL],
+    );
+    t.deepEqual(
+      delivered(sent).map(({ frame }) => frame),
+      [TO_ALL, TO_ALL],
+    );
+    const back = one.receive(UPLINK_PORT, outer(one.outerFrom(2), datagram(THERE, HERE)));
+    t.deepEqual(
+      back.map(({ port, frame }) => [port, frame]),
+      [[3, tagged(datagram(THERE, HERE), 77)]],
+    );
+    const unicast = one.receive(3, tagged(datagram(HERE, THERE), 77));
+    t.deepEqual(
+      outersOf(unicast).map(({ inner }) => inner),
+      [datagram(HERE, THERE)],
+    );
+    t.is(delivered(unicast).length, 0);
+    const { frame, vnet } = superSegment(HERE, THERE, 4000, 1390);
+    const withTag = {
+      ...vnet,
+      headerLength: (vnet?.headerLength ?? 0) + 4,
+      checksumStart: (vnet?.checksumStart ?? 0) + 4,
+    };
+    const segments = outersOf(one.receive(3, tagged(frame, 77), withTag)).map(({ inner }) => inner);
+    t.deepEqual(segments, wireFrames({ frame, vnet: virtio(vnet) }));
+    expectWhole(t, one);
+  }
+});
+
 test('a tagged super-packet comes out of the tunnel as segments without tags', (t) => {
   for (const checksum of [false, true]) {
     const one = host({ vxlan: { [BLUE]: { checksum } } });
