@@ -1,7 +1,7 @@
 /** Who is behind which VTEP, who gets what is flooded, and that nothing goes round: RFC 7348, 4.1 and 4.2. */
 
 import test from 'ava';
-import { EVENT_ADDRESS, EVENT_VTEP_HEARD } from '../../../core/events.js';
+import { EVENT_ADDRESS, EVENT_MAC_MOVED, EVENT_VTEP_HEARD } from '../../../core/events.js';
 import { tagged } from '../../support/harness.js';
 import { datagram } from './support/inner.js';
 import {
