@@ -8,8 +8,9 @@ import { readFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { nftProgram } from '../../io/nft.js';
 import { datagrams } from './support/datagrams.js';
-import { sendScapy } from './support/frames.js';
+import { sendScapy, type Tcpdump, tcpdump, tshark } from './support/frames.js';
 import { type IperfResult, iperf, iperfServer } from './support/iperf.js';
+import type { Namespace } from './support/namespace.js';
 import { startReport, tableRow } from './support/report.js';
 import { plainTransfer } from './support/transfer.js';
 import {
@@ -222,6 +223,108 @@ test.serial(
     t.is((await vtepOf(tapline, two.ip)).gbp, 200);
   },
 );
+
+const CODEPOINTS = [0, 1, 2, 3];
+/** Somebody in the underlay whom both ends take for a peer. */
+const THIRD = '10.77.0.9';
+
+/** Type of service of each packet that came in, by its text: `inner outer` as it was sent. Some may have come in as one super-packet. */
+async function arrivedOf(capture: Tcpdump): Promise<Record<string, number>> {
+  const found: Record<string, number> = {};
+  for (const frame of await capture.frames()) {
+    const six = frame.readUInt16BE(12) === 0x86dd;
+    const service = six ? (frame.readUInt16BE(14) >> 4) & 255 : frame.readUInt8(15);
+    for (const [, text] of frame.toString('latin1').matchAll(/<(\d \d [46])>/g)) found[text!] = service;
+  }
+  return found;
+}
+
+/** What a packet of each inner mark in a tunnel's packet of each outer mark becomes. */
+async function decapsulated(
+  t: ExecutionContext,
+  from: Namespace,
+  host: OverlayHost,
+  mac: string,
+  to: Container,
+): Promise<Record<string, number>> {
+  const capture = await tcpdump(t, to, { direction: 'in', filter: 'udp port 9 or ip6 proto 17' });
+  const packets: string[] = [];
+  for (const inner of CODEPOINTS)
+    for (const outer of CODEPOINTS)
+      for (const [family, header] of [
+        [4, `IP(src='172.30.0.99', dst='${to.ip}', tos=${0x28 | inner})`],
+        [6, `IPv6(src='fd00:30::99', dst='${to.ip6}', tc=${0x28 | inner})`],
+      ] as const) {
+        const ends = `Ether(src='02:00:00:00:00:09', dst='${mac}')/IP(src='${THIRD}', dst='${host.ip}', tos=${outer})`;
+        const inside = `Ether(src='02:00:00:00:00:99', dst='${to.mac}')/${header}/UDP(sport=9, dport=9)`;
+        const vxlan = `UDP(sport=50000, dport=4789)/VXLAN(vni=${VNI}, flags=8)`;
+        packets.push(`${ends}/${vxlan}/${inside}/Raw(b'<${inner} ${outer} ${family}>')`);
+      }
+  await sendScapy(from, packets, 'up0');
+  await capture.has('<3 3 6>');
+  return arrivedOf(capture);
+}
+
+/** Outer marks of pings with each inner type of service, by that. */
+async function encapsulated(
+  t: ExecutionContext,
+  underlay: Underlay,
+  host: OverlayHost,
+  from: Container,
+  to: Container,
+): Promise<Record<number, number>> {
+  const capture = await watchUnderlay(t, underlay, host, 'in');
+  for (const address of [to.ip, to.ip6])
+    for (const codepoint of CODEPOINTS)
+      await from.exec('ping', '-n', '-c', '1', '-W', '5', '-Q', String(0x48 | codepoint), address);
+  await capture.frames();
+  const echo = ['ip.dsfield', 'ipv6.tclass'];
+  const rows = [
+    ...(await tshark(capture.path, echo, 'icmp.type == 8')).map(([four = '']) => four.split(',')),
+    ...(await tshark(capture.path, echo, 'icmpv6.type == 128')).map(([four = '', six = '']) => [four, six]),
+  ];
+  t.is(rows.length, 2 * CODEPOINTS.length);
+  const pairs = rows.map(([outer, inner]) => [Number(inner), Number(outer)] as const);
+  const found = Object.fromEntries(pairs);
+  for (const [inner, outer] of pairs) t.is(found[inner], outer, 'in both families alike');
+  return found;
+}
+
+for (const [dscp, tos, bits] of [
+  [0, '0', 0],
+  [46, '0xb8', 0xb8],
+  ['inherit', 'inherit', 0x48],
+] as const) {
+  test.serial(
+    `RFC 6040: DSCP ${dscp}, each inner by each outer mark of congestion, as the kernel has it`,
+    async (t) => {
+      const { underlay, hosts, a, b } = await createPair(t);
+      const [one, two] = hosts;
+      const third = await underlay.addHost(9);
+      await createKernelHost(two, [b], { local: two.ip, peers: [one.ip], tos });
+      const tapline = await startOverlay(t, one, [a], { vni: VNI, local: one.ip, remotes: [two.ip, THIRD], dscp });
+      await reaches(a, b);
+      const [link] = JSON.parse(await two.namespace.exec('ip', '-json', 'link', 'show', 'up0')) as [
+        { address: string },
+      ];
+      const uplink = (await tapline.status()).uplink?.mac ?? '';
+      const ours = await decapsulated(t, third.namespace, one, uplink, a);
+      const theirs = await decapsulated(t, third.namespace, two, link.address, b);
+      t.deepEqual(ours, theirs);
+      // Of the sixteen one is dropped in each family: congestion that the inner packet cannot tell of.
+      t.is(Object.keys(ours).length, 30);
+      t.false('0 3 4' in ours || '0 3 6' in ours);
+      t.is((await tapline.drops()).drops.find(({ reason }) => reason === 'vxlan_ecn')?.rx, 2);
+
+      const marks = (ce: number): Record<number, number> =>
+        Object.fromEntries(
+          CODEPOINTS.map((codepoint) => [0x48 | codepoint, bits | (codepoint === 3 ? ce : codepoint)]),
+        );
+      t.deepEqual(await encapsulated(t, underlay, one, a, b), marks(3), 'RFC 6040, 4.1: normal mode');
+      t.deepEqual(await encapsulated(t, underlay, two, b, a), marks(2), 'the kernel: RFC 3168, 9.1.1');
+    },
+  );
+}
 
 test.serial('tshark sees what is wrong: what it has nothing to object to would be objected to', async (t) => {
   const { underlay, hosts } = await createPair(t);

@@ -145,6 +145,8 @@ export interface KernelVtepOptions {
   readonly vni?: number;
   /** The group policy tag is the packet's mark. */
   readonly gbp?: boolean;
+  /** Outer type of service, as `ip link` has it; 0 unless given. */
+  readonly tos?: string;
 }
 
 /** A host whose kernel does what Docker's overlay driver does: a bridge, a vxlan device, and a veth to each container. */
@@ -171,6 +173,7 @@ export async function startKernelVtep(
     'udp6zerocsumrx',
   ];
   if (options.gbp === true) words.push('gbp');
+  if (options.tos !== undefined) words.push('tos', options.tos);
   await ip('link', 'add', 'vx1', 'type', 'vxlan', 'id', `${options.vni ?? VNI}`, ...words);
   await ip('link', 'set', 'vx1', 'mtu', `${mtu}`, 'master', 'br1', 'up');
   await ip('link', 'set', 'br1', 'up');
