@@ -139,8 +139,8 @@ export interface VxlanSpec {
 
 export interface VtepStatus {
   readonly port: number;
-  /** `up`: its next hop answers. `no-route`; `down`: the uplink is; `resolving`; `unreachable`: its next hop does not answer. */
-  readonly state: 'up' | 'resolving' | 'unreachable' | 'no-route' | 'down';
+  /** `up`: its next hop answers. `no-route`; `down`: the uplink is; `resolving`; `unreachable`: its next hop does not answer; `refused`: nobody listens there. */
+  readonly state: 'up' | 'resolving' | 'unreachable' | 'refused' | 'no-route' | 'down';
   /** Seconds since the last packet from there; null: none yet. */
   readonly heardSeconds: number | null;
   /** Bytes of the largest inner IP packet that passes, by the underlay's MTU and what ICMP said. */

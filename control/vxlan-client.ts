@@ -5,6 +5,7 @@ import {
   type LocalVtepOptions,
   VTEP_DOWN,
   VTEP_NO_ROUTE,
+  VTEP_REFUSED,
   VTEP_RESOLVING,
   VTEP_UNREACHABLE,
   VTEP_UP,
@@ -25,6 +26,7 @@ const STATES: Readonly<Record<number, VtepStatus['state']>> = {
   [VTEP_UNREACHABLE]: 'unreachable',
   [VTEP_NO_ROUTE]: 'no-route',
   [VTEP_DOWN]: 'down',
+  [VTEP_REFUSED]: 'refused',
 };
 
 /** What `probes` says of one: no answer (yet), answered, damaged on the way. */

@@ -33,6 +33,7 @@ const WHY: Readonly<Record<VtepStatus['state'], string>> = {
   up: '',
   resolving: 'its next hop is asked for',
   unreachable: 'its next hop does not answer',
+  refused: 'nobody listens at its UDP port',
   'no-route': 'there is no route to it',
   down: 'the uplink is down, or the route leads elsewhere',
 };

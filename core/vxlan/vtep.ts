@@ -48,6 +48,10 @@ export const VTEP_UP = 1;
 export const VTEP_UNREACHABLE = 2;
 export const VTEP_NO_ROUTE = 3;
 export const VTEP_DOWN = 4;
+/** Its host says that nobody listens there. */
+export const VTEP_REFUSED = 5;
+/** Seconds that this holds, unless the VTEP is heard before. */
+const REFUSAL = 60;
 
 /** A network's own VTEP. */
 export class LocalVtep {
@@ -99,6 +103,8 @@ export class RemoteVtep {
   isSaidGone = false;
   /** Second of the last packet from there; -1: none yet. */
   heardAt = -1;
+  /** Second in which its host said last that nobody listens there; -1: never. */
+  refusedAt = -1;
   /** Group policy tag of the last packet from there; -1: it had none. */
   gbp = -1;
   /** Bytes of the largest inner IP packet that passes; 0: not known yet. */
@@ -127,6 +133,12 @@ export class RemoteVtep {
     this.isGroup = isMapped(this.a, this.b, this.c) ? this.d >>> 28 === 0xe : this.a >>> 24 === 0xff;
     this.floods = floods;
     this.template = new Template(local, this);
+  }
+
+  /** What is known of it in that second. */
+  stateAt(now: number): number {
+    const isRefused = this.refusedAt >= 0 && this.refusedAt > this.heardAt && now - this.refusedAt < REFUSAL;
+    return this.state === VTEP_UP && isRefused ? VTEP_REFUSED : this.state;
   }
 
   /** Its network's own VTEP is configured anew. */

@@ -3,15 +3,15 @@
 import { NumberIndex } from '../tables/number-index.js';
 import type { LocalVtep, RemoteVtep } from './vtep.js';
 
-/** UDP port, address. */
-const LISTENER = 5;
+/** UDP port, address, VRF. */
+const LISTENER = 6;
 
 export class Vteps {
   /** By number of the port. */
   private readonly remotes: (RemoteVtep | null)[] = [];
   private readonly locals: LocalVtep[] = [];
   private readonly index = new NumberIndex();
-  /** UDP port and address of each own VTEP and of each group, LISTENER words each: few. */
+  /** UDP port, address and VRF of each own VTEP and of each group, LISTENER words each: few. */
   private listeners = new Int32Array(0);
   private readonly seed: number;
 
@@ -71,19 +71,19 @@ export class Vteps {
 
   private listen(): void {
     const words = new Set<string>();
-    for (const { udpPort, options } of this.locals) words.add(`${udpPort} ${options.local.join(' ')}`);
+    for (const { udpPort, options } of this.locals) words.add(`${udpPort} ${options.local.join(' ')} ${options.vrf}`);
     this.forEach(({ isGroup, local, a, b, c, d }) => {
-      if (isGroup) words.add(`${local.udpPort} ${a} ${b} ${c} ${d}`);
+      if (isGroup) words.add(`${local.udpPort} ${a} ${b} ${c} ${d} ${local.options.vrf}`);
     });
     this.listeners = Int32Array.from([...words].flatMap((text) => text.split(' ').map(Number)));
   }
 
-  /** Whether packets to that UDP port and address are for an own VTEP, or a group that one is in. */
-  isListening(udpPort: number, a: number, b: number, c: number, d: number): boolean {
+  /** Whether packets to that UDP port and address in a VRF are for an own VTEP, or a group that one is in. */
+  isListening(vrf: number, udpPort: number, a: number, b: number, c: number, d: number): boolean {
     const { listeners } = this;
     for (let at = 0; at < listeners.length; at += LISTENER) {
       if (listeners[at] !== udpPort || listeners[at + 4] !== d || listeners[at + 3] !== c) continue;
-      if (listeners[at + 2] === b && listeners[at + 1] === a) return true;
+      if (listeners[at + 2] === b && listeners[at + 1] === a && listeners[at + 5] === vrf) return true;
     }
     return false;
   }

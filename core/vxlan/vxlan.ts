@@ -76,11 +76,11 @@ import { prepend, setOuterMacs, type Template } from './encapsulate.js';
 import { sourcePort } from './entropy.js';
 import { HostAddress } from './host-address.js';
 import { GroupMembership } from './membership.js';
-import { PathMtu } from './path-mtu.js';
 import { Prober } from './probe.js';
 import { Strangers } from './strangers.js';
 import { Suppressor } from './suppress.js';
 import { Underlay } from './underlay.js';
+import { UnderlayErrors } from './underlay-errors.js';
 import { LocalVtep, type LocalVtepOptions, RemoteVtep, type VtepOptions } from './vtep.js';
 import { Vteps } from './vteps.js';
 
@@ -99,7 +99,7 @@ export class Vxlan {
   private readonly segmenter: Segmenter;
   private readonly coalescer: Coalescer;
   private readonly splitter: Splitter;
-  private readonly pathMtu: PathMtu;
+  private readonly underlayErrors: UnderlayErrors;
   private readonly strangers: Strangers;
   private readonly suppressor: Suppressor;
   private readonly membership: GroupMembership;
@@ -119,7 +119,7 @@ export class Vxlan {
     this.segmenter = new Segmenter(arena);
     this.coalescer = coalescer;
     this.splitter = new Splitter(arena, coalescer);
-    this.pathMtu = new PathMtu(dataplane, this.vteps);
+    this.underlayErrors = new UnderlayErrors(dataplane, this.vteps);
     this.strangers = new Strangers(dataplane);
     this.suppressor = new Suppressor(dataplane);
     this.membership = new GroupMembership(router);
@@ -197,8 +197,9 @@ export class Vxlan {
   list(): Int32Array {
     const words: number[] = [];
     const { now } = this.dataplane;
-    this.vteps.forEach(({ port, state, heardAt, mtu, gbp }) => {
-      words.push(port, state, heardAt < 0 ? -1 : now - heardAt, mtu, gbp);
+    this.vteps.forEach((remote) => {
+      const { port, heardAt, mtu, gbp } = remote;
+      words.push(port, remote.stateAt(now), heardAt < 0 ? -1 : now - heardAt, mtu, gbp);
     });
     return Int32Array.from(words);
   }
@@ -378,16 +379,16 @@ export class Vxlan {
   claim(packet: Packet, iface: RouterInterface): number {
     // What has a tag is of another network on that wire, and refused by the router.
     if (packet.vlan !== -1) return CONTINUE;
-    if (packet.protocol === PROTOCOL_UDP) return this.isOurs(packet) ? TO_TUNNEL : CONTINUE;
+    if (packet.protocol === PROTOCOL_UDP) return this.isOurs(packet, iface) ? TO_TUNNEL : CONTINUE;
     if (packet.l4 !== -1 && (packet.protocol === PROTOCOL_ICMP || packet.protocol === PROTOCOL_ICMPV6)) {
-      if (this.pathMtu.hear(packet)) return LOCAL;
+      if (this.underlayErrors.hear(packet, iface)) return LOCAL;
     }
     this.membership.hear(packet, iface);
     return CONTINUE;
   }
 
   /** UDP to a port and an address, or a group, of ours. Of fragments only the first says so; none is put together (RFC 7348, 4.3). */
-  private isOurs(packet: Packet): boolean {
+  private isOurs(packet: Packet, { vrf }: RouterInterface): boolean {
     if (packet.l4 === -1) return false;
     const { view } = this.dataplane.arena;
     const isIpv4 = packet.etherType === ETHERTYPE_IPV4;
@@ -398,7 +399,7 @@ export class Vxlan {
     const d = view.getInt32(isIpv4 ? at : at + 12);
     // Unicast in a broadcast or multicast frame is for nobody (RFC 1122, 3.3.6); the reverse, a group's packet sent to our MAC, may be (RFC 6085).
     if (isGroupDestination(packet) && !(isIpv4 ? d >>> 28 === 0xe : a >>> 24 === 0xff)) return false;
-    return this.vteps.isListening(packet.dstPort, a, b, c, d);
+    return this.vteps.isListening(vrf, packet.dstPort, a, b, c, d);
   }
 
   /** Takes over the slot of a packet that `claim` has said TO_TUNNEL of. */

@@ -1,6 +1,7 @@
 /** Nothing is fragmented: RFC 7348, 4.3. What does not fit through the underlay, and who is told. */
 
 import test, { type ExecutionContext } from 'ava';
+import { VTEP_REFUSED, VTEP_UP } from '../../../core/vxlan/vtep.js';
 import { frame } from '../../support/harness.js';
 import { filler, fragments4, framed, icmp, ipOf, packetWithout, read } from '../nat/wire.js';
 import {
@@ -27,7 +28,7 @@ import {
   vtepPort,
 } from './support/lab.js';
 import { wireFrames } from './support/nic.js';
-import { OUTER4, OUTER6 } from './support/outer.js';
+import { OUTER4, OUTER6, outer } from './support/outer.js';
 
 const HERE = container(1, 1);
 const THERE = container(2, 1);
@@ -298,6 +299,35 @@ for (const family of FAMILIES) {
     one.passTo(700);
     one.know(2);
     t.is(one.outers(1, withDontFragment(sized(room(family), 4))).length, 1, 'after ten minutes it is tried again');
+    expectWhole(t, one);
+  });
+
+  test(`over IPv${family}: a host says that nobody listens there: so does the status, until the VTEP is heard, or for a minute`, (t) => {
+    const one = host({ family });
+    const state = (): number => one.dataplane.vxlan.list()[1];
+    const refuse = (quoted: Uint8Array): void => {
+      const ip = ipOf(quoted).slice(0, 64);
+      const from = REMOTE[family];
+      const said = family === 4 ? icmp(from, one.address, 3, 3, 0, ip) : icmp(from, one.address, 1, 4, 0, ip);
+      t.deepEqual(one.receive(UPLINK_PORT, framed(said, underlayMac(1), underlayMac(2))), []);
+    };
+    one.dataplane.vxlan.tick();
+    t.is(state(), VTEP_UP);
+    const [sent] = one.receive(1, sized(1400, 4));
+    const elsewhere = sent.frame.slice();
+    elsewhere[family === 4 ? 33 : 53] ^= 1;
+    refuse(elsewhere);
+    t.is(state(), VTEP_UP, 'of another VTEP');
+    refuse(sent.frame);
+    t.is(state(), VTEP_REFUSED);
+    one.passTo(59);
+    t.is(state(), VTEP_REFUSED);
+    one.passTo(60);
+    t.is(state(), VTEP_UP, 'a minute later');
+    refuse(sent.frame);
+    t.is(state(), VTEP_REFUSED);
+    one.receive(UPLINK_PORT, outer(one.outerFrom(2), datagram(THERE, HERE)));
+    t.is(state(), VTEP_UP, 'heard');
     expectWhole(t, one);
   });
 

@@ -1,6 +1,9 @@
 /**
- * What routers of the underlay say passes: ICMP "fragmentation needed" (RFC 1191) and "packet too big" (RFC 8201) about a VXLAN packet of ours,
- * which is never cut (RFC 7348, 4.3). The VTEP's tunnel takes no more for a while, and who sends more into it is told.
+ * What the underlay says of our VXLAN packets, by ICMP errors that quote one.
+ *
+ *   too big           (RFC 1191; RFC 8201) the VTEP's tunnel takes no more for a while, and who sends more into it is told: outer packets are never
+ *                     cut (RFC 7348, 4.3)
+ *   port unreachable  (RFC 1122, 3.2.2.1; RFC 4443, 3.1) the host is there, and nobody listens: said in the VTEP's status
  */
 
 import type { Dataplane } from '../dataplane.js';
@@ -8,8 +11,9 @@ import { finishChecksum, sumBytes } from '../packet/checksum.js';
 import { PACKET_FRAGMENT, type Packet } from '../packet/packet.js';
 import { VNET_F_NEEDS_CSUM } from '../packet/vnet.js';
 import { MAPPED } from '../router/address.js';
-import { ICMP_FRAGMENTATION_NEEDED } from '../router/icmp.js';
-import { ICMPV6_PACKET_TOO_BIG } from '../router/icmpv6.js';
+import { ICMP_FRAGMENTATION_NEEDED, ICMP_PORT_UNREACHABLE } from '../router/icmp.js';
+import { ICMPV6_PACKET_TOO_BIG, ICMPV6_PORT_UNREACHABLE, ICMPV6_UNREACHABLE } from '../router/icmpv6.js';
+import type { RouterInterface } from '../router/interface.js';
 import { ETHERTYPE_IPV4 } from '../wire/ethernet.js';
 import { ICMP_UNREACHABLE } from '../wire/icmp.js';
 import {
@@ -34,7 +38,15 @@ const HOLDS = 600;
 const LEAST = 576 + 50;
 const LEAST_6 = 1280;
 
-export class PathMtu {
+/** Type and code. */
+const TOO_BIG = (ICMP_UNREACHABLE << 8) | ICMP_FRAGMENTATION_NEEDED;
+const NOBODY = (ICMP_UNREACHABLE << 8) | ICMP_PORT_UNREACHABLE;
+const NOBODY_6 = (ICMPV6_UNREACHABLE << 8) | ICMPV6_PORT_UNREACHABLE;
+
+/** In place of an MTU: nobody listens there. */
+const REFUSED = -1;
+
+export class UnderlayErrors {
   private readonly dataplane: Dataplane;
   private readonly vteps: Vteps;
 
@@ -44,20 +56,24 @@ export class PathMtu {
   }
 
   /** @param packet ICMP or ICMPv6, parsed. @returns whether it was about a tunnel */
-  hear(packet: Packet): boolean {
+  hear(packet: Packet, { vrf }: RouterInterface): boolean {
     const { view } = this.dataplane.arena;
     const { l4 } = packet;
     if ((packet.flags & PACKET_FRAGMENT) !== 0) return false;
     if (packet.etherType === ETHERTYPE_IPV4) {
-      if (view.getUint16(l4) !== ((ICMP_UNREACHABLE << 8) | ICMP_FRAGMENTATION_NEEDED)) return false;
-      if (!isIcmpChecksumRight(view, packet)) return false;
-      return this.hear4(l4 + QUOTE, packet.l3End, view.getUint16(l4 + 6));
+      const kind = view.getUint16(l4);
+      if ((kind !== TOO_BIG && kind !== NOBODY) || !isIcmpChecksumRight(view, packet)) return false;
+      const mtu = view.getUint16(l4 + 6);
+      return this.hear4(vrf, l4 + QUOTE, packet.l3End, kind === NOBODY ? REFUSED : mtu < LEAST ? LEAST : mtu);
     }
-    if (view.getUint8(l4) !== ICMPV6_PACKET_TOO_BIG || !isIcmpv6ChecksumRight(view, packet)) return false;
-    return this.hear6(l4 + QUOTE, packet.l3End, view.getInt32(l4 + 4));
+    const kind = view.getUint16(l4);
+    const isTooBig = kind >>> 8 === ICMPV6_PACKET_TOO_BIG;
+    if ((!isTooBig && kind !== NOBODY_6) || !isIcmpv6ChecksumRight(view, packet)) return false;
+    const mtu = view.getInt32(l4 + 4);
+    return this.hear6(vrf, l4 + QUOTE, packet.l3End, !isTooBig ? REFUSED : mtu >>> 0 < LEAST_6 ? LEAST_6 : mtu);
   }
 
-  private hear4(at: number, end: number, mtu: number): boolean {
+  private hear4(vrf: number, at: number, end: number, mtu: number): boolean {
     const { view } = this.dataplane.arena;
     if (end - at < IPV4_HEADER_LENGTH + UDP_HEADER_LENGTH || view.getUint8(at + IPV4_PROTOCOL) !== PROTOCOL_UDP)
       return false;
@@ -66,17 +82,18 @@ export class PathMtu {
     const source = view.getInt32(at + IPV4_SOURCE);
     const destination = view.getInt32(at + IPV4_DESTINATION);
     const port = view.getUint16(l4 + UDP_DESTINATION_PORT);
-    if (!this.vteps.isListening(port, 0, 0, MAPPED, source)) return false;
-    return this.note(port, mtu < LEAST ? LEAST : mtu, 0, 0, MAPPED, destination);
+    if (!this.vteps.isListening(vrf, port, 0, 0, MAPPED, source)) return false;
+    return this.note(vrf, port, mtu, 0, 0, MAPPED, destination);
   }
 
-  private hear6(at: number, end: number, mtu: number): boolean {
+  private hear6(vrf: number, at: number, end: number, mtu: number): boolean {
     const { view } = this.dataplane.arena;
     if (end - at < IPV6_HEADER_LENGTH + UDP_HEADER_LENGTH || ipv6NextHeader(view, at) !== PROTOCOL_UDP) return false;
     const port = view.getUint16(at + IPV6_HEADER_LENGTH + UDP_DESTINATION_PORT);
     const from = at + IPV6_SOURCE;
     const to = at + IPV6_DESTINATION;
     const isOurs = this.vteps.isListening(
+      vrf,
       port,
       view.getInt32(from),
       view.getInt32(from + 4),
@@ -84,18 +101,22 @@ export class PathMtu {
       view.getInt32(from + 12),
     );
     if (!isOurs) return false;
-    const bytes = mtu >>> 0 < LEAST_6 ? LEAST_6 : mtu;
     const [b, c, d] = [view.getInt32(to + 4), view.getInt32(to + 8), view.getInt32(to + 12)];
-    return this.note(port, bytes, view.getInt32(to), b, c, d);
+    return this.note(vrf, port, mtu, view.getInt32(to), b, c, d);
   }
 
   /** For that VTEP in every network: the way is the same. */
-  private note(udpPort: number, mtu: number, a: number, b: number, c: number, d: number): boolean {
+  private note(vrf: number, udpPort: number, mtu: number, a: number, b: number, c: number, d: number): boolean {
     let isKnown = false;
     this.vteps.forEach((remote: RemoteVtep) => {
-      if (remote.d !== d || remote.c !== c || remote.b !== b || remote.a !== a || remote.local.udpPort !== udpPort)
-        return;
+      const { local } = remote;
+      if (remote.d !== d || remote.c !== c || remote.b !== b || remote.a !== a) return;
+      if (local.udpPort !== udpPort || local.options.vrf !== vrf) return;
       isKnown = true;
+      if (mtu === REFUSED) {
+        remote.refusedAt = this.dataplane.now;
+        return;
+      }
       // More than passed before is nobody's to promise (RFC 1191, 3).
       if (remote.pathMtu !== 0 && mtu >= remote.pathMtu) return;
       remote.pathMtu = mtu;
