@@ -276,6 +276,24 @@ test('outer IPv4 options do not hide the packet, and a wrong header checksum doe
   expectWhole(t, one);
 });
 
+test("an uplink of another VRF, where the same addresses are others', leads into no tunnel", (t) => {
+  const one = host();
+  const { router } = one.dataplane;
+  const other = 8;
+  router.addVrf(2, { interconnect: true, recordRoute: false, timestamp: false });
+  one.topology.addNetwork(other, 300, 1024);
+  one.topology.addPort(other, other, { routed: true });
+  const iface = { ...router.interface(UPLINK_PORT), vrf: 2, fid: other, port: other };
+  one.sentBy(() => router.addInterface(other, iface));
+  const packet = outer(one.outerFrom(2), INNER);
+  t.deepEqual(
+    delivered(one.receive(other, packet)).filter(({ port }) => port <= 6),
+    [],
+  );
+  t.is(one.counter(BLUE_VTEP, COUNTER_RX_PACKETS), 0);
+  expectTaken(t, one, packet, 'by the uplink of its own VRF');
+});
+
 test('a VTEP of one network is no VTEP of another', (t) => {
   const one = new Host(1);
   one.know(2);
