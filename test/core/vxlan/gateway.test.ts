@@ -1,7 +1,7 @@
 /** The gateway, which every host of a stretched network has: what it says through a tunnel, and what comes back to it (core/vxlan/anycast.ts). */
 
 import test, { type ExecutionContext } from 'ava';
-import { echo, framed, ipOf, read } from '../nat/wire.js';
+import { addressOf, bytesOf, echo, framed, icmp, ipOf, read, withHops } from '../nat/wire.js';
 import { arp, datagram, type Speaker, superSegment } from './support/inner.js';
 import {
   BLUE,
@@ -67,6 +67,40 @@ test('routed into a tunnel: the next container is asked for by a probe, answers,
   const reply = overlay.send(1, 4, arp(green, 2, '0.0.0.0', hostMac(2, GREEN)));
   t.deepEqual(placesOf(reply), ['1/4']);
   t.is(read(ipOf(reply[0].frame)).destination, green.v4);
+  expectWhole(t, overlay);
+});
+
+/** A neighbor advertisement (RFC 4861, 4.4): solicited, override, with the sender's MAC. */
+function advertisement(from: Speaker, to: string, toMac: readonly number[]): Uint8Array {
+  const data = Uint8Array.from([...bytesOf(from.v6), 2, 1, ...from.mac]);
+  return framed(withHops(icmp(from.v6, to, 136, 0, 0x60000000, data), 255), toMac, from.mac);
+}
+
+test("over IPv6: the next container is asked from the link-local address of the host's MAC, and answers there", (t) => {
+  const overlay = new Overlay(2);
+  const green = container(1, 4);
+  const blue = container(2, 1);
+  const asked = overlay.send(1, 4, datagram(green, { ...blue, mac: GATEWAY_MAC }, { family: 6 }));
+  expectNoGateway(t, overlay);
+  const [there] = asked.filter(({ host, port }) => host === 2 && port === 1);
+  const solicitation = read(ipOf(there.frame));
+  // Modified EUI-64 of the host's MAC (RFC 4291, appendix A).
+  const [first, ...rest] = hostMac(1, BLUE);
+  const eui = [first ^ 2, rest[0], rest[1], 0xff, 0xfe, ...rest.slice(2)];
+  const own = addressOf([0xfe, 0x80, 0, 0, 0, 0, 0, 0, ...eui]);
+  t.deepEqual([solicitation.type, solicitation.source, solicitation.hops], [135, own, 255]);
+  t.deepEqual([...solicitation.payload.slice(0, 16)], bytesOf(blue.v6));
+  t.deepEqual([...solicitation.payload.slice(16, 24)], [1, 1, ...hostMac(1, BLUE)], 'the MAC in its option');
+  const arrivals = overlay.send(2, 1, advertisement(blue, own, hostMac(1, BLUE)));
+  expectNoGateway(t, overlay);
+  t.deepEqual(placesOf(arrivals), ['2/1']);
+  t.deepEqual([...arrivals[0].frame.subarray(0, 12)], [...blue.mac, ...hostMac(1, BLUE)]);
+  const { source, destination, hops } = read(ipOf(arrivals[0].frame));
+  t.deepEqual(
+    [source, destination],
+    [green.v6, blue.v6].map((each) => addressOf(bytesOf(each))),
+  );
+  t.is(hops, 62, 'one less than it was sent with');
   expectWhole(t, overlay);
 });
 
