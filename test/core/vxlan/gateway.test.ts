@@ -16,6 +16,7 @@ import {
   placesOf,
   UPLINK_PORT,
   vtepPort,
+  wordsOf,
 } from './support/lab.js';
 import { wireFrames } from './support/nic.js';
 import { outer } from './support/outer.js';
@@ -154,6 +155,37 @@ test('nobody on another host can be the gateway: a frame out of a tunnel with it
   t.deepEqual(host.receive(UPLINK_PORT, packet), []);
   t.deepEqual(host.rxDrops(vtepPort(BLUE, 2)), { static_mac: 1 });
   expectWhole(t, overlay);
+});
+
+test('out of one tunnel, through the router, and into another: single packets and super-packets', (t) => {
+  for (const checksum of [false, true]) {
+    const overlay = new Overlay(3, { vxlan: { [BLUE]: { checksum }, [GREEN]: { checksum } } }, 'wire');
+    const host = overlay.host(1);
+    const blue = container(2, 1);
+    const green = container(3, 4);
+    // The router knows the container of the third host.
+    overlay.send(3, 4, datagram(green, { ...green, mac: BROADCAST_MAC }));
+    const [a, b, c, d] = wordsOf(green.v4);
+    const { router } = host.dataplane;
+    router.neighbors.setPermanent(router.interface(GREEN), a, b, c, d, 0x0200, 0x00000304);
+    const toHost = { ...green, mac: hostMac(1, BLUE) };
+    const single = datagram(blue, toHost);
+    const [{ vni, to, inner }] = host.outers(UPLINK_PORT, outer(host.outerFrom(2), single));
+    t.deepEqual([vni, to], [43, '10.77.0.3']);
+    t.deepEqual([...inner.subarray(0, 12)], [...green.mac, ...hostMac(1, GREEN)]);
+    t.is(read(ipOf(inner)).hops, 63);
+    const { frame, vnet } = superSegment(blue, toHost, 15_000, 1398);
+    // The host's MAC is not known yet: what is for it goes everywhere, and out again by one.
+    const arrivals = overlay.send(2, 1, frame, vnet).filter((one) => one.host === 3 && one.port === 4);
+    const segments = arrivals.flatMap(wireFrames);
+    t.is(segments.length, 11);
+    for (const [i, segment] of segments.entries()) {
+      const seen = read(ipOf(segment));
+      t.deepEqual([seen.sequence, seen.hops, seen.destination], [1000 + 1398 * i, 63, green.v4]);
+      t.deepEqual([...segment.subarray(0, 12)], [...green.mac, ...hostMac(1, GREEN)]);
+    }
+    expectWhole(t, overlay);
+  }
 });
 
 test('announcements of the gateway do not cross', (t) => {
