@@ -3,7 +3,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { COUNTER_RX_PACKETS } from '../../../core/counters.js';
 import { EVENT_VTEP_HEARD } from '../../../core/events.js';
-import { frame } from '../../support/harness.js';
+import { frame, tagged } from '../../support/harness.js';
 import { filler } from '../nat/wire.js';
 import { datagram, type Family } from './support/inner.js';
 import {
@@ -292,6 +292,21 @@ test("an uplink of another VRF, where the same addresses are others', leads into
   );
   t.is(one.counter(BLUE_VTEP, COUNTER_RX_PACKETS), 0);
   expectTaken(t, one, packet, 'by the uplink of its own VRF');
+});
+
+test('a tag outside, or a unicast packet in a group frame: none of ours', (t) => {
+  for (const family of FAMILIES) {
+    const one = host({ family });
+    const good = outer(one.outerFrom(2), INNER);
+    const group = outer(one.outerFrom(2, { toMac: [1, 0, 0x5e, 1, 1, 1] }), INNER);
+    const broadcast = outer(one.outerFrom(2, { toMac: [255, 255, 255, 255, 255, 255] }), INNER);
+    for (const bytes of [tagged(good, 5), tagged(good, 0, 7), tagged(good, 5, 0, 0x88a8), group, broadcast]) {
+      t.is(judge(bytes, referenceOf(one)), null);
+      t.deepEqual(delivered(one.receive(UPLINK_PORT, bytes)), []);
+    }
+    t.is(one.counter(BLUE_VTEP, COUNTER_RX_PACKETS), 0);
+    expectTaken(t, one, good, 'as it should be');
+  }
 });
 
 test('a VTEP of one network is no VTEP of another', (t) => {
