@@ -687,7 +687,8 @@ export class Dataplane implements CoalescerSink {
       this.arena.retain(packet.slot, 1);
       this.counters.transmitted(target.id, packet.length);
       if (this.observer !== null) this.observer.transmitted(target.id, packet);
-      this.transmitter.transmit(target.id, packet.slot);
+      if (target.offload) this.transmitter.transmit(target.id, packet.slot);
+      else this.outputPlain(packet, target);
     }
   }
 
