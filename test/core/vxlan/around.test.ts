@@ -115,10 +115,18 @@ test('mirrors of a VTEP, and of the uplink: each copy is as the frame was there'
 });
 
 test('mirrors of super-packets get them whole', (t) => {
-  const one = host({ deferred: true, vxlan: { [BLUE]: { checksum: true } } });
-  one.topology.addMirror({ id: 1, fromPort: VTEP, to: 4, fromNetwork: 0, incoming: true, outgoing: true });
+  const one = host({ deferred: true, ports: { 5: { offload: false } }, vxlan: { [BLUE]: { checksum: true } } });
+  for (const to of [4, 5])
+    one.topology.addMirror({ id: to, fromPort: VTEP, to, fromNetwork: 0, incoming: true, outgoing: true });
   const { frame, vnet } = superSegment(HERE, THERE, 9000, 1390);
-  const copies = one.receive(1, frame, vnet).filter(({ port }) => port === 4);
+  const sent = one.receive(1, frame, vnet);
+  const copies = sent.filter(({ port }) => port === 4);
+  const cut = sent.filter(({ port }) => port === 5);
+  t.deepEqual(
+    cut.map((each) => each.frame),
+    copies.flatMap(wireFrames),
+    'or cut, where the target takes none',
+  );
   t.deepEqual(
     copies.map((each) => [each.frame, fieldsOf(each.vnet)]),
     [[frame, vnet]],

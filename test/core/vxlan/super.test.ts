@@ -36,7 +36,7 @@ import {
   vtepPort,
 } from './support/lab.js';
 import { GSO_TCPV4, GSO_UDP_L4, NEEDS_CSUM, readVirtio, wireFrames } from './support/nic.js';
-import { outer, outerAround, pseudoHeader, sumOf, vxlanHeader } from './support/outer.js';
+import { outer, outerAround, pseudoHeader, readOuter, sumOf, vxlanHeader } from './support/outer.js';
 
 const HERE = container(1, 1);
 const THERE = container(2, 1);
@@ -85,6 +85,9 @@ function expectSame(t: ExecutionContext, arrivals: readonly Arrival[], sent: Loa
     return;
   }
 }
+
+/** Neither flags nor a type of segmentation. */
+const PLAIN = Uint8Array.of(0, 0);
 
 const LENGTHS = [1, 536, 1390, 1391, 2780, 20_000, 60_000, 65_000];
 
@@ -218,6 +221,33 @@ test('flows side by side: each arrives whole and in its order', (t) => {
       );
     }
     expectWhole(t, one);
+  }
+});
+
+test('ports that take no super-packets: the uplink sends single, finished packets, a container gets segments', (t) => {
+  for (const checksum of [false, true]) {
+    for (const deferred of [false, true]) {
+      const ports = { [UPLINK_PORT]: { offload: false }, 1: { offload: false } };
+      const one = new Overlay(2, { deferred, ports, slots: 200, vxlan: { [BLUE]: { checksum } } });
+      for (const sent of [
+        superSegment(HERE, THERE, 30_000, 1390),
+        superSegment(HERE, THERE, 30_000, 1370, { family: 6 }),
+        superDatagram(HERE, THERE, 9000, 800),
+        unfinished(segment(HERE, THERE, { data: filler(77) })),
+      ]) {
+        const arrivals = one.send(1, 1, sent.frame, sent.vnet);
+        for (const { frame, vnet } of one.carried) {
+          t.deepEqual(vnet.slice(0, 2), PLAIN);
+          t.is(readOuter(frame).checksum, checksum ? 'right' : 'zero');
+        }
+        for (const place of ['1/2', '1/3', '2/1', '2/2', '2/3']) {
+          const mine = arrivals.filter(({ host, port }) => `${host}/${port}` === place);
+          t.deepEqual(mine.flatMap(wireFrames), segmentsOf(sent), place);
+          if (place === '2/1') for (const { vnet } of mine) t.deepEqual(vnet.slice(0, 2), PLAIN);
+        }
+        expectWhole(t, one);
+      }
+    }
   }
 });
 

@@ -105,7 +105,7 @@ export class Host extends Harness {
     const { router } = this.dataplane;
     router.addVrf(VRF, { interconnect: true, recordRoute: false, timestamp: false });
     this.topology.addNetwork(UPLINK_NETWORK, 300, 1024);
-    this.topology.addPort(UPLINK_PORT, UPLINK_NETWORK, { routed: true });
+    this.topology.addPort(UPLINK_PORT, UPLINK_NETWORK, { routed: true, ...options.ports?.[UPLINK_PORT] });
     this.sentBy(() => router.addInterface(UPLINK_NETWORK, this.uplink(mtu)));
     for (const network of [BLUE, GREEN]) {
       this.topology.addNetwork(network, 300, 1024, options.networks?.[network]);
