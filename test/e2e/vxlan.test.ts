@@ -1,16 +1,19 @@
 /** A network stretched over hosts with a Tapline each: all of it inside, the gateway at every host, and what others must not get in. */
 
+import { randomInt } from 'node:crypto';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { ProbeView } from '../../control/vxlan/views.js';
 import { nftProgram } from '../../io/nft.js';
-import { sendFrames, tcpdump, tsharkCounts } from './support/frames.js';
-import { pingCount } from './support/host.js';
+import { BAD_CHECKSUM, sendFrames, tcpdump, temporaryDirectory, tsharkCounts } from './support/frames.js';
+import { type Outdoors, pingCount, snapshot } from './support/host.js';
 import { type IperfResult, iperf, iperfServer } from './support/iperf.js';
 import type { Namespace } from './support/namespace.js';
+import { start } from './support/process.js';
 import { fetchFrom, post, send, serve } from './support/published.js';
 import { buildFrames } from './support/scapy.js';
-import { newDrops } from './support/site.js';
-import { failTapline, startTapline, type Tapline } from './support/tapline.js';
+import { accounted, newDrops } from './support/site.js';
+import { type Engine, failTapline, startTapline, type Tapline } from './support/tapline.js';
 import { plainTransfer, transfer } from './support/transfer.js';
 import {
   addKernelAddresses,
@@ -70,46 +73,53 @@ function lostOf({ end }: IperfResult): number {
   return end.sum?.lost_packets ?? Number.NaN;
 }
 
-for (const family of [4, 6] as Family[]) {
-  test.serial(`IPv${family} underlay: pings, TCP and UDP in both families, and what is said of it`, async (t) => {
-    const { underlay, one, two, hosts, a, b } = await createTwo(t, { family });
-    const [local, remote] = family === 4 ? [hosts[0].ip, hosts[1].ip] : [hosts[0].ip6, hosts[1].ip6];
-    const mtu = family === 4 ? 1450 : 1430;
-    for (const container of [a, b]) t.is(await mtuOf(container), mtu);
+for (const [engine, family] of [
+  ['uring', 4],
+  ['uring', 6],
+  ['epoll', 4],
+] as [Engine, Family][]) {
+  test.serial(
+    `${engine}, IPv${family} underlay: pings, TCP and UDP in both families, and what is said of it`,
+    async (t) => {
+      const { underlay, one, two, hosts, a, b } = await createTwo(t, { family, overlay: { engine } });
+      const [local, remote] = family === 4 ? [hosts[0].ip, hosts[1].ip] : [hosts[0].ip6, hosts[1].ip6];
+      const mtu = family === 4 ? 1450 : 1430;
+      for (const container of [a, b]) t.is(await mtuOf(container), mtu);
 
-    for (const { namespace } of hosts) await withoutOffloads(namespace, 'up0');
-    const capture = await watchUnderlay(t, underlay, hosts[0]);
-    let port = 5310;
-    for (const [from, to] of [
-      [a, b],
-      [b, a],
-    ] as const)
-      for (const address of [to.ip, to.ip6]) {
-        const { sent, received, duplicates, text } = await pingCount(from, address, '-c', '5', '-i', '0.05');
-        t.deepEqual([sent, received, duplicates], [5, 5, 0], text);
-        t.is(await plainTransfer(t, from, to, address, 16, port++), 16 << 20);
-      }
-    await capture.frames();
-    const { packets, vxlan, warnings, badChecksums, unsummed } = await decode(capture.path);
-    t.true(packets > 20_000);
-    t.deepEqual([vxlan, warnings, badChecksums, unsummed], [packets, 0, 0, 0]);
-    await iperfServer(b);
-    // Slow enough for a receiver that a busy machine does not run for half a second.
-    for (const address of [b.ip, b.ip6])
-      t.is(lostOf(await iperf(a, address, '--udp', '--bitrate', '2M', '--time', '1')), 0);
+      for (const { namespace } of hosts) await withoutOffloads(namespace, 'up0');
+      const capture = await watchUnderlay(t, underlay, hosts[0]);
+      let port = 5310;
+      for (const [from, to] of [
+        [a, b],
+        [b, a],
+      ] as const)
+        for (const address of [to.ip, to.ip6]) {
+          const { sent, received, duplicates, text } = await pingCount(from, address, '-c', '5', '-i', '0.05');
+          t.deepEqual([sent, received, duplicates], [5, 5, 0], text);
+          t.is(await plainTransfer(t, from, to, address, 16, port++), 16 << 20);
+        }
+      await capture.frames();
+      const { packets, vxlan, warnings, badChecksums, unsummed } = await decode(capture.path);
+      t.true(packets > 20_000);
+      t.deepEqual([vxlan, warnings, badChecksums, unsummed], [packets, 0, 0, 0]);
+      await iperfServer(b);
+      // Slow enough for a receiver that a busy machine does not run for half a second.
+      for (const address of [b.ip, b.ip6])
+        t.is(lostOf(await iperf(a, address, '--udp', '--bitrate', '2M', '--time', '1')), 0);
 
-    t.like(await overlayOf(one), { vni: VNI, local, port: 4789, state: 'up', mtu, learning: true, open: false });
-    const vtep = await vtepOf(one, remote);
-    t.like(vtep, { kind: 'remote', floods: true, state: 'up', mtu });
-    t.true(vtep.rxPackets > 1000 && vtep.txPackets > 1000 && vtep.fdbEntries >= 1, JSON.stringify(vtep));
-    t.true((vtep.heardSeconds ?? 99) <= 5);
-    t.is(await one.fdbPort(b.mac), vtepPort(remote));
-    t.is(await two.fdbPort(a.mac), vtepPort(local));
-    const text = await one.ok('show', 'vxlan');
-    t.regex(text, new RegExp(`VNI ${VNI}, ${local} port 4789, MTU ${mtu}, up`));
-    t.regex(text, new RegExp(`^${remote} +remote +yes +up `, 'm'));
-    t.regex(await one.ok('show', 'fdb'), new RegExp(`${b.mac}.*${remote}`));
-  });
+      t.like(await overlayOf(one), { vni: VNI, local, port: 4789, state: 'up', mtu, learning: true, open: false });
+      const vtep = await vtepOf(one, remote);
+      t.like(vtep, { kind: 'remote', floods: true, state: 'up', mtu });
+      t.true(vtep.rxPackets > 1000 && vtep.txPackets > 1000 && vtep.fdbEntries >= 1, JSON.stringify(vtep));
+      t.true((vtep.heardSeconds ?? 99) <= 5);
+      t.is(await one.fdbPort(b.mac), vtepPort(remote));
+      t.is(await two.fdbPort(a.mac), vtepPort(local));
+      const text = await one.ok('show', 'vxlan');
+      t.regex(text, new RegExp(`VNI ${VNI}, ${local} port 4789, MTU ${mtu}, up`));
+      t.regex(text, new RegExp(`^${remote} +remote +yes +up `, 'm'));
+      t.regex(await one.ok('show', 'fdb'), new RegExp(`${b.mac}.*${remote}`));
+    },
+  );
 }
 
 test.serial('probes say what passes, and what does not', async (t) => {
@@ -203,6 +213,45 @@ test.serial('a gateway finds an endpoint at another host, whose own gateway answ
   // Nobody takes the one gateway for the other.
   t.regex(await b.exec('ip', 'neighbor', 'show', 'to', GATEWAY.ip), new RegExp(GATEWAY.mac));
   t.true((await pingCount(a, b.ip, '-c', '2', '-i', '0.1')).received === 2);
+});
+
+test.serial('a VTEP can be looked into as any port: what is in the tunnel, and at the uplink the tunnel', async (t) => {
+  const { one, hosts, a, b } = await createTwo(t);
+  const [inner, outer] = [join(temporaryDirectory(t), 'inner'), join(temporaryDirectory(t), 'outer')];
+  const captures = [
+    start(t, one.argv('capture', vtepPort(hosts[1].ip), '-w', inner)),
+    start(t, one.argv('capture', 'uplink', '-w', outer)),
+  ];
+  await eventually('two captures', async () => (await one.status()).captures.length === 2);
+  await a.exec('ping', '-n', '-c', '5', '-i', '0.05', '-W', '5', '-s', '64', b.ip);
+  await one.quiet();
+  for (const capture of captures) t.is((await capture.stop('SIGINT')).code, 0);
+  const echoes = `icmp && ip.addr == ${a.ip} && ip.addr == ${b.ip}`;
+  t.deepEqual(await tsharkCounts(inner, ['vxlan', echoes, BAD_CHECKSUM]), [0, 10, 0]);
+  t.deepEqual(await tsharkCounts(outer, [`vxlan.vni == ${VNI} && ${echoes}`, BAD_CHECKSUM]), [10, 0]);
+});
+
+test.serial('a VLAN of the network is what the tunnel carries, without its tag', async (t) => {
+  const endpoints = { a1: { vlan: 10 }, a2: { vlan: 20 }, b1: { vlan: 10 }, b2: { vlan: 20 } };
+  const { sites } = await createStretched(t, {
+    containers: 2,
+    vxlan: { vlan: 10 },
+    overlay: { network: { vlan_filtering: true }, endpoints },
+  });
+  const [[a1, a2], [b1, b2]] = sites.map(({ containers }) => containers) as [
+    [Container, Container],
+    [Container, Container],
+  ];
+  const [one] = sites as [Stretched['sites'][number]];
+  await reaches(a1, b1);
+  for (const [from, to] of [
+    [a2, b2],
+    [a2, b1],
+    [a1, b2],
+  ] as const)
+    t.is((await pingCount(from, to.ip, '-c', '1', '-W', '1')).received, 0, `${from.endpoint} to ${to.endpoint}`);
+  t.is((await one.tapline.fdb()).find(({ mac }) => mac === b1.mac)?.vlan, 10);
+  t.is(await one.tapline.fdbPort(b2.mac), undefined);
 });
 
 /** Milliseconds of the longest time between two answers to pings every 10 ms. */
@@ -368,6 +417,69 @@ test.serial('packets cut short at each length end as drops with a reason', async
   t.true((await pingCount(b, a.ip, '-c', '2', '-i', '0.1')).received === 2);
 });
 
+/** Of IPv4 without options, up to where the outer UDP header ends. */
+const OUTER_LENGTH = 14 + 20 + 8;
+const MUTANTS = 3000;
+
+/** The frame cut short, its outer headers as long as it is: else the first bridge on the way would drop it. */
+function cut(frame: Buffer, length: number): Buffer {
+  const short = Buffer.from(frame.subarray(0, length));
+  short.writeUInt16BE(length - 14, 14 + 2);
+  short.writeUInt16BE(length - 14 - 20, 14 + 20 + 4);
+  short.writeUInt16BE(0, 14 + 10);
+  let sum = 0;
+  for (let at = 14; at < 34; at += 2) sum += short.readUInt16BE(at);
+  short.writeUInt16BE(~((sum & 0xffff) + (sum >>> 16)) & 0xffff, 14 + 10);
+  return short;
+}
+
+test.serial(`${MUTANTS} packets of a peer with random octets: none brings anything down`, async (t) => {
+  const { underlay, one, hosts, a, b } = await createTwo(t);
+  const intruder = (await underlay.addHost(99)).namespace;
+  const outer = `${OUTER.replace('dport=4789', 'dport=4789, chksum=0')}/${HEADER(8)}`;
+  const ends = "Ether(src='02:00:00:00:66:66', dst=AMAC)";
+  const seeds = await buildFrames(
+    {
+      tcp: `${outer}/${ends}/IP(src='172.30.0.66', dst=AIP)/TCP(sport=7, dport=9, flags='PA', options=[('Timestamp', (1, 2))])/Raw(b'x' * 64)`,
+      udp: `${outer}/${ends}/IP(src='172.30.0.66', dst=AIP)/UDP(sport=7, dport=9)/Raw(b'x' * 64)`,
+      tcp6: `${outer}/${ends}/IPv6(src='fd00:30::66', dst='fd00:30::11')/TCP(sport=7, dport=9, flags='A')/Raw(b'x' * 64)`,
+      arp: `${outer}/Ether(src='02:00:00:00:66:66', dst='ff:ff:ff:ff:ff:ff')/ARP(op=1, psrc='172.30.0.66', pdst=AIP)`,
+      mld: `${outer}/${ends}/IPv6(src='fe80::66', dst='ff02::16', hlim=1)/IPv6ExtHdrHopByHop(options=[RouterAlert()])/ICMPv6MLReport2()`,
+      tagged: `${outer}/${ends}/Dot1Q(vlan=7)/IP(src='172.30.0.66', dst=AIP)/ICMP()`,
+    },
+    {
+      MMAC: '02:00:00:00:00:99',
+      UMAC: await macOfUplink(one),
+      SRC: hosts[1].ip,
+      DST: hosts[0].ip,
+      AMAC: a.mac,
+      AIP: a.ip,
+    },
+  );
+  const all = Object.values(seeds);
+  const mutants = Array.from({ length: MUTANTS }, (_, i) => {
+    const mutant = Buffer.from(all[i % all.length]!);
+    for (let flips = 1 + (i % 4); flips > 0; flips--)
+      mutant[OUTER_LENGTH + randomInt(mutant.length - OUTER_LENGTH)] = randomInt(256);
+    return i % 3 === 0 ? cut(mutant, OUTER_LENGTH + randomInt(mutant.length - OUTER_LENGTH)) : mutant;
+  });
+  // So many at a time as the queues of the kernel on the way take.
+  for (let at = 0; at < MUTANTS; at += 250) {
+    const { rxPackets } = await one.port('uplink');
+    const some = mutants.slice(at, at + 250);
+    await sendFrames(intruder, some, 'up0');
+    await eventually('all to come in', async () => (await one.port('uplink')).rxPackets - rxPackets >= some.length);
+  }
+  await accounted(one);
+  t.is((await one.status()).workerRestarts, 0);
+  t.is(
+    (await one.drops()).drops.find(({ reason }) => reason === 'internal_error'),
+    undefined,
+  );
+  // The MACs may have been moved to the peer for a moment.
+  await reaches(b, a);
+});
+
 test.serial('an open network takes frames from whoever sends them, and answers him', async (t) => {
   const { sites } = await createStretched(t, {
     hosts: 2,
@@ -382,10 +494,13 @@ test.serial('an open network takes frames from whoever sends them, and answers h
 });
 
 test.serial('a shared uplink: the host’s own address is the VTEP, and the host notices nothing', async (t) => {
+  let before = '';
   const scene = await createStretched(t, {
     overlay: ({ number }) => (number === 1 ? SHARED : {}),
     prepare: async (host) => {
-      if (host.number === 1) await addKernelAddresses(host);
+      if (host.number !== 1) return;
+      await addKernelAddresses(host);
+      before = await snapshot(outdoorsOf(host));
     },
   });
   const [one, two] = scene.sites as [Stretched['sites'][number], Stretched['sites'][number]];
@@ -414,7 +529,14 @@ test.serial('a shared uplink: the host’s own address is the VTEP, and the host
   t.deepEqual(await errors.frames(), [], 'the host has told nobody that the port is closed');
   t.like(await overlayOf(one.tapline), { state: 'up', local: one.host.ip });
   t.notRegex(one.tapline.process.stderr(), /warn/, 'nothing that is only so for a moment is warned of');
+  await one.tapline.stop();
+  t.is(await snapshot(outdoorsOf(one.host)), before, 'and leaves nothing there');
 });
+
+/** For a look at what may have been changed on a host. */
+function outdoorsOf({ namespace }: OverlayHost): Outdoors {
+  return { host: namespace, outside: namespace, nft: (...words) => namespace.exec(nftProgram(), ...words) };
+}
 
 /** A host whose kernel has its addresses, and a configuration of Tapline that shares them. */
 async function createLone(t: ExecutionContext): Promise<{ host: OverlayHost; config: object }> {
