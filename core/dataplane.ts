@@ -135,8 +135,9 @@ export class Dataplane implements CoalescerSink {
   private readonly flaps = new FlapDetector();
   private readonly transmitter: Transmitter;
   private observer: Observer | null = null;
-  /** Ports that the packet in hand goes to, where they are chosen one by one. */
-  private readonly targets = new Int32Array(MAX_PORTS);
+  /** Ports that the packet in hand goes to, where they are chosen one by one; and another list, for what a tunnel makes of it. */
+  private targets = new Int32Array(MAX_PORTS);
+  private tunnelTargets = new Int32Array(MAX_PORTS);
 
   constructor(options: DataplaneOptions) {
     this.arena = options.arena;
@@ -646,9 +647,19 @@ export class Dataplane implements CoalescerSink {
     this.counters.transmitted(port.id, packet.length);
     if (this.observer !== null) this.observer.transmitted(port.id, packet);
     if (port.mirrorOut !== null) this.mirror(packet, port.mirrorOut);
-    if (port.vtep !== null) this.vxlan.transmit(packet, port);
+    if (port.vtep !== null) this.intoTunnel(packet, port);
     else if (port.offload) this.transmitter.transmit(port.id, packet.slot);
     else this.outputPlain(packet, port);
+  }
+
+  /** Its sender may be answered by a flood, while others are still to get the packet itself. What is answered is not answered again. */
+  private intoTunnel(packet: Packet, port: Port): void {
+    const { targets } = this;
+    this.targets = this.tunnelTargets;
+    this.tunnelTargets = targets;
+    this.vxlan.transmit(packet, port);
+    this.tunnelTargets = this.targets;
+    this.targets = targets;
   }
 
   /** To a port that takes neither super-packets nor unfinished checksums. */

@@ -17,6 +17,8 @@ const GROUP4_HIGH = 0x0100;
 const GROUP4_LOW = 0x5e000000;
 const GROUP4_BITS = 0x7fffff;
 const GROUP6_HIGH = 0x3333;
+/** Bytes of the largest IP packet: of IPv4; of IPv6 it would be 40 more. */
+const IP_MAX_LENGTH = 65535;
 
 export class Underlay {
   /** After TO_PORT: the MAC that the packet goes to. */
@@ -52,7 +54,8 @@ export class Underlay {
     if (remote.pathMtu !== 0 && this.dataplane.now >= remote.pathMtuUntil) remote.pathMtu = 0;
     const { mtu } = remote.iface;
     const link = remote.pathMtu !== 0 && remote.pathMtu < mtu ? remote.pathMtu : mtu;
-    remote.mtu = link - outerLength(remote.local.isIpv4);
+    // A link may take more than a length field says.
+    remote.mtu = Math.min(link, IP_MAX_LENGTH) - outerLength(remote.local.isIpv4);
     if (remote.isGroup) this.setState(remote, VTEP_UP);
     else if (remote.state === VTEP_NO_ROUTE || remote.state === VTEP_DOWN) this.setState(remote, VTEP_RESOLVING);
     return true;

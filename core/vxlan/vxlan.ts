@@ -250,7 +250,11 @@ export class Vxlan {
     if (packet.vlan !== -1 && local.network.vlanProtocol === 0) removeTags(arena, packet);
     const gateway = topology.domainOf(packet.domain)?.gateway ?? null;
     if (gateway !== null && isFrom(arena.view, packet, gateway)) {
+      const { srcHigh, srcLow } = packet;
       if (!leaveGateway(arena.view, packet, gateway, local.macHigh, local.macLow)) return DROP_HOST_GATEWAY;
+      // Of a packet that was routed, the MAC that it came from: who is told, should it be too big.
+      packet.srcHigh = srcHigh;
+      packet.srcLow = srcLow;
     }
     if (!this.underlay.find(remote)) return this.underlay.reason;
     if (packet.gsoType !== VNET_GSO_NONE) return this.sendSegments(packet, remote);
