@@ -272,6 +272,11 @@ function bulk(from: number, to: number): Whole {
   return superPacket(from, to, PAYLOAD, segmentSize(OVER_IPV4));
 }
 
+function fewSegments(from: number, to: number): Whole {
+  const size = segmentSize(OVER_IPV6);
+  return superPacket(from, to, FEW_SEGMENTS * size, size);
+}
+
 export function vxlanCases(): Case[] {
   const out = acknowledgment(HERE, THERE);
   const back = acknowledgment(THERE, HERE);
@@ -299,15 +304,18 @@ export function vxlanCases(): Case[] {
   ];
 }
 
-/** Packets that are given at once, and of how many one is a super-packet or bundle; the latter less one. */
+/** Packets that are given at once, and of how many one is a super-packet or bundle: so many that V8 has compiled all before. */
 const TOGETHER = 8;
-const SINGLE = (1 << 10) - 1;
+const LARGE_BITS = 4;
+const LARGE_MASK = (1 << LARGE_BITS) - 1;
+/** Segments of these. */
+const FEW_SEGMENTS = 4;
 
 /** Packets in both directions and tunnels, large ones among them. */
 export class BothWays {
   readonly bench = makeEnd(HERE, THERE);
   private readonly small = [OVER_IPV4, OVER_IPV6].flatMap((network) => this.bothWays(network, acknowledgment));
-  private readonly large = [OVER_IPV4, OVER_IPV6].flatMap((network) => this.bothWays(network, bulk));
+  private readonly large = [OVER_IPV4, OVER_IPV6].flatMap((network) => this.bothWays(network, fewSegments));
   private readonly slots = new Int32Array(TOGETHER);
   private waiting = 0;
 
@@ -321,8 +329,9 @@ export class BothWays {
   }
 
   give(at: number): void {
-    const frames = (at & SINGLE) === 0 ? this.large : this.small;
-    const { port, frame } = frames[((at & SINGLE) === 0 ? at >>> 10 : at) % frames.length];
+    const isLarge = (at & LARGE_MASK) === 0;
+    const frames = isLarge ? this.large : this.small;
+    const { port, frame } = frames[(isLarge ? at >>> LARGE_BITS : at) % frames.length];
     this.slots[this.waiting++] = place(this.bench, port, frame);
     if (this.waiting < TOGETHER) return;
     this.waiting = 0;
