@@ -35,7 +35,7 @@ import { PACKET_FRAGMENT, PACKET_L3_MALFORMED, type Packet, TAG_NONE, UNPARSED }
 import { removeTag } from '../packet/tag.js';
 import { VNET_GSO_NONE, writeVnetHeader } from '../packet/vnet.js';
 import type { Domain, Network, Port } from '../ports.js';
-import { MAPPED } from '../router/address.js';
+import { isMapped, MAPPED } from '../router/address.js';
 import { fragment4 } from '../router/fragment.js';
 import { ICMP_FRAGMENTATION_NEEDED } from '../router/icmp.js';
 import { ICMPV6_PACKET_TOO_BIG } from '../router/icmpv6.js';
@@ -134,6 +134,8 @@ export class Vxlan {
     const taken = this.vteps.local(options.vni, options.udpPort);
     if (taken !== null && taken.network !== network) throw new RangeError(`VNI ${options.vni} is taken`);
     const remotes = this.remotesOf(network);
+    if (remotes.length > 0 && isIpv4(options.local) !== network.vtep?.isIpv4)
+      throw new RangeError('the network still has VTEPs of the other address family');
     for (const remote of remotes) this.vteps.remove(remote);
     if (network.vtep !== null) this.vteps.removeLocal(network.vtep);
     const local = new LocalVtep(network, options);
@@ -166,7 +168,10 @@ export class Vxlan {
 
   /** For topology: a port stands for a VTEP. @throws RangeError; then nothing has changed */
   addVtep(port: Port, network: Network, options: VtepOptions): void {
-    const remote = new RemoteVtep(port.id, network.vtep as LocalVtep, options);
+    const local = network.vtep as LocalVtep;
+    if (isIpv4(options.address) !== local.isIpv4)
+      throw new RangeError('the VTEP is of another address family than the local one');
+    const remote = new RemoteVtep(port.id, local, options);
     this.vteps.add(remote);
     port.vtep = remote;
     if (remote.isGroup) this.listen(remote);
@@ -590,6 +595,11 @@ export class Vxlan {
     });
     this.membership.tick(this.dataplane.milliseconds);
   }
+}
+
+/** Of four words. */
+function isIpv4({ 0: a, 1: b, 2: c }: Int32Array): boolean {
+  return isMapped(a, b, c);
 }
 
 /** A tag means nothing in a network without VLANs, and is not sent on (RFC 7348, 6.1). */
