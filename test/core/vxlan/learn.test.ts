@@ -416,6 +416,9 @@ test('a VNI, a VTEP or a network cannot be taken twice, and nothing changes wher
   t.throws(() => host.setLocal(GREEN, { vni: 42 }), { message: /VNI 42/ });
   t.throws(() => host.addVtep(BLUE, vtepPort(BLUE, 3), underlay4(2)), { instanceOf: RangeError });
   t.false(host.dataplane.ports[vtepPort(BLUE, 3)].live, 'no half of a port is left');
+  t.throws(() => host.addVtep(BLUE, vtepPort(BLUE, 3), 'fd77::3'), { message: /family/ });
+  t.throws(() => host.setLocal(BLUE, { local: wordsOf('fd77::1') }), { message: /family/ });
+  t.deepEqual(host.dataplane.vxlan.vteps.local(42, 4789)?.options.local, wordsOf(underlay4(1)));
   t.throws(() => host.dataplane.vxlan.removeLocal(BLUE), { instanceOf: RangeError });
   host.topology.removePort(vtepPort(BLUE, 2));
   host.dataplane.vxlan.removeLocal(BLUE);
