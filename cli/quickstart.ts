@@ -12,10 +12,10 @@ interface QuickstartOptions {
 }
 
 const EXAMPLES = `
-It brings up examples/lab.yaml by a daemon of its own on a private socket and in a namespace of its own, so it never meets
-another Tapline; makes a host outside, at the other end of the uplink's wire; and starts containers by "tapline run". On a
-terminal it shows them and their traffic until Ctrl-C; with --once, or where stdout is no terminal, it runs its checks and
-prints the results. Either way it removes everything.
+It brings up examples/lab.yaml and, as a second host, examples/lab-second.yaml, each by a daemon of its own on a private socket
+and in a namespace of its own, so they never meet another Tapline; makes a host outside, at the other end of the uplinks' wires;
+and starts containers by "tapline run", in a network over both hosts too. On a terminal it shows them and their traffic until Ctrl-C; with --once, or where stdout is no terminal, it
+runs its checks and prints the results. Either way it removes everything.
 
 Examples:
   tapline quickstart
@@ -80,7 +80,7 @@ async function thenStop(lab: Lab, work: () => Promise<void>): Promise<void> {
 
 export function registerQuickstart(program: Command, context: Context): void {
   withJson(program.command('quickstart'))
-    .description('show a switch with containers at work, or check that it works here')
+    .description('show switches with containers at work, or check that it works here')
     .option('--once', 'run the checks, print their results, end with 0 or 1')
     .option('--live', 'show traffic until Ctrl-C, also where stdout is no terminal')
     .addOption(

@@ -12,8 +12,12 @@ export interface HostSpec {
   readonly network: string;
   /** What it does, for the topology. */
   readonly what: string;
-  /** The command that runs in it. @param earlier endpoints of the hosts that come before it in the list */
+  /** The command that runs in it. @param earlier endpoints of the same host that come before it in the list */
   readonly command: (earlier: readonly EndpointView[]) => readonly string[];
+  /** It is a container of the second host. */
+  readonly onSecond?: boolean;
+  /** IPv4 address; by default the network's next one on its host. */
+  readonly address?: string;
   /** Published ports. */
   readonly publish?: readonly string[];
   /** Whether the command says `ready` on stdout. */
@@ -44,6 +48,12 @@ export const VAULT = 'vault';
 export const SHOP = 'shop';
 export const HIDDEN = 'hidden';
 
+/** In the one that spans two hosts: on the first, and on the second. */
+export const COURIER = 'courier';
+export const DEPOT = 'depot';
+/** Given, since the two hosts are started at the same time. */
+const DEPOT_ADDRESS = '172.27.0.200';
+
 /** Port of the router's addresses on the wire that leads to SHOP's HTTP server. */
 export const SHOP_PORT = 8080;
 
@@ -66,7 +76,10 @@ export const STORE_SERVICE = {
 /** The network of the first three. */
 export const HOME = 'blue';
 
-/** Started in this order; each has its network's next address. */
+/** The network that spans two hosts. */
+export const WIDE = 'wide';
+
+/** Started in this order, those of the second host meanwhile. */
 export const HOSTS: readonly HostSpec[] = [
   {
     name: SERVER,
@@ -128,6 +141,22 @@ export const HOSTS: readonly HostSpec[] = [
     network: 'sealed',
     what: 'an HTTP server that no other network reaches',
     command: () => [process.execPath, insideProgram('server')],
+    saysReady: true,
+  },
+  {
+    name: DEPOT,
+    network: WIDE,
+    what: 'an HTTP server',
+    command: () => [process.execPath, insideProgram('server')],
+    onSecond: true,
+    address: DEPOT_ADDRESS,
+    saysReady: true,
+  },
+  {
+    name: COURIER,
+    network: WIDE,
+    what: `fetches from ${DEPOT} on the second host`,
+    command: () => [process.execPath, insideProgram('client'), DEPOT_ADDRESS],
     saysReady: true,
   },
 ];

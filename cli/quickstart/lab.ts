@@ -1,16 +1,17 @@
-/** The quickstart's machinery: a daemon of its own on a private socket, containers in its networks, and a host outside. */
+/** The quickstart's machinery: two hosts with a switch each, containers in their networks, and a host outside that both have a wire to. */
 
-import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TaplineError } from '../../control/errors.js';
 import type { EndpointView, NetworkView } from '../../control/views.js';
-import { ApiClient } from '../client.js';
+import type { ApiClient } from '../client.js';
 import { Child, taplineCommand, untilAborted } from './child.js';
 import { HOME, HOSTS, type HostSpec, STORE_SERVICE } from './hosts.js';
-import { OUTSIDE_COMMAND, wiredTo } from './outside.js';
-import { CONFIGURATION } from './paths.js';
+import { OUTSIDE_COMMAND, SECOND_WIRE, WIRE } from './outside.js';
+import { CONFIGURATION, SECOND_CONFIGURATION } from './paths.js';
+import { Switch } from './switch.js';
 
 const POLL_MS = 20;
 
@@ -29,84 +30,89 @@ export interface Host {
 /** Make one, `start` it in a `try`, and `stop` it in the `finally`: also a start that failed halfway is taken back. */
 export class Lab {
   readonly signal: AbortSignal;
-  /** Holds the socket, and nothing else. */
+  /** Holds the sockets, and nothing else. */
   readonly directory: string;
-  readonly socket: string;
-  readonly client: ApiClient;
+  /** The switch of the first host, which has all networks, and that of the second, which has the one that spans both. */
+  readonly first: Switch;
+  readonly second: Switch;
   readonly hosts: Host[] = [];
-  /** As they were when all were attached; in the order of `hosts`. */
+  /** As they were when they were attached. */
   endpoints: readonly EndpointView[] = [];
-  readonly #engine: string;
   #outside: Child | null = null;
-  #daemon: Child | null = null;
 
-  constructor(options: LabOptions) {
-    this.signal = options.signal;
-    this.#engine = options.engine;
+  constructor({ engine, signal }: LabOptions) {
+    this.signal = signal;
     this.directory = mkdtempSync(join(tmpdir(), 'tapline-'));
-    this.socket = join(this.directory, 'sock');
-    this.client = new ApiClient(this.socket);
+    const common = { engine, signal };
+    this.first = new Switch({
+      ...common,
+      what: 'the switch',
+      configuration: CONFIGURATION,
+      wire: WIRE,
+      socket: join(this.directory, 'sock'),
+    });
+    this.second = new Switch({
+      ...common,
+      what: 'the switch of the second host',
+      configuration: SECOND_CONFIGURATION,
+      wire: SECOND_WIRE,
+      socket: join(this.directory, 'second'),
+    });
   }
 
-  /** The switch's process. @throws Error before `start` */
-  get daemon(): Child {
-    if (this.#daemon === null) throw new Error('the daemon was not started');
-    return this.#daemon;
+  /** Those of the first host. */
+  get socket(): string {
+    return this.first.socket;
   }
 
-  /** The host on the wire. @throws Error before `start` */
+  get client(): ApiClient {
+    return this.first.client;
+  }
+
+  /** The host on the wires. @throws Error before `start` */
   get outside(): Child {
     if (this.#outside === null) throw new Error('the host outside was not started');
     return this.#outside;
   }
 
-  /** Brings the example up, attaches the containers and makes the service in front of some. @throws TaplineError with the last words of what failed */
+  /** Brings the examples up, attaches the containers and makes the service in front of some. @throws TaplineError with the last words of what failed */
   async start(): Promise<void> {
     this.#outside = new Child('the host outside', OUTSIDE_COMMAND, this.socket);
     await this.#outside.says('ready', this.signal);
-    await this.#startDaemon(wiredTo(this.#outside.pid, this.#upCommand()));
-    for (const spec of HOSTS) await this.#startHost(spec);
+    const outside = this.#outside.pid;
+    // Also when one fails the other comes to its end: what it makes meanwhile is to be removed.
+    await allOf([this.#bringUp(this.first, outside), this.#bringUp(this.second, outside)]);
     await this.client.post('/v1/services', STORE_SERVICE);
   }
 
-  #upCommand(): readonly string[] {
-    return taplineCommand('up', '-f', CONFIGURATION, '--engine', this.#engine, '--log-level', 'warn');
+  /** The switch that a container is attached to. */
+  switchOf(spec: HostSpec): Switch {
+    return spec.onSecond === true ? this.second : this.first;
   }
 
-  async #startDaemon(command: readonly string[]): Promise<void> {
-    this.#daemon = new Child('the switch', command, this.socket);
-    await this.#daemon.says('ready', this.signal);
+  /** A switch and its containers, one after the other. */
+  async #bringUp(at: Switch, outside: number): Promise<void> {
+    await at.start(outside);
+    for (const spec of HOSTS) if (this.switchOf(spec) === at) await this.#startHost(spec, at);
   }
 
-  /** Kills the daemon as `kill -9` does, and starts another in its place. @returns milliseconds until that is ready */
-  async replaceDaemon(): Promise<number> {
-    // Nobody else is in its namespace, which would end with it, and so would the wire.
-    const namespace = openSync(`/proc/${this.daemon.pid}/ns/net`, 'r');
-    try {
-      const began = performance.now();
-      await this.daemon.kill();
-      await this.#startDaemon(['nsenter', `--net=/proc/${process.pid}/fd/${namespace}`, '--', ...this.#upCommand()]);
-      return performance.now() - began;
-    } finally {
-      closeSync(namespace);
-    }
-  }
-
-  async #startHost(spec: HostSpec): Promise<void> {
+  async #startHost(spec: HostSpec, { socket, client }: Switch): Promise<void> {
     const command = spec.command(this.endpoints);
     const publish = (spec.publish ?? []).flatMap((published) => ['--publish', published]);
-    const options = ['--network', spec.network, '--name', spec.name, ...publish];
+    const address = spec.address === undefined ? [] : ['--address', spec.address];
+    const options = ['--network', spec.network, '--name', spec.name, ...address, ...publish];
     const run = taplineCommand('run', ...options, '--', ...command);
-    const child = new Child(`the container ${spec.name}`, run, this.socket);
+    const child = new Child(`the container ${spec.name}`, run, socket);
     this.hosts.push({ spec, child });
     if (spec.saysReady) await child.says('ready', this.signal);
     else child.stdout.resume();
-    this.endpoints = [...this.endpoints, await child.orEnd(this.#untilUp(spec.name, child), this.signal)];
+    const endpoint = await child.orEnd(this.#untilUp(spec.name, child, client), this.signal);
+    this.endpoints = [...this.endpoints, endpoint];
   }
 
-  async #untilUp(name: string, child: Child): Promise<EndpointView> {
+  async #untilUp(name: string, child: Child, client: ApiClient): Promise<EndpointView> {
     while (child.running && !this.signal.aborted) {
-      const all = await this.client.get<EndpointView[]>('/v1/endpoints');
+      const all = await client.get<EndpointView[]>('/v1/endpoints');
       const found = all.find((endpoint) => endpoint.name === name && endpoint.state === 'up');
       if (found !== undefined) return found;
       await sleep(POLL_MS);
@@ -133,22 +139,21 @@ export class Lab {
     return found;
   }
 
-  /** The result of `work`, unless the daemon or a container ends first. @throws TaplineError when one does */
+  /** The result of `work`, unless a daemon or a container ends first. @throws TaplineError when one does */
   async orEnd<T>(work: Promise<T>): Promise<T> {
-    const all = [this.daemon, this.outside, ...this.hosts.map(({ child }) => child)];
+    const all = [this.first.daemon, this.second.daemon, this.outside, ...this.hosts.map(({ child }) => child)];
     return untilAborted(Promise.race([work, ...all.map((child) => child.failAtEnd())]), this.signal);
   }
 
-  /** Ends the daemon, which removes what it made. Nothing happens when it has ended. */
-  async stopDaemon(): Promise<void> {
-    await this.#daemon?.stop();
+  /** Ends both daemons, which remove what they made. Nothing happens when they have ended. */
+  stopDaemons(): Promise<void> {
+    return allOf([this.first.stop(), this.second.stop()]);
   }
 
   /** Ends the containers and the host outside. */
-  async stopHosts(): Promise<void> {
+  stopHosts(): Promise<void> {
     const all = [...this.hosts.map(({ child }) => child), ...(this.#outside === null ? [] : [this.#outside])];
-    const results = await Promise.allSettled(all.map((child) => child.stop()));
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    return allOf(all.map((child) => child.stop()));
   }
 
   removeDirectory(): void {
@@ -158,7 +163,7 @@ export class Lab {
   /** Removes everything, also what is left when a step of it fails. @throws the first failure, at the end */
   async stop(): Promise<void> {
     try {
-      await this.stopDaemon();
+      await this.stopDaemons();
     } finally {
       try {
         await this.stopHosts();
@@ -167,4 +172,10 @@ export class Lab {
       }
     }
   }
+}
+
+/** Waits for all, whatever becomes of each. @throws the first failure, at the end */
+async function allOf(works: readonly Promise<void>[]): Promise<void> {
+  const results = await Promise.allSettled(works);
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }

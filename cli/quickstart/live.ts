@@ -3,15 +3,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StatusView } from '../../control/api.js';
 import type { ServiceView } from '../../control/service-views.js';
-import type { DropsView, EndpointView, FdbView, PortView } from '../../control/views.js';
+import type { DropsView, EndpointView, FdbView, NetworkView, PortView } from '../../control/views.js';
 import type { Context } from '../context.js';
 import { type FittingColumn, fitTable } from './fit.js';
 import { hints } from './hints.js';
-import { addressOf, SERVER } from './hosts.js';
+import { addressOf, DEPOT, SERVER } from './hosts.js';
 import type { Lab } from './lab.js';
 import { formatRate, rates, type Traffic } from './rates.js';
 import { Screen } from './screen.js';
-import { topology } from './topology.js';
+import type { Switch } from './switch.js';
+import { type HostView, topology } from './topology.js';
 
 const INTERVAL_MS = 1000;
 
@@ -76,14 +77,25 @@ async function showTraffic(lab: Lab, screen: Screen): Promise<never> {
   }
 }
 
+async function viewOf({ client }: Switch): Promise<HostView> {
+  const [status, networks, endpoints, services] = await Promise.all([
+    client.get<StatusView>('/v1/status'),
+    client.get<NetworkView[]>('/v1/networks'),
+    client.get<EndpointView[]>('/v1/endpoints'),
+    client.get<ServiceView[]>('/v1/services'),
+  ]);
+  return { status, networks, endpoints, services };
+}
+
 /** Starts the lab and shows it until the signal is aborted. @throws TaplineError when the daemon or a container ends by itself */
 export async function runLive(lab: Lab, context: Context): Promise<void> {
   await lab.start();
   const screen = new Screen(context);
-  const status = await lab.client.get<StatusView>('/v1/status');
-  const services = await lab.client.get<ServiceView[]>('/v1/services');
-  screen.print(topology(status, await lab.networks(), lab.endpoints, services, screen.columns));
-  screen.print(hints(lab.socket, addressOf(lab.endpoint(SERVER), 4), context.env));
+  const { first, second } = lab;
+  screen.print(topology('first host', await viewOf(first), first.wire, screen.columns));
+  screen.print(topology('second host', await viewOf(second), second.wire, screen.columns));
+  const [server, depot] = [SERVER, DEPOT].map((name) => addressOf(lab.endpoint(name), 4)) as [string, string];
+  screen.print(hints({ first: first.socket, second: second.socket }, { server, depot }, context.env));
   try {
     await lab.orEnd(showTraffic(lab, screen));
   } finally {

@@ -4,13 +4,14 @@ import test from 'ava';
 import { readPcapng } from '../../cli/quickstart/checks/pcapng.js';
 import { type FittingColumn, fitTable } from '../../cli/quickstart/fit.js';
 import { hints } from '../../cli/quickstart/hints.js';
-import { HOSTS } from '../../cli/quickstart/hosts.js';
-import { OUTSIDE, wiredTo } from '../../cli/quickstart/outside.js';
-import { CONFIGURATION } from '../../cli/quickstart/paths.js';
+import { HOSTS, WIDE } from '../../cli/quickstart/hosts.js';
+import { SECOND_WIRE, WIRE, type Wire, wiredTo } from '../../cli/quickstart/outside.js';
+import { CONFIGURATION, SECOND_CONFIGURATION } from '../../cli/quickstart/paths.js';
 import { formatRate, rates } from '../../cli/quickstart/rates.js';
 import { type Machine, missingRequirement } from '../../cli/quickstart/requirements.js';
 import { topology } from '../../cli/quickstart/topology.js';
 import type { StatusView } from '../../control/api.js';
+import { overlaps, parseSubnet } from '../../control/config/address.js';
 import { loadConfiguration } from '../../control/config/load.js';
 import type { ServiceView } from '../../control/service-views.js';
 import type { EndpointView, NetworkView, PortView } from '../../control/views.js';
@@ -101,13 +102,19 @@ test('a table loses its least important columns first, then the ends of its line
   t.deepEqual(fitTable(COLUMNS, ['name'], 3), ['NAM', 'nam']);
 });
 
-test('hints quote a socket that the shell would read otherwise', (t) => {
-  t.true(hints('/tmp/a/sock', '172.30.0.2', {}).includes('  export TAPLINE_SOCKET=/tmp/a/sock'));
-  t.true(hints("/tmp/it's me/sock", '172.30.0.2', {}).includes("  export TAPLINE_SOCKET='/tmp/it'\\''s me/sock'"));
+test('hints quote sockets that the shell would read otherwise', (t) => {
+  const addresses = { server: '172.30.0.2', depot: '172.27.0.128' };
+  const plain = hints({ first: '/tmp/a/sock', second: '/tmp/a/second' }, addresses, {});
+  t.true(plain.includes('  export TAPLINE_SOCKET=/tmp/a/sock'));
+  t.true(plain.includes('  tapline show fdb --socket /tmp/a/second'));
+  const strange = hints({ first: "/tmp/it's me/sock", second: '/tmp/a b/second' }, addresses, {});
+  t.true(strange.includes("  export TAPLINE_SOCKET='/tmp/it'\\''s me/sock'"));
+  t.true(strange.includes("  tapline show fdb --socket '/tmp/a b/second'"));
 });
 
-function network(name: string, internal: boolean): NetworkView {
-  const view = { name, subnets: ['172.30.0.0/24'], gateways: ['172.30.0.1'], mtu: 1500, internal };
+function network(name: string, options: { internal?: boolean; vxlan?: object } = {}): NetworkView {
+  const { internal = false, vxlan = null } = options;
+  const view = { name, subnets: ['172.30.0.0/24'], gateways: ['172.30.0.1'], mtu: 1500, internal, vxlan };
   return view as unknown as NetworkView;
 }
 
@@ -124,15 +131,17 @@ test('the picture has each container under its own network, whatever their order
     endpoint('b', 'sealed', '172.29.0.2'),
     endpoint('c', 'blue', '172.30.0.3'),
   ];
-  const networks = [network('blue', false), network('sealed', true)];
+  const vxlan = { vni: 27, remotes: ['198.51.100.2', '198.51.100.3'] };
+  const networks = [network('blue', { vxlan }), network('sealed', { internal: true })];
   const backends = [{ name: 'a:80' }, { name: 'c:80' }];
   const services = [{ name: 'web', listen: ['8081/tcp'], scheduler: 'rr', backends }] as unknown as ServiceView[];
-  const drawn = topology(status as unknown as StatusView, networks, endpoints, services, 200);
+  const view = { status: status as unknown as StatusView, networks, endpoints, services };
+  const drawn = topology('first host', view, WIRE, 200);
   const lines = drawn.map((line) => line.trimEnd());
   t.deepEqual(lines, [
-    'Tapline 0.1.0, engine uring (Linux 6.7 or later)',
+    'first host: Tapline 0.1.0, engine uring (Linux 6.7 or later)',
     '',
-    'network blue  172.30.0.0/24  gateway 172.30.0.1  MTU 1500',
+    'network blue  172.30.0.0/24  gateway 172.30.0.1  MTU 1500  VNI 27 with 198.51.100.2 198.51.100.3',
     '  |',
     '  |   port  interface  addresses      MAC                container',
     '  +-- a     eth0       172.30.0.2/24  02:42:ac:1e:00:02',
@@ -145,27 +154,58 @@ test('the picture has each container under its own network, whatever their order
     '',
     'uplink up0, mode own  203.0.113.2/24',
     '  |',
-    '  +-- a host outside  203.0.113.1 2001:db8:113::1',
+    '  +-- the host outside  203.0.113.1 2001:db8:113::1',
     '',
     'service web  8081/tcp  rr  a:80 c:80',
     '',
   ]);
 });
 
-test('what the lab says of its wire is what its example has', async (t) => {
-  const { uplink, networks } = await loadConfiguration(CONFIGURATION);
-  t.is(uplink?.mode, 'own');
-  if (uplink?.mode !== 'own') return;
-  const [, , , , , script = ''] = wiredTo(42, ['true']);
-  t.true(script.includes(`ip link add ${uplink.device} type veth`));
-  t.deepEqual([...uplink.gateways].sort(), Object.values(OUTSIDE).sort());
+const HALVES: readonly (readonly [string, Wire, boolean])[] = [
+  [CONFIGURATION, WIRE, false],
+  [SECOND_CONFIGURATION, SECOND_WIRE, true],
+];
+
+for (const [file, wire, onSecond] of HALVES) {
+  test(`what the lab says of its wire is what ${file.slice(file.indexOf('examples/'))} has`, async (t) => {
+    const { uplink, networks } = await loadConfiguration(file);
+    t.is(uplink?.mode, 'own');
+    if (uplink?.mode !== 'own') return;
+    const [, , , , , script = ''] = wiredTo(wire, 42, ['true']);
+    t.true(script.includes(`ip link add ${uplink.device} type veth peer name ${wire.device} `));
+    t.deepEqual([...uplink.gateways].sort(), Object.values(wire.outside).sort());
+    t.deepEqual(uplink.addresses, [`${wire.router.ipv4}/24`, `${wire.router.ipv6}/64`]);
+    for (const address of Object.values(wire.outside)) t.true(script.includes(`address add ${address}/`), address);
+    for (const subnet of wire.subnets) {
+      const via = subnet.includes(':') ? wire.router.ipv6 : wire.router.ipv4;
+      t.true(script.includes(`route add ${subnet} via ${via}\n`), subnet);
+    }
+    const hosts = HOSTS.filter((host) => (host.onSecond ?? false) === onSecond);
+    t.deepEqual([...new Set(hosts.map((host) => host.network))], [...networks.keys()]);
+  });
+}
+
+test('the host outside has a way to every subnet of the first host', async (t) => {
+  const { networks } = await loadConfiguration(CONFIGURATION);
   const subnets = [...networks.values()].flatMap((each) => each.subnets);
-  const routers = uplink.addresses.map((address) => address.split('/', 1)[0] ?? '');
-  for (const subnet of subnets) {
-    const via = routers.find((router) => router.includes(':') === subnet.includes(':'));
-    t.true(script.includes(`route add ${subnet} via ${via}\n`), subnet);
+  t.deepEqual([...WIRE.subnets].sort(), subnets.sort());
+});
+
+test('the hosts have the same network in halves, and name each other', async (t) => {
+  const [first, second] = await Promise.all(
+    [CONFIGURATION, SECOND_CONFIGURATION].map((file) => loadConfiguration(file)),
+  );
+  const [one, other] = [first?.networks.get(WIDE), second?.networks.get(WIDE)];
+  t.deepEqual(one?.subnets, other?.subnets);
+  t.is(one?.vxlan?.vni, other?.vxlan?.vni);
+  t.deepEqual([one?.vxlan?.local, one?.vxlan?.remotes], [WIRE.router.ipv4, [SECOND_WIRE.router.ipv4]]);
+  t.deepEqual([other?.vxlan?.local, other?.vxlan?.remotes], [SECOND_WIRE.router.ipv4, [WIRE.router.ipv4]]);
+  const [ranges = [], others = []] = [one?.range, other?.range];
+  t.is(ranges.length, 2);
+  t.is(others.length, 2);
+  for (const range of ranges) {
+    for (const another of others) t.false(overlaps(parseSubnet(range), parseSubnet(another)), `${range} ${another}`);
   }
-  t.deepEqual([...new Set(HOSTS.map((host) => host.network))], [...networks.keys()]);
 });
 
 function capture(frames: number): Buffer {

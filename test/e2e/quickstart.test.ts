@@ -26,10 +26,10 @@ import { ENGINES, PROGRAM, startTapline, type Tapline } from './support/tapline.
 import { eventually, sleep } from './support/wait.js';
 
 const QUICKSTART = [process.execPath, PROGRAM, 'quickstart'];
-/** Daemon, host outside, and for each container `tapline run` and its command. */
-const CHILDREN = 2 + 2 * HOSTS.length;
-/** The daemon's, the outside's, the containers'. */
-const NAMESPACES = 2 + HOSTS.length;
+/** Two daemons, the host outside, and for each container `tapline run` and its command. */
+const CHILDREN = 3 + 2 * HOSTS.length;
+/** The daemons', the outside's, the containers'. */
+const NAMESPACES = 3 + HOSTS.length;
 const UP_TIMEOUT = 30_000;
 /** Checks that fail where ping does. */
 const BY_PING = [
@@ -41,6 +41,7 @@ const BY_PING = [
   'hop by hop',
   'internal network',
   'masquerade',
+  'overlay',
 ];
 
 /** A folder for what the quickstart keeps in temporary files, so that leftovers show. */
@@ -113,7 +114,7 @@ function results(stdout: string): Map<string, string> {
   const names = CHECKS.map(({ name }) => name);
   const found = new Map<string, string>();
   for (const line of stdout.split('\n')) {
-    const name = names.find((candidate) => line.startsWith(`${candidate} `));
+    const name = names.find((candidate) => line.startsWith(`${candidate}  `));
     if (name !== undefined) found.set(name, line.slice(name.length).trim().split(' ')[0] ?? '');
   }
   return found;

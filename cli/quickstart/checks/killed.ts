@@ -1,10 +1,10 @@
 /**
  * The switch is killed in the middle of a translated connection, as by `kill -9`, and another is started: the connection goes on, and no
- * byte of it is lost.
+ * byte of it is lost; and the second host is reached as before.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HIDDEN } from '../hosts.js';
+import { addressOf, COURIER, DEPOT, HIDDEN } from '../hosts.js';
 import { SINK_PORT } from '../inside/ports.js';
 import type { Lab } from '../lab.js';
 import { runProgramIn } from '../nsenter.js';
@@ -20,8 +20,9 @@ export async function killed(lab: Lab): Promise<string> {
   // Awaited below; until then its failure is nobody's.
   sent.catch(() => undefined);
   await sleep(BEFORE_MS, undefined, { signal: lab.signal });
-  const milliseconds = await lab.replaceDaemon();
+  const milliseconds = await lab.first.replaceDaemon();
   const { bytes } = JSON.parse(await sent) as { bytes: number };
+  await runProgramIn(lab.endpoint(COURIER), 'fetch', [addressOf(lab.endpoint(DEPOT), 4)], lab.signal);
   const what = `killed in the middle of a connection of ${HIDDEN}`;
-  return `${what}: back in ${milliseconds.toFixed(0)} ms, ${(bytes / 1e6).toFixed(0)} MB, all arrived`;
+  return `${what}: back in ${milliseconds.toFixed(0)} ms, ${(bytes / 1e6).toFixed(0)} MB, all arrived; ${DEPOT} is reached`;
 }

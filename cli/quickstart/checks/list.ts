@@ -14,12 +14,13 @@ import { killed } from './killed.js';
 import { learning } from './learning.js';
 import { masquerade } from './masquerade.js';
 import { outside } from './outside.js';
+import { overlay, overlayGateway, overlayProbe } from './overlay.js';
 import { pingIpv4, pingIpv6, routingIpv4, routingIpv6 } from './ping.js';
 import { policy } from './policy.js';
 import { published } from './published.js';
 import { devicesRemoved, filesRemoved, namespacesRemoved } from './removal.js';
 import { drained, service } from './service.js';
-import { transfer } from './transfer.js';
+import { overlayTransfer, transfer } from './transfer.js';
 
 export const CHECKS: readonly Check[] = [
   { name: 'containers attached', run: attached },
@@ -39,9 +40,13 @@ export const CHECKS: readonly Check[] = [
   { name: 'service', run: service },
   { name: 'backend drained', run: drained },
   { name: 'policy', run: policy },
+  { name: 'overlay', run: overlay },
+  { name: 'overlay probe', run: overlayProbe },
+  { name: 'overlay gateway', run: overlayGateway },
   { name: 'capture', run: capture },
   { name: 'attack stopped', run: attack },
   { name: 'TCP transfer', run: transfer, information: true },
+  { name: 'overlay transfer', run: overlayTransfer, information: true },
   { name: 'counters', run: counters },
   // Counts from zero again afterwards.
   { name: 'switch killed', run: killed },

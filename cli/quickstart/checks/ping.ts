@@ -8,9 +8,9 @@ const COUNT = 3;
 /** What Linux sends with, less one for each router on the way. */
 const TTL = 64;
 
-/** @param hops routers on the way */
-async function ping(lab: Lab, from: string, family: 4 | 6, hops: number): Promise<string> {
-  const address = addressOf(lab.endpoint(SERVER), family);
+/** @param hops routers on the way @throws Error where an answer is missing or has another TTL */
+export async function ping(lab: Lab, from: string, to: string, family: 4 | 6, hops: number): Promise<string> {
+  const address = addressOf(lab.endpoint(to), family);
   const command = ['ping', '-n', '-c', String(COUNT), '-i', '0.2', '-W', '2', address];
   const output = await runIn(lab.endpoint(from), command, lab.signal);
   const received = Number(/ (\d+) received/.exec(output)?.[1] ?? 0);
@@ -22,7 +22,7 @@ async function ping(lab: Lab, from: string, family: 4 | 6, hops: number): Promis
   return `${address}${way}, ${COUNT} of ${COUNT} answers, ${average} ms`;
 }
 
-export const pingIpv4 = (lab: Lab): Promise<string> => ping(lab, CLIENT, 4, 0);
-export const pingIpv6 = (lab: Lab): Promise<string> => ping(lab, CLIENT, 6, 0);
-export const routingIpv4 = (lab: Lab): Promise<string> => ping(lab, TRAVELLER, 4, 1);
-export const routingIpv6 = (lab: Lab): Promise<string> => ping(lab, TRAVELLER, 6, 1);
+export const pingIpv4 = (lab: Lab): Promise<string> => ping(lab, CLIENT, SERVER, 4, 0);
+export const pingIpv6 = (lab: Lab): Promise<string> => ping(lab, CLIENT, SERVER, 6, 0);
+export const routingIpv4 = (lab: Lab): Promise<string> => ping(lab, TRAVELLER, SERVER, 4, 1);
+export const routingIpv6 = (lab: Lab): Promise<string> => ping(lab, TRAVELLER, SERVER, 6, 1);

@@ -4,7 +4,6 @@ import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Lab } from '../lab.js';
 import { type Inhabitant, runIn } from '../nsenter.js';
-import { OUTSIDE_INTERFACE } from '../outside.js';
 
 interface Link {
   readonly ifname: string;
@@ -19,27 +18,32 @@ async function linksIn(where: Inhabitant, signal: AbortSignal): Promise<string[]
   return links.map(({ ifname }) => ifname).filter((name) => name !== 'lo');
 }
 
-/** The other end of the wire goes with the daemon's namespace. */
-async function wireRemoved(lab: Lab): Promise<void> {
+/** The other ends of the wires go with the daemons' namespaces. */
+async function wiresRemoved(lab: Lab): Promise<void> {
+  let left: string[] = [];
   for (let waited = 0; waited < PATIENCE_MS; waited += POLL_MS) {
-    if ((await linksIn(lab.outside, lab.signal)).length === 0) return;
+    left = await linksIn(lab.outside, lab.signal);
+    if (left.length === 0) return;
     await sleep(POLL_MS, undefined, { signal: lab.signal });
   }
-  throw new Error(`${OUTSIDE_INTERFACE} still in the host outside ${PATIENCE_MS / 1000} s after the switch has ended`);
+  const what = `${left.join(', ')} still in the host outside`;
+  throw new Error(`${what} ${PATIENCE_MS / 1000} s after the switches have ended`);
 }
 
-/** The daemon has ended, the containers and the host outside have not: in each there is only `lo` left. */
+/** The daemons have ended, the containers and the host outside have not: in each there is only `lo` left. */
 export async function devicesRemoved(lab: Lab): Promise<string> {
-  await lab.stopDaemon();
-  const how = await lab.daemon.ended;
-  if (how !== 'exit code 0') throw new Error(lab.daemon.endLine(how));
+  await lab.stopDaemons();
+  for (const { daemon } of [lab.first, lab.second]) {
+    const how = await daemon.ended;
+    if (how !== 'exit code 0') throw new Error(daemon.endLine(how));
+  }
   for (const endpoint of lab.endpoints) {
     const left = await linksIn(endpoint, lab.signal);
     if (left.length > 0) throw new Error(`${left.join(', ')} still in ${endpoint.name}`);
   }
-  await wireRemoved(lab);
+  await wiresRemoved(lab);
   const names = [...new Set(lab.endpoints.map((endpoint) => endpoint.interface))].join(', ');
-  return `no ${names} left in ${lab.endpoints.length} containers and outside, the switch ended by itself`;
+  return `no ${names} left in ${lab.endpoints.length} containers and outside, both switches ended by themselves`;
 }
 
 function sameNamespace(path: string, inode: number): boolean {
@@ -80,11 +84,11 @@ export async function namespacesRemoved(lab: Lab): Promise<string> {
   return `${open.length} network namespaces without a user`;
 }
 
-/** The daemon removes its socket itself, so that only the empty folder is ours to remove. */
+/** The daemons remove their sockets themselves, so that only the empty folder is ours to remove. */
 export async function filesRemoved(lab: Lab): Promise<string> {
   const left = readdirSync(lab.directory);
   if (left.length > 0) throw new Error(`${left.join(', ')} still in ${lab.directory}`);
   lab.removeDirectory();
   if (existsSync(lab.directory)) throw new Error(`${lab.directory} is still there`);
-  return `${lab.socket} and its folder`;
+  return `${lab.first.socket}, ${lab.second.socket} and their folder`;
 }

@@ -1,6 +1,6 @@
 /**
- * The containers `client`, `hidden` and `traveller`: fetch from each ADDRESS or ADDRESS:PORT (IPv4) in turn, some times a second, each time over a new connection. UDP
- * echo on port 7.
+ * The containers `client`, `hidden`, `traveller` and `courier`: fetch from each ADDRESS or ADDRESS:PORT (IPv4) in turn, some times a second,
+ * each time over a new connection. UDP echo on port 7.
  */
 
 import { get } from 'node:http';

@@ -1,6 +1,6 @@
 /**
- * The containers `web`, `shop`, `store1` and so on, and `vault`, and the host outside: HTTP on port 80, a sink for TCP on port 5001 that
- * answers how much came, UDP echo on port 7. Whoever asks HTTP for /who is told the address that he has here, for /served-by the server's.
+ * The containers `web`, `shop`, `store1` and so on, `vault` and `depot`, and the host outside: HTTP on port 80, a sink for TCP on port 5001
+ * that answers how much came, UDP echo on port 7. Whoever asks HTTP for /who is told the address that he has here, for /served-by the server's.
  */
 
 import { once } from 'node:events';
