@@ -108,6 +108,9 @@ function privateFlows(): FlowMemory {
   return { words, addresses6, capacity: PRIVATE_FLOWS };
 }
 
+/** Bytes below which a frame of a port in segments is none of a bulk. */
+const SHORT_FRAME = 256;
+
 /** Seconds between two reports of one network's FDB being full. */
 const FULL_REPORT = 60;
 
@@ -149,7 +152,7 @@ export class Dataplane implements CoalescerSink {
     this.fdb = new Fdb(table, options.generations, this.ports, this.domains, options.fdbReserve);
     this.topology = new Topology(this, this.domains, options.seed);
     this.router = new Router(this, options.seed, options.flows ?? privateFlows());
-    this.coalescer = new Coalescer(this.arena, this);
+    this.coalescer = new Coalescer(this.arena, this, SHORT_FRAME);
     this.plain = new PlainFrames(this.arena);
     this.vxlan = new Vxlan(this, options.seed, this.coalescer);
     this.filter = new BridgeFilter(this.router.flows, this.arena.view);
@@ -218,7 +221,7 @@ export class Dataplane implements CoalescerSink {
 
   /** What the policy says of a frame that the bridge would send on. After captures have seen it: its sender may be answered. */
   private filterSafely(packet: Packet, verdict: number): number {
-    if (verdict === DROP || verdict === TO_ROUTER) return verdict;
+    if (verdict === DROP || verdict === TO_ROUTER || verdict === LOCAL) return verdict;
     const domain = this.domains[packet.domain] as Domain;
     if (domain.network.place === 0) return verdict;
     try {
@@ -699,8 +702,15 @@ export class Dataplane implements CoalescerSink {
       this.counters.transmitted(target.id, packet.length);
       if (this.observer !== null) this.observer.transmitted(target.id, packet);
       if (target.offload) this.transmitter.transmit(target.id, packet.slot);
-      else this.outputPlain(packet, target);
+      else this.mirrorPlain(packet, target);
     }
+  }
+
+  /** The packet itself may be about to be dropped, for a reason that stays its own. */
+  private mirrorPlain(packet: Packet, target: Port): void {
+    const { reason } = packet;
+    this.outputPlain(packet, target);
+    packet.reason = reason;
   }
 
   // --- frames of our own

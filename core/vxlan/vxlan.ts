@@ -420,11 +420,14 @@ export class Vxlan {
       dataplane.abandon(packet);
       return;
     }
-    const uplink = own.port;
-    own.reason = this.openSafely(own);
-    if (own.reason !== DROP_NONE) {
-      own.port = uplink;
+    const remote = this.openSafely(own);
+    if (remote === null) {
+      own.reason = this.refusal;
       dataplane.abandon(own);
+    } else {
+      dataplane.counters.local(own.port);
+      own.port = remote.port;
+      this.handOn(own, remote);
     }
   }
 
@@ -434,27 +437,28 @@ export class Vxlan {
     return copy;
   }
 
-  private openSafely(packet: Packet): number {
+  private openSafely(packet: Packet): RemoteVtep | null {
     try {
       return this.open(packet);
     } catch (error) {
       this.dataplane.lastError = error;
-      return DROP_INTERNAL_ERROR;
+      return this.refuse(DROP_INTERNAL_ERROR);
     }
   }
 
-  /** @returns a drop reason, and the slot is still the caller's; DROP_NONE */
-  private open(packet: Packet): number {
+  /** All that may be wrong with it. @returns whom it is from, and its frames may be handed on; null: `refusal` says why not */
+  private open(packet: Packet): RemoteVtep | null {
     const { view } = this.dataplane.arena;
-    if ((packet.flags & PACKET_FRAGMENT) !== 0) return DROP_VXLAN_FRAGMENT;
-    if (!isOuterHeaderRight(view, packet)) return DROP_IP_CHECKSUM;
+    if ((packet.flags & PACKET_FRAGMENT) !== 0) return this.refuse(DROP_VXLAN_FRAGMENT);
+    if (!isOuterHeaderRight(view, packet)) return this.refuse(DROP_IP_CHECKSUM);
     const at = payloadStart(packet);
     const end = payloadEnd(view, packet);
     // Before anything is believed of it, and remembered.
-    if (!isOuterChecksumRight(view, packet)) return DROP_VXLAN_CHECKSUM;
+    if (!isOuterChecksumRight(view, packet)) return this.refuse(DROP_VXLAN_CHECKSUM);
     const remote = this.sender(packet, at, end);
-    if (remote === null) return this.refusal;
-    return isBundle(packet) ? this.openBundle(packet, remote, at, end) : this.openOne(packet, remote, at, end);
+    if (remote === null) return null;
+    const reason = isBundle(packet) ? this.openBundle(packet, at, end) : this.openOne(packet, at, end);
+    return reason === DROP_NONE ? remote : this.refuse(reason);
   }
 
   /** The VTEP that a VXLAN packet is from. Null: `refusal` says why it is not taken. */
@@ -492,17 +496,12 @@ export class Vxlan {
     return this.vteps.groupOf(local) ?? this.refuse(DROP_VXLAN_VTEP);
   }
 
-  private openOne(packet: Packet, remote: RemoteVtep, at: number, end: number): number {
-    const { arena, counters } = this.dataplane;
+  /** Makes the packet that of the inner frame. @returns a drop reason, or DROP_NONE */
+  private openOne(packet: Packet, at: number, end: number): number {
     const inner = at + VXLAN_HEADER_LENGTH;
-    const outerEcn = trafficClass(arena.view, packet.l3) & ECN_MASK;
+    const outerEcn = trafficClass(this.dataplane.arena.view, packet.l3) & ECN_MASK;
     if (outerEcn !== ECN_NOT_ECT && !this.mark(inner, end, outerEcn)) return DROP_VXLAN_ECN;
-    if (!strip(packet, inner, end)) return DROP_VXLAN_MALFORMED;
-    counters.local(packet.port);
-    packet.port = remote.port;
-    writeVnetHeader(arena, packet);
-    this.coalescer.add(packet, this.udpSegments ? COALESCE_ALL : COALESCE_TCP);
-    return DROP_NONE;
+    return strip(packet, inner, end) ? DROP_NONE : DROP_VXLAN_MALFORMED;
   }
 
   /** Gives the inner IP header, behind whatever tags, what the way has marked (RFC 6040, 4.2). @returns false: it cannot say so */
@@ -523,33 +522,37 @@ export class Vxlan {
     return true;
   }
 
-  private openBundle(packet: Packet, remote: RemoteVtep, at: number, end: number): number {
-    const { arena, counters } = this.dataplane;
+  /** @returns a drop reason, or DROP_NONE: it can be taken apart */
+  private openBundle(packet: Packet, at: number, end: number): number {
+    const { view } = this.dataplane.arena;
     const stride = packet.gsoSize;
     const prefix = VXLAN_HEADER_LENGTH;
-    if (stride < prefix + ETHERNET_HEADER_LENGTH || !isUniform(arena.view, at, stride, end))
-      return DROP_VXLAN_MALFORMED;
-    const outerEcn = trafficClass(arena.view, packet.l3) & ECN_MASK;
-    if (outerEcn !== ECN_NOT_ECT) {
-      for (let frame = at + prefix; frame < end; frame += stride) {
-        if (!this.mark(frame, end, outerEcn)) return DROP_VXLAN_ECN;
-      }
+    if (stride < prefix + ETHERNET_HEADER_LENGTH || !isUniform(view, at, stride, end)) return DROP_VXLAN_MALFORMED;
+    const outerEcn = trafficClass(view, packet.l3) & ECN_MASK;
+    if (outerEcn === ECN_NOT_ECT) return DROP_NONE;
+    for (let frame = at + prefix; frame < end; frame += stride) {
+      if (!this.mark(frame, end, outerEcn)) return DROP_VXLAN_ECN;
     }
-    counters.local(packet.port);
-    packet.port = remote.port;
-    const lost = this.splitter.split(
-      packet,
-      at + prefix,
-      stride,
-      prefix,
-      end,
-      this.udpSegments ? COALESCE_ALL : COALESCE_TCP,
-    );
+    return DROP_NONE;
+  }
+
+  /** Gives the slot up, to the coalescer and whoever comes behind it: what is thrown there is not about this packet. */
+  private handOn(packet: Packet, remote: RemoteVtep): void {
+    const { arena, counters } = this.dataplane;
+    const what = this.udpSegments ? COALESCE_ALL : COALESCE_TCP;
+    // Of a single one the handle is the inner frame's already.
+    if (!isBundle(packet)) {
+      writeVnetHeader(arena, packet);
+      this.coalescer.add(packet, what);
+      return;
+    }
+    const end = payloadEnd(arena.view, packet);
+    const first = payloadStart(packet) + VXLAN_HEADER_LENGTH;
+    const lost = this.splitter.split(packet, first, packet.gsoSize, VXLAN_HEADER_LENGTH, end, what);
     for (let i = 0; i < lost; i++) {
       counters.received(remote.port, 0);
       counters.dropReceived(remote.port, DROP_NO_SLOT);
     }
-    return DROP_NONE;
   }
 
   /**

@@ -81,3 +81,19 @@ test('without slots nothing is half sent', (t) => {
   for (const slot of held) h.arena.release(slot);
   t.true(h.isWhole);
 });
+
+test('a mirror there, of a packet that is dropped: it is, for its own reason', (t) => {
+  for (const slots of [32, 1]) {
+    const h = make();
+    h.topology.addMirror({ id: 1, fromPort: 1, fromNetwork: 0, to: 3, incoming: true, outgoing: false });
+    h.topology.quarantine(h.dataplane.ports[1], 60);
+    const held: number[] = [];
+    while (h.arena.available > slots) held.push(h.arena.allocate());
+    const out = h.receive(1, partialFrame(SPEC), words(gsoOf(SPEC, 1448)));
+    t.deepEqual(h.rxDrops(1), { quarantined: 1 });
+    t.is(out.length, slots === 1 ? 0 : slowSegments(SPEC, 1448).length);
+    t.deepEqual(h.txDrops(3), slots === 1 ? { no_slot: 1 } : {});
+    for (const slot of held) h.arena.release(slot);
+    t.true(h.isWhole);
+  }
+});
