@@ -120,6 +120,7 @@ export class Coalescer {
 
   private readonly arena: Arena;
   private readonly sink: CoalescerSink;
+  private readonly least: number;
   private readonly candidate = new Candidate();
   /** What is held, in order of arrival, with gaps; and of each the key of its flow. */
   private readonly entries = new Int32Array(MAX_HELD * WORDS);
@@ -135,9 +136,14 @@ export class Coalescer {
   private waitingTo = 0;
   private isSplitting = false;
 
-  constructor(arena: Arena, sink: CoalescerSink) {
+  /**
+   * @param least bytes of frame below which nothing is held that stands alone: a pure acknowledgment, a request. Such frames are merged into
+   * what is held, as ever; to wait for more of their kind costs more than it saves.
+   */
+  constructor(arena: Arena, sink: CoalescerSink, least = 0) {
     this.arena = arena;
     this.sink = sink;
+    this.least = least;
   }
 
   /**
@@ -148,6 +154,11 @@ export class Coalescer {
    */
   add(packet: Packet, what: number): void {
     readVnetHeader(this.arena, packet);
+    // Nothing is held that it could belong to, and it is nothing to begin with: most packets that are no bulk.
+    if (this.held === 0 && (packet.gsoType !== VNET_GSO_NONE || packet.length < this.least)) {
+      this.sink.coalesced(packet);
+      return;
+    }
     const allowed = packet.gsoType === VNET_GSO_NONE ? what : COALESCE_NONE;
     const { start, length, port, vnetFlags, checksumStart, checksumOffset } = packet;
     const verdict = this.offer(start, length, port, vnetFlags, checksumStart, checksumOffset, allowed);

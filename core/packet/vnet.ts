@@ -40,11 +40,9 @@ export function readVnetHeader(arena: Arena, packet: Packet): void {
 export function writeVnetHeader(arena: Arena, packet: Packet): void {
   const view = arena.view;
   const at = packet.start - VNET_HEADER_LENGTH;
-  view.setUint8(at, packet.vnetFlags);
-  view.setUint8(at + 1, packet.gsoType);
-  view.setUint16(at + 2, packet.headerLength, true);
-  view.setUint16(at + 4, packet.gsoSize, true);
-  view.setUint16(at + 6, packet.checksumStart, true);
+  // As it is read: three stores for six fields.
+  view.setInt32(at, packet.vnetFlags | (packet.gsoType << 8) | (packet.headerLength << 16), true);
+  view.setInt32(at + 4, packet.gsoSize | (packet.checksumStart << 16), true);
   view.setUint16(at + 8, packet.checksumOffset, true);
 }
 
