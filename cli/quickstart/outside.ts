@@ -51,8 +51,12 @@ export const SECOND_WIRE: Wire = {
   subnets: [],
 };
 
-/** What the two switches say to each other is IPv4. */
-const ROUTE = `if ! echo 1 > /proc/sys/net/ipv4/ip_forward; then
+/**
+ * Forwards IPv4, which is what the two switches say to each other. In containers /proc/sys is a mount that is read-only; in a mount namespace of
+ * its own the host outside may write to it all the same.
+ */
+const FORWARD = `mount -o remount,bind,rw /proc/sys 2> /dev/null
+if ! echo 1 > /proc/sys/net/ipv4/ip_forward; then
   echo 'cannot make the host outside a router: mount /proc/sys writable; in a container, start that one with --privileged' >&2
   exit 1
 fi
@@ -60,7 +64,7 @@ exec "$@"`;
 
 /** The command of the host outside. Says `ready` on stdout. */
 export const OUTSIDE_COMMAND: readonly string[] = [
-  ...['unshare', '--net', '--', 'sh', '-c', ROUTE, 'sh'],
+  ...['unshare', '--net', '--mount', '--', 'sh', '-c', FORWARD, 'sh'],
   ...[process.execPath, insideProgram('server')],
 ];
 
