@@ -220,7 +220,11 @@ test.serial(
     await a.exec('ping', '-n', '-c', '5', '-i', '0.1', '-W', '5', b.ip);
     const rules = await two.namespace.exec(nftProgram(), 'list', 'table', 'bridge', 'marks');
     t.true(Number(/counter packets (\d+)/.exec(rules)?.[1]) >= 5, rules);
-    t.is((await vtepOf(tapline, two.ip)).gbp, 200);
+    // What the bridge at the other end says by itself has another tag, or none.
+    await eventually('the tag to be seen', async () => {
+      await a.exec('ping', '-n', '-c', '1', '-W', '5', b.ip);
+      return (await vtepOf(tapline, two.ip)).gbp === 200;
+    });
   },
 );
 

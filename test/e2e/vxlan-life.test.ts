@@ -3,19 +3,32 @@
 import { writeFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { pingCount } from './support/host.js';
+import { createNamespace } from './support/namespace.js';
 import { type Background, must, start } from './support/process.js';
 import { post, send } from './support/published.js';
 import { PROGRAM, type Prepared, prepare, type Tapline } from './support/tapline.js';
 import { transfer } from './support/transfer.js';
 import {
+  addKernelAddresses,
   type Container,
   createContainer,
   createUnderlay,
   type OverlayHost,
   type Underlay,
 } from './support/underlay.js';
-import { overlayConfig, overlayOf, reaches, remotesOf, SUBNETS, startOverlay, VNI, vtepPort } from './support/vxlan.js';
+import {
+  overlayConfig,
+  overlayOf,
+  reaches,
+  remotesOf,
+  SUBNETS,
+  startOverlay,
+  VNI,
+  vtepOf,
+  vtepPort,
+} from './support/vxlan.js';
 import { eventually } from './support/wait.js';
+import { createVeth } from './support/wire.js';
 
 /** Host 1 has daemons one after the other, host 2 one. */
 interface Scene {
@@ -144,8 +157,38 @@ test.serial('an address of the host that goes away takes the overlay down, and u
   const overlay = (): ReturnType<typeof overlayOf> => overlayOf(lookAt(prepared));
   await eventually('the overlay to be down', async () => (await overlay()).state === 'down');
   t.is((await overlay()).why, `${ip} is no address of uplink up0`);
-  t.is((await pingCount(a, b.ip, '-c', '1', '-W', '1')).received, 0);
+  await eventually('nothing to pass', async () => (await pingCount(a, b.ip, '-c', '1', '-W', '1')).received === 0);
   await namespace.exec('ip', 'address', 'add', `${ip}/24`, 'dev', 'up0');
   await reaches(a, b);
   t.is((await overlay()).state, 'up');
+});
+
+test.serial('a shared uplink follows the routes of the host to a VTEP behind another router', async (t) => {
+  const underlay = await createUnderlay(t);
+  const [one, router] = [await underlay.addHost(1), await underlay.addHost(254)];
+  for (const host of [one, router]) await addKernelAddresses(host);
+  await router.namespace.exec('sysctl', '-qw', 'net.ipv4.ip_forward=1');
+  const far: OverlayHost = {
+    namespace: await createNamespace(t),
+    number: 2,
+    ip: '10.88.0.2',
+    ip6: 'fd00:88::2',
+    wire: '',
+  };
+  await createVeth(far.namespace, 'up0', router.namespace, 'far0');
+  await router.namespace.exec('ip', 'address', 'add', '10.88.0.254/24', 'dev', 'far0');
+  const [a, b] = [await createContainer(t, one), await createContainer(t, far)];
+  const route = ['10.88.0.0/24', 'via', router.ip, 'dev', 'up0'];
+  await one.namespace.exec('ip', 'route', 'add', ...route);
+  const shared = { uplink: { mode: 'shared', addresses: undefined } };
+  const tapline = await startOverlay(t, one, [a], remotesOf(one, [far]), shared);
+  const own = { uplink: { addresses: [`${far.ip}/24`], gateway: '10.88.0.254' } };
+  await startOverlay(t, far, [b], remotesOf(far, [one]), own);
+  await reaches(a, b);
+  t.is((await vtepOf(tapline, far.ip)).state, 'up');
+  await one.namespace.exec('ip', 'route', 'delete', ...route);
+  await eventually('the route to be gone', async () => (await vtepOf(tapline, far.ip)).state === 'no-route');
+  await one.namespace.exec('ip', 'route', 'add', ...route);
+  await reaches(a, b);
+  t.is((await vtepOf(tapline, far.ip)).state, 'up');
 });

@@ -227,8 +227,8 @@ export interface Decoded {
   readonly unsummed: number;
 }
 
-/** Of tshark: warnings and errors alone (epan/proto.h: PI_WARN), but not that a receiver says what came twice. */
-const WARNINGS = '_ws.expert.severity >= 0x600000 && !tcp.options.sack.dsack';
+/** Of tshark: warnings and errors alone (epan/proto.h: PI_WARN), but not that a receiver says what came twice; nor what BAD_CHECKSUM lets be. */
+const WARNINGS = '_ws.expert.severity >= 0x600000 && !tcp.options.sack.dsack && !(tcp.checksum == 0xffff)';
 
 /**
  * Settings of tshark for what it reads: the port; payload, which is random, is of no protocol; IPv6 may go without a checksum (RFC 6935);
