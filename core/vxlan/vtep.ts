@@ -63,6 +63,8 @@ export class LocalVtep {
   readonly isIpv4: boolean;
   readonly macHigh: number;
   readonly macLow: number;
+  /** The port that stands for the network's multicast group; null: it has none. Who invents addresses must not make us search for it. */
+  group: RemoteVtep | null = null;
 
   constructor(network: Network, options: LocalVtepOptions) {
     this.network = network;

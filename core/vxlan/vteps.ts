@@ -53,7 +53,9 @@ export class Vteps {
     while (this.remotes.length <= port) this.remotes.push(null);
     this.remotes[port] = remote;
     this.index.insert(this.hash(local.vni, local.udpPort, a, b, c, d), port);
-    if (remote.isGroup) this.listen();
+    if (!remote.isGroup) return;
+    local.group = remote;
+    this.listen();
   }
 
   remove(remote: RemoteVtep): void {
@@ -61,12 +63,9 @@ export class Vteps {
     if (this.remotes[port] !== remote) return;
     this.remotes[port] = null;
     this.index.remove(this.hash(local.vni, local.udpPort, a, b, c, d), port);
-    if (remote.isGroup) this.listen();
-  }
-
-  /** The port that stands for a network's multicast group; null: it has none. */
-  groupOf(local: LocalVtep): RemoteVtep | null {
-    return this.remotes.find((remote) => remote?.isGroup === true && remote.local === local) ?? null;
+    if (!remote.isGroup) return;
+    if (local.group === remote) local.group = null;
+    this.listen();
   }
 
   private listen(): void {

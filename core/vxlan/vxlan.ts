@@ -493,7 +493,7 @@ export class Vxlan {
     if (local === null) return this.refuse(DROP_VXLAN_VNI);
     if (!local.options.open || local.isOwn(a, b, c, d)) return this.refuse(DROP_VXLAN_VTEP);
     this.strangers.tell(local, a, b, c, d);
-    return this.vteps.groupOf(local) ?? this.refuse(DROP_VXLAN_VTEP);
+    return local.group ?? this.refuse(DROP_VXLAN_VTEP);
   }
 
   /** Makes the packet that of the inner frame. @returns a drop reason, or DROP_NONE */
