@@ -98,8 +98,6 @@ export class Domain {
   snooping: Snooping | null = null;
   /** The router's interface in it; null: no gateway. */
   gateway: RouterInterface | null = null;
-  /** Ports of it that are VTEPs: a flood goes to them too. */
-  vtepCount = 0;
 
   constructor(fid: number, vid: number, network: Network) {
     this.fid = fid;
@@ -111,7 +109,6 @@ export class Domain {
     if (this.memberCount === this.members.length) this.grow();
     this.members[this.memberCount++] = port.id;
     if (port.vlan !== null) this.taggers++;
-    if (port.vtep !== null) this.vtepCount++;
   }
 
   /** The last member takes the place of the one that goes. */
@@ -120,7 +117,6 @@ export class Domain {
     if (at < 0) return;
     this.members[at] = this.members[--this.memberCount];
     if (port.vlan !== null) this.taggers--;
-    if (port.vtep !== null) this.vtepCount--;
   }
 
   private grow(): void {
