@@ -61,6 +61,8 @@ const MISSES_AT_ONCE = 50;
 const ALL_PORTS = 0;
 
 export class Suppressor {
+  /** Questions that were answered. */
+  answered = 0;
   private readonly dataplane: Dataplane;
   private readonly misses: MissTable;
   private readonly byPort = new PortRate(PORT_MISSES, PORT_MISSES_AT_ONCE);
@@ -226,6 +228,7 @@ export class Suppressor {
   private answer(reply: Packet, question: Packet, domain: Domain, neighbor: Neighbor): number {
     this.dataplane.router.neighbors.use(neighbor);
     this.dataplane.originateTo(reply, domain, question.port);
+    this.answered++;
     return LOCAL;
   }
 
