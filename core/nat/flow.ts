@@ -95,8 +95,12 @@ export const FLOW_ENTERED = 1 << 12;
 export const FLOW_ANSWERED = 1 << 13;
 /** A service has chosen where it goes: FLOW_OWNER says which backend. */
 export const FLOW_BALANCED = 1 << 14;
-/** Of such a one: the backend has the service's address, and answers on its own ways (direct server return). */
+/**
+ * Answers may go other ways, so one side of it may be all that is seen. With FLOW_BALANCED: the backend has the service's address (direct
+ * server return). Without: one of its ends is in a network that spans hosts, and the router of that end's host has the answers.
+ */
 export const FLOW_DIRECT = 1 << 15;
+export const FLOW_DIRECT_SERVICE = FLOW_BALANCED | FLOW_DIRECT;
 /** TCP: window scale of the original direction (4 bits) and of the reply (4 bits). */
 export const FLOW_SCALE_SHIFT = 16;
 export const FLOW_SCALE_REPLY_SHIFT = 20;

@@ -48,6 +48,7 @@ import {
   FLOW_BALANCED,
   FLOW_DESTINATION,
   FLOW_DIRECT,
+  FLOW_DIRECT_SERVICE,
   FLOW_DNAT,
   FLOW_ENTERED,
   FLOW_ERROR,
@@ -305,7 +306,8 @@ export class Flows implements FlowEnd {
 
   /** Whether packets of that direction reach a backend as they are. */
   private isDirect(found: number, at: number): boolean {
-    return (found & 1) === DIRECTION_ORIGINAL && (this.words[at + FLOW_STATE] & FLOW_DIRECT) !== 0;
+    const isDirect = (this.words[at + FLOW_STATE] & FLOW_DIRECT_SERVICE) === FLOW_DIRECT_SERVICE;
+    return isDirect && (found & 1) === DIRECTION_ORIGINAL;
   }
 
   private countBalanced(packet: Packet, found: number): void {

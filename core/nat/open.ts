@@ -46,7 +46,7 @@ import { PROTOCOL_ICMPV6 } from '../wire/icmpv6.js';
 import { IPV4_TTL, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.js';
 import { IPV6_HOP_LIMIT } from '../wire/ipv6.js';
 import { PROTOCOL_SCTP } from '../wire/sctp.js';
-import { TCP_ACK, TCP_FLAGS, TCP_RST, TCP_SYN } from '../wire/tcp.js';
+import { TCP_ACK, TCP_FLAGS, TCP_RST, TCP_SYN, tcpFlags } from '../wire/tcp.js';
 import {
   Arrival,
   beginsConnection,
@@ -67,6 +67,7 @@ import {
   FLOW_BALANCED,
   FLOW_DESTINATION,
   FLOW_DIRECT,
+  FLOW_DIRECT_SERVICE,
   FLOW_DNAT,
   FLOW_ENTERED,
   FLOW_KIND,
@@ -344,9 +345,23 @@ export class FlowOpener {
     if ((protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6) && !isIcmpRequest(view, packet)) {
       return this.pass(packet, from, to);
     }
+    this.isOneSided = this.arrival.inside === INSIDE_NONE && this.spansHosts(from, to);
+    // That nobody listens there, says an end whose router has not seen who asked.
+    if (this.isOneSided && protocol === PROTOCOL_TCP && (tcpFlags(view, packet.l4) & TCP_RST) !== 0) return CONTINUE;
     const reason = this.chooseSource(packet, from, to);
     if (reason !== DROP_NONE) return this.refuse(packet, from, reason);
     return this.begin(packet, from, to);
+  }
+
+  /** The flow that is begun may have its answers go another way. */
+  private isOneSided = false;
+
+  /** Whether one of two networks has endpoints on other hosts, whose answers the routers there send on. */
+  private spansHosts(from: RouterInterface, to: RouterInterface): boolean {
+    if (from.kind !== INTERFACE_NETWORK || to.kind !== INTERFACE_NETWORK || from === to) return false;
+    const { topology } = this.dataplane;
+    const hasVtep = ({ fid }: RouterInterface): boolean => (topology.domainOf(fid)?.network.vtep ?? null) !== null;
+    return hasVtep(from) || hasVtep(to);
   }
 
   private letPass(packet: Packet): number {
@@ -715,6 +730,7 @@ export class FlowOpener {
     if (!this.isSourceKept) flags |= FLOW_SNAT;
     if (this.arrival.inside !== INSIDE_NONE && !this.arrival.isDirect) flags |= FLOW_DNAT;
     if (this.arrival.backend !== 0) flags |= this.arrival.isDirect ? FLOW_BALANCED | FLOW_DIRECT : FLOW_BALANCED;
+    if (this.isOneSided) flags |= FLOW_DIRECT;
     if (this.arrival.external !== 0) flags |= FLOW_MAPPED;
     if (this.arrival.inside === INSIDE_MAPPING || this.isExpectedAtMapping()) flags |= FLOW_ENTERED;
     if (this.arrival.expected >= 0) flags |= FLOW_RELATED;
@@ -964,7 +980,8 @@ export class FlowOpener {
   private ifaceOfTarget(vrf: Vrf, flow: number, a: number, b: number, c: number, d: number): number {
     const { words } = this.flows.table;
     const at = flow * FLOW_WORDS;
-    if ((words[at + FLOW_STATE] & FLOW_DIRECT) === 0) return this.ifaceBehind(vrf, a, b, c, d);
+    const isDirect = (words[at + FLOW_STATE] & FLOW_DIRECT_SERVICE) === FLOW_DIRECT_SERVICE;
+    if (!isDirect) return this.ifaceBehind(vrf, a, b, c, d);
     const via = this.viaOf(flow, isIpv6Kind(words[at + FLOW_KIND]));
     return via === null ? 0 : this.ifaceBehind(vrf, via[0], via[1], via[2], via[3]);
   }
