@@ -88,8 +88,8 @@ export async function transfer(t: ExecutionContext, options: TransferOptions): P
     );
     await after?.(index);
   }
-  await receiver.said(/^received /m, 60_000);
-  await sender.said(/^sent /m, 60_000);
+  await receiver.said(/^received .*\n/m, 60_000);
+  await sender.said(/^sent .*\n/m, 60_000);
   const [, sent, sentHash] = /^sent (\d+) (\w+)$/m.exec(sender.stdout()) ?? [];
   const [, received, receivedHash] = /^received (\d+) (\w+)$/m.exec(receiver.stdout()) ?? [];
   const expected = String(stages * stage * MIB);
