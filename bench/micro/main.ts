@@ -35,7 +35,7 @@ const GROUPS: Record<string, () => Case[]> = {
 function main(): void {
   const words = process.argv.slice(2);
   const json = words.includes('--json');
-  const only = words.find((word) => !word.startsWith('--'));
+  const wanted = words.filter((word) => !word.startsWith('--'));
   const at = words.indexOf('--case');
   applyV8Flags();
   if (at >= 0) {
@@ -52,7 +52,7 @@ function main(): void {
     process.stdout.write(JSON.stringify(heapGrowth(Number(words[heap + 1]))));
     return;
   }
-  report(only, json);
+  report(wanted, json);
 }
 
 /** Child process: one case, its result as JSON. */
@@ -60,25 +60,29 @@ function runOne(group: string, index: number): void {
   process.stdout.write(JSON.stringify(runCase(GROUPS[group]()[index])));
 }
 
-function report(only: string | undefined, json: boolean): void {
+/** @param wanted parts of names of groups and cases; none: everything */
+function report(wanted: readonly string[], json: boolean): void {
+  const isWanted = (name: string): boolean =>
+    wanted.length === 0 || wanted.some((part) => name.toLowerCase().includes(part.toLowerCase()));
+  const isAsked = (names: string): boolean => wanted.length === 0 || wanted.some((part) => names.includes(part));
   const results: Result[] = [];
   for (const [group, cases] of Object.entries(GROUPS)) {
     cases().forEach((item, index) => {
-      if (only !== undefined && !`${group} ${item.name}`.toLowerCase().includes(only.toLowerCase())) return;
+      if (!isWanted(`${group} ${item.name}`)) return;
       const result = child<Result>(['--case', group, String(index)]);
       results.push(result);
       if (!json) print(result);
     });
   }
-  const heap = heapResults(only);
-  const guards = only === undefined || 'switch guards'.includes(only) ? guardCosts() : [];
-  const services = only === undefined || 'lb many services'.includes(only) ? serviceCosts() : [];
+  const heap = heapResults(isWanted);
+  const guards = isAsked('switch guards') ? guardCosts() : [];
+  const services = isAsked('lb many services') ? serviceCosts() : [];
   const costs = [...guards, ...services];
   const missed =
     results.filter((result) => result.bar !== null && result.perSecond < result.bar).length +
     costs.filter((cost) => cost.bar !== null && cost.ratio > cost.bar).length +
     heap.filter((result) => !result.ok).length;
-  if (results.length + costs.length + heap.length === 0) throw new Error(`no benchmark matches ${only}`);
+  if (results.length + costs.length + heap.length === 0) throw new Error(`no benchmark matches ${wanted.join(' ')}`);
   process.exitCode = missed > 0 ? 1 : 0;
   if (json)
     console.log(
@@ -87,11 +91,9 @@ function report(only: string | undefined, json: boolean): void {
   else printSummary(costs, heap);
 }
 
-function heapResults(only: string | undefined): HeapResult[] {
+function heapResults(isWanted: (name: string) => boolean): HeapResult[] {
   const runs = HEAP_NAMES.map((name, run) => ({ name: `heap ${name}`, run }));
-  return runs
-    .filter(({ name }) => only === undefined || name.toLowerCase().includes(only.toLowerCase()))
-    .map(({ run }) => child<HeapResult>(['--heap', String(run)]));
+  return runs.filter(({ name }) => isWanted(name)).map(({ run }) => child<HeapResult>(['--heap', String(run)]));
 }
 
 function printSummary(costs: readonly Cost[], heap: readonly HeapResult[]): void {
