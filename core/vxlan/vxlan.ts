@@ -286,7 +286,8 @@ export class Vxlan {
     if (!mayBeCut || (ipv4Fragment(arena.view, packet.l3) & IPV4_DONT_FRAGMENT) !== 0)
       return this.tooBig(packet, remote.mtu);
     const count = fragment4(arena, packet, remote.mtu, this.fragments);
-    if (count < 0) return packet.reason;
+    // None of a packet that is all padding.
+    if (count < 1) return count < 0 ? packet.reason : DROP_TOO_BIG;
     for (let i = 0; i < count; i++) {
       const fragment = arena.packets[this.fragments[i]];
       const reason = this.enclose(fragment, remote);
