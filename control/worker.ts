@@ -384,7 +384,7 @@ class Worker {
       ...port,
       security: port.security === null ? null : portSecurity(port.security),
       // What a TAP's or another's kernel has not segmented comes whole; what came over a wire comes in segments.
-      coalesces: port.kind === PORT_PACKET ? COALESCE_TCP : COALESCE_NONE,
+      coalesces: port.kind === PORT_PACKET && port.offload ? COALESCE_TCP : COALESCE_NONE,
       storm:
         port.storm === null
           ? null

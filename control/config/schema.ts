@@ -60,7 +60,7 @@ const wireKeys = {
   mac: macField.optional(),
 };
 
-/** False: the device, or its driver, gets no super-packets and no unfinished checksums; they are made here. */
+/** False: the device, or its driver, gets no super-packets and no unfinished checksums, and segments from there stay as they are. */
 const offload = booleanField.default(true);
 
 const ownUplink = mapping('an uplink', { device, mode: z.literal('own'), offload, ...wireKeys });

@@ -105,14 +105,16 @@ test.serial('masquerade: iperf3 in both directions, past a link of small packets
   await assertHidden();
 });
 
-test.serial(
-  'masquerade and published ports on a wire without offloads: every frame fits, every checksum is right',
-  async (t) => {
+for (const offload of [true, false]) {
+  const who = offload ? 'the kernel' : 'Tapline';
+  const what = `on a wire without offloads, which ${who} makes up for`;
+  test.serial(`masquerade and published ports ${what}: every frame fits, every checksum is right`, async (t) => {
     const { a, host, outside, assertHidden } = await createScene(t, {
       endpoint: { a: { publish: ['5301:5301', '5301:5301/udp'] } },
       blue: { nat66: true },
+      uplink: { offload },
     });
-    // The kernel completes on this side of the wire what containers left to be done: from our header, or not at all.
+    // What containers left to be done is completed on this side of the wire: from our header, or by us.
     await host.exec('ethtool', '-K', 'up0', 'tx', 'off', 'tso', 'off', 'gso', 'off');
     await outside.exec('ethtool', '-K', 'out0', 'tx', 'off', 'tso', 'off', 'gso', 'off', 'gro', 'off');
     await iperfServer(outside);
@@ -130,7 +132,8 @@ test.serial(
       await iperf(from, address, ...to, '--bytes', '2M', '--reverse');
       await iperf(from, address, ...to, '--udp', '--bytes', '200K', '--bitrate', '20M', '--length', '1000');
     }
-    for (const capture of [wire, inside]) {
+    // What follows each other is one packet inside, its checksum verified, unless the wire is to be seen there as it is.
+    for (const capture of offload ? [wire] : [wire, inside]) {
       const frames = await capture.frames();
       t.true(frames.length > 1000);
       t.true(frames.every((frame) => frame.length <= 1514));
@@ -138,8 +141,8 @@ test.serial(
       t.true((await tshark(capture.path, ['frame.number'], 'tcp.checksum.status == 1')).length > 500);
     }
     await assertHidden();
-  },
-);
+  });
+}
 
 test.serial('masquerade: one source port in several containers is several outside, each keeps its own', async (t) => {
   const { a, b, c, outside, assertHidden } = await createScene(t);
