@@ -285,16 +285,14 @@ export class Dataplane implements CoalescerSink {
     return this.domains[packet.domain]?.gateway ?? null;
   }
 
-  /** A copy of a packet whose slot mirrors hold: the router rewrites in place. Null: no slot for it, and the packet is still ours. */
-  private unshared(packet: Packet): Packet | null {
+  /**
+   * A copy, parsed, of a packet whose slot others hold, say mirrors: for router and tunnels, which write into it. Takes over one reference
+   * on the shared slot. Null: no slot for a copy, and the reference is still the caller's.
+   */
+  unshared(packet: Packet): Packet | null {
     const copy = copyPacket(this.arena, packet);
     if (copy === null) return null;
-    const { domain, network, tag } = packet;
     parse(this.arena, copy);
-    copy.domain = domain;
-    copy.network = network;
-    copy.tag = tag;
-    copy.reason = DROP_NONE;
     this.arena.release(packet.slot);
     return copy;
   }

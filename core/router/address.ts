@@ -3,11 +3,18 @@
  * 2.5.5.2): 0, 0, 0xffff, address.
  */
 
+import { isIpv4Group } from '../wire/igmp.js';
+
 /** Third word of a mapped IPv4 address. No IPv6 packet may carry such an address, so nothing is mistaken. */
 export const MAPPED = 0xffff;
 
 export function isMapped(a: number, b: number, c: number): boolean {
   return a === 0 && b === 0 && c === MAPPED;
+}
+
+/** Whether an address, by its first and last word, is a multicast group's (RFC 1112, 4; RFC 4291, 2.7). */
+export function isGroupAddress(isIpv4: boolean, first: number, last: number): boolean {
+  return isIpv4 ? isIpv4Group(last) : first >>> 24 === 0xff;
 }
 
 /** The first `length` bits set, as int32; 0 to 32. */

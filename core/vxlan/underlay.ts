@@ -8,15 +8,19 @@ import type { RouterInterface } from '../router/interface.js';
 import { NEIGHBOR_FAILED, NEIGHBOR_REACHABLE, type Neighbor } from '../router/neighbor.js';
 import type { Router } from '../router/router.js';
 import { type Hop, ROUTE_UNICAST, type Vrf } from '../router/vrf.js';
+import { IPV4_GROUP_MAC_HIGH, IPV6_GROUP_MAC_HIGH, ipv4GroupMacLow } from '../switch/query-frame.js';
 import { CONTINUE, HELD, TO_PORT } from '../verdict.js';
 import { outerLength } from './encapsulate.js';
-import { type RemoteVtep, VTEP_DOWN, VTEP_NO_ROUTE, VTEP_RESOLVING, VTEP_UNREACHABLE, VTEP_UP } from './vtep.js';
+import {
+  type LocalVtep,
+  type RemoteVtep,
+  VTEP_DOWN,
+  VTEP_NO_ROUTE,
+  VTEP_RESOLVING,
+  VTEP_UNREACHABLE,
+  VTEP_UP,
+} from './vtep.js';
 
-/** First words of the MACs of multicast groups (RFC 1112, 6.4; RFC 2464, 7). */
-const GROUP4_HIGH = 0x0100;
-const GROUP4_LOW = 0x5e000000;
-const GROUP4_BITS = 0x7fffff;
-const GROUP6_HIGH = 0x3333;
 /** Bytes of the largest IP packet: of IPv4; of IPv6 it would be 40 more. */
 const IP_MAX_LENGTH = 65535;
 
@@ -65,21 +69,20 @@ export class Underlay {
   private groupInterface({ local }: RemoteVtep): RouterInterface | null {
     this.reason = DROP_INTERFACE_DOWN;
     for (const iface of this.router.interfaces) {
-      if (iface !== null && iface.vrf === local.options.vrf && this.isUsable(iface, local.options.local)) return iface;
+      if (iface !== null && iface.vrf === local.options.vrf && isUsable(iface, local)) return iface;
     }
     return null;
   }
 
   /** The interface that the route leads to; which must have the local address, or the answers would come elsewhere. */
   private routedInterface(remote: RemoteVtep): RouterInterface | null {
-    const { vrf: number, local } = remote.local.options;
-    const vrf = this.router.vrfs[number];
+    const vrf = this.router.vrfs[remote.local.options.vrf];
     this.reason = DROP_NO_ROUTE;
     if (vrf == null) return null;
     const hop = this.hopTo(vrf, remote);
     if (hop === null) return null;
     const iface = this.router.interfaces[hop.iface];
-    if (iface == null || !this.isUsable(iface, local)) {
+    if (iface == null || !isUsable(iface, remote.local)) {
       this.reason = DROP_INTERFACE_DOWN;
       return null;
     }
@@ -95,12 +98,6 @@ export class Underlay {
     const route = vrf.routes[number];
     if (route.kind !== ROUTE_UNICAST) return null;
     return route.hops.find(({ iface }) => this.router.interfaces[iface]?.up === true) ?? null;
-  }
-
-  private isUsable(iface: RouterInterface, local: Int32Array): boolean {
-    if (!iface.up || iface.port === 0) return false;
-    const { 0: a, 1: b, 2: c, 3: d } = local;
-    return a === 0 && b === 0 && c === 0xffff ? iface.owns4(d) : iface.owns6(a, b, c, d);
   }
 
   /**
@@ -136,8 +133,8 @@ export class Underlay {
   }
 
   private toGroup({ local, d }: RemoteVtep): number {
-    this.macHigh = local.isIpv4 ? GROUP4_HIGH : GROUP6_HIGH;
-    this.macLow = local.isIpv4 ? GROUP4_LOW | (d & GROUP4_BITS) : d;
+    this.macHigh = local.isIpv4 ? IPV4_GROUP_MAC_HIGH : IPV6_GROUP_MAC_HIGH;
+    this.macLow = local.isIpv4 ? ipv4GroupMacLow(d) : d;
     return TO_PORT;
   }
 
@@ -165,4 +162,11 @@ export class Underlay {
     const kind = isGone ? EVENT_VTEP_UNREACHABLE : EVENT_VTEP_REACHABLE;
     this.dataplane.events.add(kind, fid, remote.port, 0, 0, 0, 0);
   }
+}
+
+/** Whether an uplink is up and has the local address. */
+function isUsable(iface: RouterInterface, { isIpv4, options }: LocalVtep): boolean {
+  if (!iface.up || iface.port === 0) return false;
+  const { 0: a, 1: b, 2: c, 3: d } = options.local;
+  return isIpv4 ? iface.owns4(d) : iface.owns6(a, b, c, d);
 }

@@ -1,7 +1,7 @@
 /** The two ends of a tunnel (RFC 7348): a network's own one, and the remote ones, each of which is a port of the network. */
 
 import type { Network } from '../ports.js';
-import { isMapped } from '../router/address.js';
+import { isGroupAddress, isMapped } from '../router/address.js';
 import type { RouterInterface } from '../router/interface.js';
 import type { Neighbor } from '../router/neighbor.js';
 import { Template } from './encapsulate.js';
@@ -132,7 +132,7 @@ export class RemoteVtep {
     this.b = address[1];
     this.c = address[2];
     this.d = address[3];
-    this.isGroup = isMapped(this.a, this.b, this.c) ? this.d >>> 28 === 0xe : this.a >>> 24 === 0xff;
+    this.isGroup = isGroupAddress(isMapped(this.a, this.b, this.c), this.a, this.d);
     this.floods = floods;
     this.template = new Template(local, this);
   }

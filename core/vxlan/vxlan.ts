@@ -30,12 +30,11 @@ import { Splitter } from '../offload/split.js';
 import { beginFrame } from '../originate.js';
 import type { Arena } from '../packet/arena.js';
 import { completeChecksum } from '../packet/checksum.js';
-import { copyPacket } from '../packet/copy.js';
 import { PACKET_FRAGMENT, PACKET_L3_MALFORMED, type Packet, TAG_NONE, UNPARSED } from '../packet/packet.js';
 import { removeTag } from '../packet/tag.js';
 import { VNET_GSO_NONE, writeVnetHeader } from '../packet/vnet.js';
 import type { Domain, Network, Port } from '../ports.js';
-import { isMapped, MAPPED } from '../router/address.js';
+import { isGroupAddress, isMapped, MAPPED } from '../router/address.js';
 import { fragment4 } from '../router/fragment.js';
 import { ICMP_FRAGMENTATION_NEEDED } from '../router/icmp.js';
 import { ICMPV6_PACKET_TOO_BIG } from '../router/icmpv6.js';
@@ -215,21 +214,13 @@ export class Vxlan {
   transmit(packet: Packet, port: Port): void {
     const { length } = packet;
     const { arena } = this.dataplane;
-    const own = arena.referenceCount(packet.slot) === 1 ? packet : this.unshared(packet);
+    const own = arena.referenceCount(packet.slot) === 1 ? packet : this.dataplane.unshared(packet);
     if (own === null) {
       this.fail(packet, port, length, DROP_NO_SLOT);
       return;
     }
     const reason = this.transmitSafely(own, port.vtep as RemoteVtep);
     if (reason !== DROP_NONE) this.fail(own, port, length, reason);
-  }
-
-  /** Others hold the slot, and the headers go into its headroom. Gives back the reference on the shared one, unless there is no slot. */
-  private unshared(packet: Packet): Packet | null {
-    const { arena } = this.dataplane;
-    const copy = copyPacket(arena, packet);
-    if (copy !== null) arena.release(packet.slot);
-    return copy;
   }
 
   private fail(packet: Packet, port: Port, length: number, reason: number): void {
@@ -408,14 +399,14 @@ export class Vxlan {
     const c = isIpv4 ? MAPPED : view.getInt32(at + 8);
     const d = view.getInt32(isIpv4 ? at : at + 12);
     // Unicast in a broadcast or multicast frame is for nobody (RFC 1122, 3.3.6); the reverse, a group's packet sent to our MAC, may be (RFC 6085).
-    if (isGroupDestination(packet) && !(isIpv4 ? d >>> 28 === 0xe : a >>> 24 === 0xff)) return false;
+    if (isGroupDestination(packet) && !isGroupAddress(isIpv4, a, d)) return false;
     return this.vteps.isListening(vrf, packet.dstPort, a, b, c, d);
   }
 
   /** Takes over the slot of a packet that `claim` has said TO_TUNNEL of. */
   receive(packet: Packet): void {
     const { dataplane } = this;
-    const own = dataplane.arena.referenceCount(packet.slot) === 1 ? packet : this.unsharedOuter(packet);
+    const own = dataplane.arena.referenceCount(packet.slot) === 1 ? packet : dataplane.unshared(packet);
     if (own === null) {
       packet.reason = DROP_NO_SLOT;
       dataplane.abandon(packet);
@@ -430,12 +421,6 @@ export class Vxlan {
       own.port = remote.port;
       this.handOn(own, remote);
     }
-  }
-
-  private unsharedOuter(packet: Packet): Packet | null {
-    const copy = this.unshared(packet);
-    if (copy !== null) parse(this.dataplane.arena, copy);
-    return copy;
   }
 
   private openSafely(packet: Packet): RemoteVtep | null {
