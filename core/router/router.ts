@@ -308,6 +308,7 @@ export class Router implements RouterContext, ReassemblyContext {
   removeVrf(number: number): void {
     if (this.interfaces.some((iface) => iface?.vrf === number)) throw new RangeError(`VRF number ${number} is in use`);
     this.vrfs[number] = null;
+    this.forwarder.shortcuts.forget();
   }
 
   /** @throws RangeError where there is none */

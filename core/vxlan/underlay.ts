@@ -39,12 +39,14 @@ export class Underlay {
   }
 
   /**
-   * Whether there is a route, by an interface that is up and has the local address; then `remote.iface` and `remote.mtu` are right. Costs
-   * three loads while nothing has changed.
+   * Whether there is a route, by an interface that is up and has the local address; then `remote.iface` and `remote.mtu` are right; else
+   * `reason` is. Costs three loads while nothing has changed, whatever the answer: routes, interfaces and VRFs move the epoch.
    */
   find(remote: RemoteVtep): boolean {
-    if (remote.routeEpoch === this.router.forwarder.shortcuts.epoch && remote.iface !== null) return true;
-    return this.search(remote);
+    if (remote.routeEpoch !== this.router.forwarder.shortcuts.epoch) return this.search(remote);
+    if (remote.iface !== null) return true;
+    this.reason = remote.noWay;
+    return false;
   }
 
   private search(remote: RemoteVtep): boolean {
@@ -52,6 +54,7 @@ export class Underlay {
     remote.neighbor = null;
     remote.iface = remote.isGroup ? this.groupInterface(remote) : this.routedInterface(remote);
     if (remote.iface === null) {
+      remote.noWay = this.reason;
       this.setState(remote, this.reason === DROP_NO_ROUTE ? VTEP_NO_ROUTE : VTEP_DOWN);
       return false;
     }

@@ -1,5 +1,6 @@
 /** The two ends of a tunnel (RFC 7348): a network's own one, and the remote ones, each of which is a port of the network. */
 
+import { DROP_NONE } from '../drop.js';
 import type { Network } from '../ports.js';
 import { isGroupAddress, isMapped } from '../router/address.js';
 import type { RouterInterface } from '../router/interface.js';
@@ -117,6 +118,8 @@ export class RemoteVtep {
 
   // The way there (underlay.ts): void where the router has changed since, or the neighbor is another one.
   iface: RouterInterface | null = null;
+  /** Why there is none, where `iface` is null: a drop reason. */
+  noWay = DROP_NONE;
   hopA = 0;
   hopB = 0;
   hopC = 0;
