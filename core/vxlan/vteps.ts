@@ -1,18 +1,18 @@
-/** The table of VTEPs: (VNI, UDP port, outer source) → the port that stands for it. */
+/** The table of VTEPs: (VNI, UDP port, outer source) → the port that stands for it; and of the own ones: (VNI, UDP port) → network. */
 
 import { NumberIndex } from '../tables/number-index.js';
+import { Listeners } from './listeners.js';
 import type { LocalVtep, RemoteVtep } from './vtep.js';
-
-/** UDP port, address, VRF. */
-const LISTENER = 6;
 
 export class Vteps {
   /** By number of the port. */
   private readonly remotes: (RemoteVtep | null)[] = [];
-  private readonly locals: LocalVtep[] = [];
   private readonly index = new NumberIndex();
-  /** UDP port, address and VRF of each own VTEP and of each group, LISTENER words each: few. */
-  private listeners = new Int32Array(0);
+  /** In no order. */
+  private readonly locals: LocalVtep[] = [];
+  /** Of places in `locals`. */
+  private readonly localIndex = new NumberIndex();
+  private readonly listeners = new Listeners();
   private readonly seed: number;
 
   constructor(seed: number) {
@@ -28,21 +28,46 @@ export class Vteps {
     for (const remote of this.remotes) if (remote != null) visit(remote);
   }
 
+  /** No other one may have its VNI at its UDP port. */
   addLocal(local: LocalVtep): void {
+    const { udpPort, options } = local;
+    this.localIndex.insert(this.hashLocal(local.vni, udpPort), this.locals.length);
     this.locals.push(local);
-    this.listen();
+    this.listeners.add(udpPort, options.local, options.vrf);
   }
 
+  /** The last one takes its place. */
   removeLocal(local: LocalVtep): void {
-    const at = this.locals.indexOf(local);
-    if (at >= 0) this.locals.splice(at, 1);
-    this.listen();
+    const { locals, localIndex } = this;
+    const { vni, udpPort, options } = local;
+    const at = this.placeOf(vni, udpPort);
+    if (at < 0 || locals[at] !== local) return;
+    localIndex.remove(this.hashLocal(vni, udpPort), at);
+    const last = locals.pop() as LocalVtep;
+    if (last !== local) {
+      const hash = this.hashLocal(last.vni, last.udpPort);
+      localIndex.remove(hash, locals.length);
+      localIndex.insert(hash, at);
+      locals[at] = last;
+    }
+    this.listeners.remove(udpPort, options.local, options.vrf);
   }
 
   /** The own VTEP of a VNI at a UDP port; null: no network has it. */
   local(vni: number, udpPort: number): LocalVtep | null {
-    for (const local of this.locals) if (local.vni === vni && local.udpPort === udpPort) return local;
-    return null;
+    const at = this.placeOf(vni, udpPort);
+    return at < 0 ? null : this.locals[at];
+  }
+
+  /** In `locals`; -1: it is not there. */
+  private placeOf(vni: number, udpPort: number): number {
+    const { localIndex, locals } = this;
+    const hash = this.hashLocal(vni, udpPort);
+    for (let place = localIndex.search(hash); place >= 0; place = localIndex.searchOn(place, hash)) {
+      const at = localIndex.numberAt(place);
+      if (locals[at].vni === vni && locals[at].udpPort === udpPort) return at;
+    }
+    return -1;
   }
 
   /** @throws RangeError where the network has this VTEP already */
@@ -55,7 +80,7 @@ export class Vteps {
     this.index.insert(this.hash(local.vni, local.udpPort, a, b, c, d), port);
     if (!remote.isGroup) return;
     local.group = remote;
-    this.listen();
+    this.listeners.add(local.udpPort, [a, b, c, d], local.options.vrf);
   }
 
   remove(remote: RemoteVtep): void {
@@ -65,26 +90,12 @@ export class Vteps {
     this.index.remove(this.hash(local.vni, local.udpPort, a, b, c, d), port);
     if (!remote.isGroup) return;
     if (local.group === remote) local.group = null;
-    this.listen();
-  }
-
-  private listen(): void {
-    const words = new Set<string>();
-    for (const { udpPort, options } of this.locals) words.add(`${udpPort} ${options.local.join(' ')} ${options.vrf}`);
-    this.forEach(({ isGroup, local, a, b, c, d }) => {
-      if (isGroup) words.add(`${local.udpPort} ${a} ${b} ${c} ${d} ${local.options.vrf}`);
-    });
-    this.listeners = Int32Array.from([...words].flatMap((text) => text.split(' ').map(Number)));
+    this.listeners.remove(local.udpPort, [a, b, c, d], local.options.vrf);
   }
 
   /** Whether packets to that UDP port and address in a VRF are for an own VTEP, or a group that one is in. */
   isListening(vrf: number, udpPort: number, a: number, b: number, c: number, d: number): boolean {
-    const { listeners } = this;
-    for (let at = 0; at < listeners.length; at += LISTENER) {
-      if (listeners[at] !== udpPort || listeners[at + 4] !== d || listeners[at + 3] !== c) continue;
-      if (listeners[at + 2] === b && listeners[at + 1] === a && listeners[at + 5] === vrf) return true;
-    }
-    return false;
+    return this.listeners.has(vrf, udpPort, a, b, c, d);
   }
 
   /** The VTEP of that address in the network of that VNI; null: it is not known. */
@@ -99,6 +110,10 @@ export class Vteps {
       }
     }
     return null;
+  }
+
+  private hashLocal(vni: number, udpPort: number): number {
+    return this.hash(vni, udpPort, 0, 0, 0, 0);
   }
 
   private hash(vni: number, udpPort: number, a: number, b: number, c: number, d: number): number {

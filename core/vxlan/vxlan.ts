@@ -159,6 +159,8 @@ export class Vxlan {
 
   private remotesOf(network: Network): RemoteVtep[] {
     const remotes: RemoteVtep[] = [];
+    // Of networks that begin there may be thousands, each of which would look through the others' ports.
+    if (network.vtep === null) return remotes;
     this.vteps.forEach((remote) => {
       if (remote.local.network === network) remotes.push(remote);
     });
