@@ -1,4 +1,4 @@
-/** The two ways in which the control plane keeps asynchronous work in order. */
+/** The ways in which the control plane keeps asynchronous work in order. */
 
 /** At most `limit` pieces of work at once; the rest wait in order of arrival. */
 export class Semaphore {
@@ -19,6 +19,27 @@ export class Semaphore {
       if (next === undefined) this.#free++;
       else next();
     }
+  }
+}
+
+/** One piece of work at a time, in order of arrival. One that fails does not keep the next from its turn. */
+export class Turns {
+  /** Resolves when the last piece of work has ended; never rejects. */
+  #tail: Promise<void> = Promise.resolve();
+
+  /** @returns what the work gives, or fails with: that is for its caller alone. Work must not wait for other work of the same turns */
+  run<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#tail.then(work);
+    this.#tail = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    return result;
+  }
+
+  /** Resolves when all work that is under way or waits now has ended. */
+  idle(): Promise<void> {
+    return this.#tail;
   }
 }
 

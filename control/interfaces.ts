@@ -4,6 +4,7 @@
  */
 
 import { isDeepStrictEqual } from 'node:util';
+import { Turns } from './concurrency.js';
 import type { Dataplane, InterfaceSpec } from './types.js';
 import type { Vrfs } from './vrfs.js';
 
@@ -24,8 +25,7 @@ export class Interfaces {
   readonly #dataplane: Dataplane;
   readonly #byName = new Map<string, InterfaceState>();
   readonly #listeners: (() => Promise<unknown>)[] = [];
-  /** One piece of work after the other; never rejects. */
-  #work: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(dataplane: Dataplane, vrfs: Vrfs) {
     this.#dataplane = dataplane;
@@ -34,12 +34,7 @@ export class Interfaces {
 
   /** Runs when no other change is under way. Work must not wait for another change of the router. */
   exclusively<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#work.then(work);
-    this.#work = done.then(
-      () => undefined,
-      () => undefined,
-    );
-    return done;
+    return this.#turns.run(work);
   }
 
   /** Called, and waited for, after each change and before the next; must not reject. */

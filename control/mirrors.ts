@@ -4,6 +4,7 @@
  */
 
 import type { Logger } from 'pino';
+import { Turns } from './concurrency.js';
 import { mirrorCycle, mirrorSource, type NetworkOf } from './config/mirror.js';
 import type { MirrorConfig } from './config/schema.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
@@ -45,8 +46,7 @@ export class Mirrors {
   readonly #logger: Logger;
   readonly #sides: Sides;
   readonly #mirrors = new Map<string, Mirror>();
-  /** One piece of work after the other; never rejects. */
-  #work: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(dataplane: Dataplane, logger: Logger, sides: Sides) {
     this.#dataplane = dataplane;
@@ -65,7 +65,7 @@ export class Mirrors {
     const mirror: Mirror = { name, config, live: null, reason: '', removed: false };
     this.#mirrors.set(name, mirror);
     let failure: unknown = null;
-    await this.#enqueue(async () => {
+    await this.#turns.run(async () => {
       failure = await this.#refresh(mirror);
     });
     if (failure === null) return;
@@ -79,23 +79,18 @@ export class Mirrors {
     if (mirror === undefined) throw new TaplineError('missing', `no mirror ${name}`);
     this.#mirrors.delete(name);
     mirror.removed = true;
-    await this.#enqueue(() => this.#end(mirror));
+    await this.#turns.run(() => this.#end(mirror));
   }
 
   /** Called whenever a side may have come or gone. */
   update(): void {
     if (this.#mirrors.size === 0) return;
-    void this.#enqueue(async () => {
+    void this.#turns.run(async () => {
       for (const mirror of this.#mirrors.values()) {
         const failure = await this.#refresh(mirror);
         if (failure !== null) this.#logger.warn(`mirror ${mirror.name} waits: ${firstLine(failure)}`);
       }
     });
-  }
-
-  #enqueue(work: () => Promise<void>): Promise<void> {
-    this.#work = this.#work.then(work);
-    return this.#work;
   }
 
   /** Makes the dataplane have what there is to have. @returns what went wrong, or null */
@@ -174,7 +169,7 @@ export class Mirrors {
     const all = [...this.#mirrors.values()];
     this.#mirrors.clear();
     for (const mirror of all) mirror.removed = true;
-    await this.#enqueue(async () => {
+    await this.#turns.run(async () => {
       for (const mirror of all) await this.#end(mirror);
     });
   }

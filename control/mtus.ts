@@ -1,5 +1,6 @@
 /** The networks' MTUs as the uplink's changes: those of networks with an overlay follow, and all that has them. */
 
+import { Turns } from './concurrency.js';
 import type { NetworkConfig } from './config/schema.js';
 import type { DataplaneLogger } from './dataplane.js';
 import { firstLine } from './errors.js';
@@ -23,8 +24,7 @@ export interface MtuParts {
 
 export class Mtus {
   readonly #parts: MtuParts;
-  /** One piece of work after the other; never rejects. */
-  #work: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(parts: MtuParts) {
     this.#parts = parts;
@@ -44,7 +44,7 @@ export class Mtus {
 
   /** Looks at the uplink's MTU anew. While that is not known, all stays as it was. @returns when all has followed; never rejects */
   follow(): Promise<void> {
-    this.#work = this.#work.then(async () => {
+    return this.#turns.run(async () => {
       const underlay = this.#parts.underlay();
       if (underlay === null || underlay.mtu === 0) return;
       let hasChanged = false;
@@ -60,7 +60,6 @@ export class Mtus {
           this.#parts.logger.warn(`the host's interface does not follow the MTU of the networks: ${firstLine(error)}`);
         });
     });
-    return this.#work;
   }
 
   #failed({ name }: NetworkState, error: unknown): true {

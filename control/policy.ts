@@ -5,6 +5,7 @@
 
 import type { Logger } from 'pino';
 import { MAX_RULES } from '../core/nat/policy.js';
+import { Turns } from './concurrency.js';
 import type { PolicyRule } from './config/schema.js';
 import { asTaplineError, firstLine, TaplineError } from './errors.js';
 import {
@@ -55,8 +56,7 @@ export class PolicyRules {
   #taken: ReadonlySet<number> = new Set();
   /** What the dataplane has; null: not known. */
   #sent: PolicyRecords | null = { records: new Int32Array(0), filtered: new Int32Array(0) };
-  /** One piece of work after the other; never rejects. */
-  #work: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
 
   /** @param objects networks that are up, endpoints that have their addresses */
   constructor(nat: DataplaneNat, logger: Logger, objects: () => PolicyObjects) {
@@ -81,7 +81,7 @@ export class PolicyRules {
    * @throws TaplineError `invalid` for a position that is none; what the dataplane refuses it for
    */
   add(config: PolicyRule, position: number | null): Promise<number> {
-    return this.#enqueue(async () => {
+    return this.#turns.run(async () => {
       const last = this.#rules.length + 1;
       const at = position ?? last;
       if (at > last) throw new TaplineError('invalid', `expected a position from 1 to ${last}, got ${at}`, 'position');
@@ -94,7 +94,7 @@ export class PolicyRules {
 
   /** @param number place in the list, from 1. @throws TaplineError `missing` */
   remove(number: number): Promise<void> {
-    return this.#enqueue(async () => {
+    return this.#turns.run(async () => {
       if (this.#rules[number - 1] === undefined) throw new TaplineError('missing', this.#noRule(number));
       await this.#replace(this.#rules.filter((_, index) => index !== number - 1));
     });
@@ -127,18 +127,11 @@ export class PolicyRules {
 
   /** Called whenever a name may mean something else; never rejects: what fails is tried again with the next change. */
   update(): Promise<void> {
-    return this.#enqueue(() => this.#send()).catch((error: unknown) => {
-      this.#logger.error(`the policy cannot be brought up to date: ${firstLine(error)}`);
-    });
-  }
-
-  #enqueue<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#work.then(work);
-    this.#work = done.then(
-      () => undefined,
-      () => undefined,
-    );
-    return done;
+    return this.#turns
+      .run(() => this.#send())
+      .catch((error: unknown) => {
+        this.#logger.error(`the policy cannot be brought up to date: ${firstLine(error)}`);
+      });
   }
 
   async #send(): Promise<void> {

@@ -4,6 +4,7 @@
  */
 
 import { NO_PORT, PUBLISHED_RECORD } from '../core/nat/published.js';
+import { Turns } from './concurrency.js';
 import { formatAddress, withoutLength } from './config/address.js';
 import { formatPublish, type PublishProtocol, type PublishSpec } from './config/fields.js';
 import { isUnspecified, publishFamilies, publishSpec } from './config/publish.js';
@@ -74,8 +75,7 @@ export class Publications {
   readonly #parts: PublicationsParts;
   /** By owner, in the order of its list. */
   readonly #all = new Map<string, readonly Publication[]>();
-  /** What the dataplane is being told; never rejects. */
-  #telling: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
   #next: Promise<void> | null = null;
 
   constructor(parts: PublicationsParts) {
@@ -199,7 +199,7 @@ export class Publications {
   /** Tells all who follow; calls that come meanwhile share the next time. @throws what `changed` or the dataplane throws */
   update(): Promise<void> {
     if (this.#next !== null) return this.#next;
-    const next = this.#telling.then(async () => {
+    const next = this.#turns.run(async () => {
       this.#next = null;
       try {
         await this.#parts.changed();
@@ -209,7 +209,6 @@ export class Publications {
       }
     });
     this.#next = next;
-    this.#telling = next.catch(() => undefined);
     return next;
   }
 

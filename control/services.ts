@@ -4,6 +4,7 @@
  * an endpoint of its name is, whatever its address.
  */
 
+import { Turns } from './concurrency.js';
 import { withoutLength } from './config/address.js';
 import { formatPath } from './config/problems.js';
 import type { Configuration, ServiceConfig } from './config/schema.js';
@@ -57,8 +58,7 @@ export class Services {
   readonly #maker: ServiceMaker;
   readonly #keptServices: KeptServices;
   readonly #listeners: (() => void)[] = [];
-  /** One piece of work after the other; never rejects. */
-  #work: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(parts: ServicesParts) {
     this.#parts = parts;
@@ -141,25 +141,16 @@ export class Services {
     for (const listener of this.#listeners) listener();
   }
 
-  #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#work.then(work);
-    this.#work = done.then(
-      () => undefined,
-      () => undefined,
-    );
-    return done;
-  }
-
   /** For what nobody waits for. */
   #behind(work: () => Promise<void>): void {
-    this.#exclusively(work).catch((error: unknown) => {
+    this.#turns.run(work).catch((error: unknown) => {
       if (!this.#parts.isStopping()) this.#parts.logger.error(`services: ${firstLine(error)}`);
     });
   }
 
   /** Settles when nothing is under way. */
   idle(): Promise<void> {
-    return this.#exclusively(async () => undefined);
+    return this.#turns.idle();
   }
 
   // --- start
@@ -192,7 +183,7 @@ export class Services {
     described: (name: string, error: unknown) => TaplineError,
   ): Promise<void> {
     const failures: TaplineError[] = [];
-    await this.#exclusively(async () => {
+    await this.#turns.run(async () => {
       const startOne = async ([name, { config, isKept }]: [string, StartingService]): Promise<void> => {
         try {
           // The file has been checked as a whole.
@@ -230,7 +221,7 @@ export class Services {
 
   /** @throws TaplineError `missing` for what it names, `invalid`, `conflict`; nothing is left behind */
   create(name: string, config: ServiceConfig): Promise<ServiceState> {
-    return this.#exclusively(async () => {
+    return this.#turns.run(async () => {
       this.#parts.refuseWhileStopping();
       if (this.#all.has(name)) throw new TaplineError('conflict', `service ${name} already exists`, 'name');
       this.#refuseMistakes(name, config);
@@ -253,7 +244,7 @@ export class Services {
    * @throws TaplineError as of `create`, and `missing` for the service; then it is what it was
    */
   change(name: string, changed: (before: ServiceConfig) => ServiceConfig): Promise<ServiceState> {
-    return this.#exclusively(async () => {
+    return this.#turns.run(async () => {
       this.#parts.refuseWhileStopping();
       const service = this.#get(name);
       const { network } = service.config;
@@ -270,7 +261,7 @@ export class Services {
 
   /** @throws TaplineError `missing` */
   remove(name: string): Promise<void> {
-    return this.#exclusively(async () => {
+    return this.#turns.run(async () => {
       this.#parts.refuseWhileStopping();
       await this.#maker.remove(this.#get(name));
       this.#keptServices.changed(name, null);
@@ -281,7 +272,7 @@ export class Services {
 
   /** All that stand in a network that is on its way out. */
   removeOf(network: string): Promise<void> {
-    return this.#exclusively(async () => {
+    return this.#turns.run(async () => {
       for (const service of [...this.#all.values()].filter(({ config }) => config.network === network)) {
         await this.#maker.remove(service);
         this.#keptServices.forget(service.name);
@@ -293,7 +284,7 @@ export class Services {
 
   /** At the end of the process; nothing is written down of it. */
   clear(): Promise<void> {
-    return this.#exclusively(async () => {
+    return this.#turns.run(async () => {
       this.#starting = new Map();
       await Promise.all([...this.#all.values()].map((service) => this.#maker.remove(service)));
       this.#changed();
@@ -319,7 +310,7 @@ export class Services {
   /** An endpoint has its addresses and its port, whoever had the name before. */
   endpointUp(endpoint: EndpointState): Promise<void> {
     const addresses = endpoint.addresses.map(withoutLength);
-    return this.#exclusively(async () => {
+    return this.#turns.run(async () => {
       this.#there.set(endpoint.name, addresses);
       await this.#tellAll(this.#place(endpoint.name, addresses));
     });
@@ -327,7 +318,7 @@ export class Services {
 
   /** An endpoint is on its way out: it gets no new connections, and those that it has end, with a word to both sides. */
   endpointGone(name: string): Promise<void> {
-    return this.#exclusively(async () => {
+    return this.#turns.run(async () => {
       this.#there.delete(name);
       const placed = this.#place(name, []);
       if (this.#parts.isStopping()) return;

@@ -6,6 +6,7 @@
  */
 
 import type { Logger } from 'pino';
+import { Turns } from '../concurrency.js';
 import { firstLine } from '../errors.js';
 import type { KeptState } from '../kept-state.js';
 import type { NetworkState } from '../state.js';
@@ -69,8 +70,7 @@ export class HealthChecks {
   /** Why a network's backends, or those of a VRF, are not checked: said once. */
   readonly #troubles = new Map<string, string>();
   #nextId = 1;
-  /** One piece of work after the other; never rejects. */
-  #work: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
   #isDue = false;
   /** The services are being told of a result: what that changes about them is nothing to follow. */
   #isTelling = false;
@@ -94,11 +94,10 @@ export class HealthChecks {
   }
 
   #enqueue(work: () => Promise<void>): Promise<void> {
-    this.#work = this.#work.then(work).catch((error: unknown) => {
+    return this.#turns.run(work).catch((error: unknown) => {
       this.#parts.logger.error(`health checks: ${firstLine(error)}`);
       this.#tryAgain();
     });
-    return this.#work;
   }
 
   #tryAgain(): void {

@@ -5,6 +5,7 @@
  */
 
 import type { HeldNft } from '../../io/held-nft.js';
+import { Turns } from '../concurrency.js';
 import type { DataplaneLogger } from '../dataplane.js';
 import { firstLine } from '../errors.js';
 import { mergeRanges } from '../port-ranges.js';
@@ -132,8 +133,7 @@ export class Guard {
   #intact: string | null = null;
   /** What is there is not what was last wanted: nft refused it. */
   #behind = false;
-  /** One piece of work after the other; never rejects. */
-  #work: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
   /** That it could not be put back has been said. */
   #failing = false;
   #held: HeldNft | null = null;
@@ -153,15 +153,9 @@ export class Guard {
     return this.#failing || this.#behind;
   }
 
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    const done = this.#work.then(work);
-    this.#work = done.catch(() => undefined);
-    return done;
-  }
-
   /** Puts it there, in the place of one that an earlier process left. @throws Error, one line: no nft, no such device */
   install(prefixes: readonly string[], ports: readonly GuardedPorts[] = []): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       this.#prefixes = prefixes;
       this.#ports = ports;
       this.#behind = true;
@@ -210,29 +204,31 @@ export class Guard {
 
   /** Puts it back where somebody took it away or changed it. Says so; does not reject. */
   check(): Promise<void> {
-    return this.#inTurn(async () => {
-      // Without the device there is nothing to guard; when it returns, the uplink installs it anew.
-      if (this.#intact === null || this.#system.linkFacts(this.#device) === null) return;
-      const wasBehind = this.#behind;
-      if (!wasBehind && (await this.#list()) === this.#intact) {
-        this.#failing = false;
-        if (this.#held === null) this.#hold();
-        return;
-      }
-      await this.#put();
-      const what = wasBehind ? 'is up to date again' : 'was gone from nftables, and is back';
-      this.#logger.warn(`the guard of uplink ${this.#device} ${what}`);
-    }).catch((error: unknown) => {
-      // Once, not each second: it is tried again with the next look.
-      if (!this.#failing)
-        this.#logger.error(`the guard of uplink ${this.#device} cannot be put back: ${firstLine(error)}`);
-      this.#failing = true;
-    });
+    return this.#turns
+      .run(async () => {
+        // Without the device there is nothing to guard; when it returns, the uplink installs it anew.
+        if (this.#intact === null || this.#system.linkFacts(this.#device) === null) return;
+        const wasBehind = this.#behind;
+        if (!wasBehind && (await this.#list()) === this.#intact) {
+          this.#failing = false;
+          if (this.#held === null) this.#hold();
+          return;
+        }
+        await this.#put();
+        const what = wasBehind ? 'is up to date again' : 'was gone from nftables, and is back';
+        this.#logger.warn(`the guard of uplink ${this.#device} ${what}`);
+      })
+      .catch((error: unknown) => {
+        // Once, not each second: it is tried again with the next look.
+        if (!this.#failing)
+          this.#logger.error(`the guard of uplink ${this.#device} cannot be put back: ${firstLine(error)}`);
+        this.#failing = true;
+      });
   }
 
   /** @throws Error, one line */
   remove(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       if (this.#intact === null) return;
       this.#intact = null;
       this.#behind = false;

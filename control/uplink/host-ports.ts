@@ -1,5 +1,6 @@
 /** The host ports of all VRFs, kept in step with the networks that have `host: true`, and with what is published to the host. */
 
+import { Turns } from '../concurrency.js';
 import { formatAddress } from '../config/address.js';
 import { DEFAULT_VRF } from '../config/schema.js';
 import { gatewaysOf } from '../config/subnets.js';
@@ -24,8 +25,7 @@ export class HostPorts {
   readonly #networks: () => readonly HostNetwork[];
   readonly #linked: () => ReadonlySet<string>;
   readonly #ports = new Map<string, HostPort>();
-  /** One piece of work after the other; never rejects. */
-  #work: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
 
   /**
    * @param networks all there are at the moment
@@ -39,7 +39,7 @@ export class HostPorts {
 
   /** @throws TaplineError where the host refuses; whoever added the network takes it out again */
   update(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const wanted = subnetsByVrf(this.#networks());
       const linked = this.#linked();
       for (const vrf of new Set([...this.#ports.keys(), ...wanted.keys(), ...linked])) {
@@ -63,7 +63,7 @@ export class HostPorts {
   /** Removes the devices of an earlier process that nobody has taken over, and what it left on the others. @returns what was removed */
   async removeLeft(): Promise<string[]> {
     let removed: string[] = [];
-    await this.#inTurn(async () => {
+    await this.#turns.run(async () => {
       for (const port of this.#ports.values()) await port.settle();
       const used = new Set([...this.#ports.values()].flatMap(({ device }) => device ?? []));
       removed = await removeHostPorts(hostMark(this.#parts.instance), used, this.#parts.system);
@@ -77,17 +77,12 @@ export class HostPorts {
     if (port === undefined) return false;
     const { logger } = this.#parts;
     logger.warn(`the host's interface ${port.device} was taken away (${error}); making it anew`);
-    this.#inTurn(() => port.close())
+    this.#turns
+      .run(() => port.close())
       .then(() => this.update())
       .then(() => this.#parts.remade())
       .catch((cause: unknown) => logger.error(`the host port cannot be made anew: ${firstLine(cause)}`));
     return true;
-  }
-
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    const done = this.#work.then(work);
-    this.#work = done.catch(() => undefined);
-    return done;
   }
 }
 

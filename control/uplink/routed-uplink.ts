@@ -5,6 +5,7 @@
 
 import type { ChangeSocket } from '../../io/netlink.js';
 import type { Uplink } from '../../io/uplink.js';
+import { Turns } from '../concurrency.js';
 import { withoutLength } from '../config/address.js';
 import { UPLINK_PORT_NAME } from '../config/check.js';
 import type { DataplaneLogger } from '../dataplane.js';
@@ -74,8 +75,7 @@ export class RoutedUplink {
   #filter = '';
   /** The device as `retry` should find it. */
   #link = '';
-  /** One piece of work after the other; never rejects. */
-  #work: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
   #looking = false;
   #closed = false;
   /** Why it does not come back, said once. */
@@ -132,7 +132,7 @@ export class RoutedUplink {
 
   /** @throws TaplineError `missing` with key `device` when there is no such device; Error; nothing is left behind */
   open(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       try {
         await this.#open();
       } catch (error) {
@@ -279,17 +279,11 @@ export class RoutedUplink {
     this.#routes = routes;
   }
 
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    const done = this.#work.then(work);
-    this.#work = done.catch(() => undefined);
-    return done;
-  }
-
   /** Looks at the device and the host anew, soon. Cheap to call: looks that are asked for meanwhile become one. */
   look(): void {
     if (this.#looking || this.#closed) return;
     this.#looking = true;
-    void this.#inTurn(async () => {
+    void this.#turns.run(async () => {
       this.#looking = false;
       if (this.#closed) return;
       try {
@@ -363,7 +357,7 @@ export class RoutedUplink {
 
   /** Networks or published ports came or went: guard and filter follow. @throws Error, one line, where they cannot */
   networksChanged(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       if (this.#facts === null || this.#closed) return;
       await this.#guardWhatIsOurs(this.#facts);
       await this.#tell();
@@ -372,7 +366,7 @@ export class RoutedUplink {
 
   /** The kernel took the device away: gives up the port, until the device is found again. */
   lost(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       if (this.#socket === null) return;
       this.#link = '';
       this.#parts.logger.warn(`uplink ${this.device} is down: its device is away; trying again each second`);
@@ -392,7 +386,7 @@ export class RoutedUplink {
   /** Removes all it has made; the host is left as it was found. */
   close(): Promise<void> {
     this.#closed = true;
-    return this.#inTurn(() => this.#takeDown());
+    return this.#turns.run(() => this.#takeDown());
   }
 
   async #takeDown(): Promise<void> {

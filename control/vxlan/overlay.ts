@@ -3,6 +3,7 @@
  * follows the book; what fails halfway is taken back whole.
  */
 
+import { Turns } from '../concurrency.js';
 import type { VxlanConfig } from '../config/schema.js';
 import { knownAddress } from '../config/subnets.js';
 import type { DataplaneLogger } from '../dataplane.js';
@@ -55,8 +56,7 @@ export class Overlay {
   /** When VTEPs were let in that nobody has named; milliseconds of whoever tells the time. */
   readonly #heardAt = new Map<string, number>();
   #isOpen = false;
-  /** One piece of work after the other; never rejects. */
-  #work: Promise<void> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(network: OverlayNetwork, parts: OverlayParts) {
     this.network = network;
@@ -69,18 +69,9 @@ export class Overlay {
     return this.#isOpen;
   }
 
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#work.then(work);
-    this.#work = done.then(
-      () => undefined,
-      () => undefined,
-    );
-    return done;
-  }
-
   /** Makes it in the dataplane. @param vrf number of the uplink's @throws TaplineError, Error; nothing is left behind */
   open(vrf: number): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       if (this.#isOpen) return;
       this.#reserve([...this.#book.entries()]);
       await this.#parts.dataplane.vxlan.set(this.network.id, this.#spec(vrf));
@@ -103,7 +94,7 @@ export class Overlay {
 
   /** Ports go before what they belong to. */
   close(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       if (this.#isOpen) await this.#takeDown();
     });
   }
@@ -204,7 +195,7 @@ export class Overlay {
   }
 
   #changeRemote(address: string, floods: boolean | null): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const before = this.#book.remote(address) ?? null;
       this.#setRemote(address, floods);
       if (!this.#isOpen) return;
@@ -245,7 +236,7 @@ export class Overlay {
    * @throws TaplineError `conflict` for a MAC of an endpoint, Error; then all is as before
    */
   changeEntries(changes: readonly EntryChange[]): Promise<BookChanges> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const found = this.#book.changes(changes);
       this.#reserve(afterwards(found));
       this.#book.make(found);
@@ -321,13 +312,15 @@ export class Overlay {
     if (this.#book.heard.size >= MAX_HEARD) return false;
     this.#book.hear(address);
     this.#heardAt.set(address, now);
-    await this.#inTurn(async () => {
-      if (this.#isOpen) await this.#follow([address]);
-    }).catch((error: unknown) => {
-      this.#book.forgetHeard(address);
-      this.#heardAt.delete(address);
-      this.#failed(`letting VTEP ${address} in`, error);
-    });
+    await this.#turns
+      .run(async () => {
+        if (this.#isOpen) await this.#follow([address]);
+      })
+      .catch((error: unknown) => {
+        this.#book.forgetHeard(address);
+        this.#heardAt.delete(address);
+        this.#failed(`letting VTEP ${address} in`, error);
+      });
     return true;
   }
 
@@ -348,7 +341,7 @@ export class Overlay {
       this.#book.forgetHeard(address);
       this.#heardAt.delete(address);
     }
-    await this.#inTurn(async () => {
+    await this.#turns.run(async () => {
       if (this.#isOpen) await this.#follow(silent);
     });
   }

@@ -3,6 +3,7 @@
  * have changed is looked at: the uplink, VTEPs that fell silent, probes that are due.
  */
 
+import { Turns } from '../concurrency.js';
 import { withoutLength } from '../config/address.js';
 import { knownAddress } from '../config/subnets.js';
 import { asTaplineError, firstLine, TaplineError } from '../errors.js';
@@ -42,8 +43,7 @@ interface OverlayState {
   failed: string;
   /** As it was last said; null: not yet. */
   why: string | null;
-  /** One piece of work after the other; never rejects. */
-  work: Promise<void>;
+  readonly turns: Turns;
 }
 
 export class Overlays {
@@ -102,7 +102,7 @@ export class Overlays {
       refused: '',
       failed: '',
       why: null,
-      work: Promise.resolve(),
+      turns: new Turns(),
     };
   }
 
@@ -113,7 +113,7 @@ export class Overlays {
    */
   async open(name: string): Promise<void> {
     const state = this.#all.get(name);
-    if (state !== undefined) await inTurn(state, () => this.#open(state));
+    if (state !== undefined) await state.turns.run(() => this.#open(state));
   }
 
   async #open(state: OverlayState): Promise<void> {
@@ -136,7 +136,7 @@ export class Overlays {
   }
 
   #takeDown(state: OverlayState): Promise<void> {
-    return inTurn(state, async () => {
+    return state.turns.run(async () => {
       const { local, port } = state.overlay.config;
       await state.overlay.close();
       if (!state.isHeld) return;
@@ -268,7 +268,7 @@ export class Overlays {
     if (!this.#hasBegun || this.#looking || this.#all.size === 0) return;
     this.#looking = true;
     try {
-      for (const state of [...this.#all.values()]) await inTurn(state, () => this.#lookAt(state, now));
+      for (const state of [...this.#all.values()]) await state.turns.run(() => this.#lookAt(state, now));
       await this.#forgetSilent(now);
       await this.#probes.look(this.list(), now);
     } catch (error) {
@@ -314,10 +314,4 @@ export class Overlays {
 
 function hasAddress(uplink: RoutedUplink, address: string): boolean {
   return uplink.describe().addresses.some((text) => withoutLength(text) === address);
-}
-
-function inTurn(state: OverlayState, work: () => Promise<void>): Promise<void> {
-  const done = state.work.then(work);
-  state.work = done.catch(() => undefined);
-  return done;
 }

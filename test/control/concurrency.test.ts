@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { KeyedLock, Semaphore } from '../../control/concurrency.js';
+import { KeyedLock, Semaphore, Turns } from '../../control/concurrency.js';
 import { UndoStack } from '../../control/undo.js';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -33,6 +33,70 @@ test('property: a semaphore never runs more than its limit, and all run', async 
     ),
     { numRuns: 30 },
   );
+});
+
+test('property: turns run one after the other in order of arrival, whoever fails, and each caller gets its own end', async (t) => {
+  const pieces = fc.array(fc.record({ steps: fc.nat({ max: 3 }), fails: fc.boolean() }), { maxLength: 20 });
+  await fc.assert(
+    fc.asyncProperty(pieces, async (works) => {
+      const turns = new Turns();
+      const log: string[] = [];
+      const results = works.map(({ steps, fails }, index) =>
+        turns.run(async () => {
+          log.push(`${index} in`);
+          for (let step = 0; step < steps; step++) await turn();
+          log.push(`${index} out`);
+          if (fails) throw new Error(`${index}`);
+          return index;
+        }),
+      );
+      t.deepEqual(log, [], 'work never begins within the call');
+      const ends = await Promise.all(results.map((result) => result.catch((error: Error) => error.message)));
+      t.deepEqual(
+        log,
+        works.flatMap((_, index) => [`${index} in`, `${index} out`]),
+      );
+      t.deepEqual(
+        ends,
+        works.map(({ fails }, index) => (fails ? `${index}` : index)),
+      );
+    }),
+    { numRuns: 30 },
+  );
+});
+
+test('turns: work that throws at once is a failure like any other', async (t) => {
+  const turns = new Turns();
+  const thrown = turns.run(() => {
+    throw new Error('told to');
+  });
+  const next = turns.run(async () => 'next');
+  await t.throwsAsync(thrown, { message: 'told to' });
+  t.is(await next, 'next');
+});
+
+test('turns are idle when all that was given has ended, in failure too, and not before', async (t) => {
+  const turns = new Turns();
+  await turns.idle();
+  const log: string[] = [];
+  const first = turns.run(async () => {
+    await turn();
+    log.push('first');
+  });
+  const second = t.throwsAsync(
+    turns.run(async () => {
+      await turn();
+      log.push('second');
+      throw new Error('told to');
+    }),
+  );
+  const idle = turns.idle().then(() => log.push('idle'));
+  const third = turns.run(async () => {
+    await turn();
+    log.push('third');
+  });
+  await Promise.all([first, second, idle, third]);
+  t.deepEqual(log, ['first', 'second', 'idle', 'third'], 'what is given later is not waited for');
 });
 
 test('a keyed lock keeps order within a key, not between keys, and survives failures', async (t) => {
