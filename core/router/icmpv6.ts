@@ -8,9 +8,7 @@ import type { Arena } from '../packet/arena.js';
 import {
   checksum,
   completeChecksum,
-  foldSum,
   pseudoHeaderSum6,
-  sumBytes,
   updateChecksum16,
   updateChecksum32,
 } from '../packet/checksum.js';
@@ -25,6 +23,7 @@ import {
   ICMPV6_HEADER_LENGTH,
   ICMPV6_TYPE,
   icmpv6Type,
+  isIcmpv6ChecksumRight,
   ND_REDIRECT,
   PROTOCOL_ICMPV6,
 } from '../wire/icmpv6.js';
@@ -168,20 +167,15 @@ export function replyEcho6(arena: Arena, packet: Packet, a: number, b: number, c
   const { view } = arena;
   if (packet.protocol !== PROTOCOL_ICMPV6 || !isWholeMessage(packet)) return DROP_ICMP_INVALID;
   if (icmpv6Type(view, packet.l4) !== ICMPV6_ECHO_REQUEST) return DROP_ICMP_INVALID;
+  // It takes the flag away, so the sum is looked at in any case: the reply's is made of it.
   completeChecksum(arena, packet);
-  if (!isChecksumRight(view, packet)) return DROP_ICMP_INVALID;
+  if (!isIcmpv6ChecksumRight(view, packet)) return DROP_ICMP_INVALID;
   if ((packet.flags & PACKET_IPV6_EXTENSIONS) !== 0) removeExtensions(arena, packet);
   turnMessage6(view, packet, a, b, c, d);
   copyAddress(view, packet.l3 + IPV6_DESTINATION, packet.l3 + IPV6_SOURCE);
   setIpv6Address(view, packet.l3 + IPV6_SOURCE, a, b, c, d);
   view.setUint8(packet.l3 + IPV6_HOP_LIMIT, OWN_TTL);
   return DROP_NONE;
-}
-
-function isChecksumRight(view: DataView, packet: Packet): boolean {
-  const length = packet.l3End - packet.l4;
-  const initial = pseudoHeaderSum6(view, packet.l3, PROTOCOL_ICMPV6, length);
-  return foldSum(sumBytes(view, packet.l4, length) + initial) === 0xffff;
 }
 
 /** Moves the message up to the fixed header. Extension headers are whole words of 4 octets: its sum stays. */

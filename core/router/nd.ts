@@ -11,6 +11,7 @@ import { macHigh, macLow } from '../wire/ethernet.js';
 import {
   ICMPV6_CODE,
   icmpv6Type,
+  isIcmpv6ChecksumRight,
   ND_NEIGHBOR_ADVERTISEMENT,
   ND_NEIGHBOR_LENGTH,
   ND_NEIGHBOR_SOLICITATION,
@@ -21,7 +22,7 @@ import {
   ND_TARGET,
 } from '../wire/icmpv6.js';
 import { IPV6_DESTINATION, IPV6_SOURCE, ipv6HopLimit } from '../wire/ipv6.js';
-import { isIcmpv6ChecksumRight, isIpv6Group } from '../wire/mld.js';
+import { isIpv6Group } from '../wire/mld.js';
 import {
   ALL_NODES_MAC_LOW,
   GROUP_MAC_HIGH,

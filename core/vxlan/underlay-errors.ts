@@ -16,6 +16,7 @@ import { ICMPV6_PACKET_TOO_BIG, ICMPV6_PORT_UNREACHABLE, ICMPV6_UNREACHABLE } fr
 import type { RouterInterface } from '../router/interface.js';
 import { ETHERTYPE_IPV4 } from '../wire/ethernet.js';
 import { ICMP_UNREACHABLE } from '../wire/icmp.js';
+import { isIcmpv6ChecksumRight } from '../wire/icmpv6.js';
 import {
   IPV4_DESTINATION,
   IPV4_HEADER_LENGTH,
@@ -25,7 +26,6 @@ import {
   PROTOCOL_UDP,
 } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_HEADER_LENGTH, IPV6_SOURCE, ipv6NextHeader } from '../wire/ipv6.js';
-import { isIcmpv6ChecksumRight } from '../wire/mld.js';
 import { UDP_DESTINATION_PORT, UDP_HEADER_LENGTH } from '../wire/udp.js';
 import type { RemoteVtep } from './vtep.js';
 import type { Vteps } from './vteps.js';

@@ -3,6 +3,10 @@
  * ICMP has them; the checksum covers a pseudo-header too.
  */
 
+import { finishChecksum, pseudoHeaderSum6, sumBytes } from '../packet/checksum.js';
+import type { Packet } from '../packet/packet.js';
+import { VNET_F_NEEDS_CSUM } from '../packet/vnet.js';
+
 export const PROTOCOL_ICMPV6 = 58;
 
 export const ICMPV6_TYPE = 0;
@@ -39,6 +43,19 @@ export const ND_OPTION_TARGET_LINK_ADDRESS = 2;
 
 export function icmpv6Type(view: DataView, at: number): number {
   return view.getUint8(at + ICMPV6_TYPE);
+}
+
+/**
+ * Whether an ICMPv6 message is what its checksum says (RFC 4443, 2.3), or its sender left that to us (VNET_F_NEEDS_CSUM): then it has not
+ * crossed a wire yet. Who goes on with the checksum itself, as the reply to an echo request does, completes it before.
+ *
+ * Precondition: packet.l4 is a proven ICMPv6 header in the IPv6 packet packet.l3 to l3End, and no segments of a routing header are left.
+ */
+export function isIcmpv6ChecksumRight(view: DataView, packet: Packet): boolean {
+  if ((packet.vnetFlags & VNET_F_NEEDS_CSUM) !== 0) return true;
+  const length = packet.l3End - packet.l4;
+  const pseudo = pseudoHeaderSum6(view, packet.l3, PROTOCOL_ICMPV6, length);
+  return finishChecksum(pseudo + sumBytes(view, packet.l4, length)) === 0;
 }
 
 /**

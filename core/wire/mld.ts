@@ -5,8 +5,14 @@
 
 import { finishChecksum, pseudoHeaderSum6, sumBytes } from '../packet/checksum.js';
 import { PACKET_FRAGMENT, PACKET_IPV6_EXTENSIONS, type Packet } from '../packet/packet.js';
-import { VNET_F_NEEDS_CSUM } from '../packet/vnet.js';
-import { ICMPV6_CHECKSUM, ICMPV6_CODE, ICMPV6_MLD_REPORT, ICMPV6_MLD2_REPORT, PROTOCOL_ICMPV6 } from './icmpv6.js';
+import {
+  ICMPV6_CHECKSUM,
+  ICMPV6_CODE,
+  ICMPV6_MLD_REPORT,
+  ICMPV6_MLD2_REPORT,
+  isIcmpv6ChecksumRight,
+  PROTOCOL_ICMPV6,
+} from './icmpv6.js';
 import { areRecordsValid, type QueryFields, recordLength } from './igmp.js';
 import {
   IPV6_HEADER_LENGTH,
@@ -58,14 +64,6 @@ export function isMldIntact(view: DataView, packet: Packet): boolean {
   if ((packet.flags & PACKET_FRAGMENT) !== 0 || (packet.flags & PACKET_IPV6_EXTENSIONS) === 0) return false;
   if (ipv6HopLimit(view, l3) !== 1 || !isSourceValid(view, packet) || !hasRouterAlert(view, packet)) return false;
   return isIcmpv6ChecksumRight(view, packet);
-}
-
-/** Whether the ICMPv6 message is what its checksum says. The same precondition. */
-export function isIcmpv6ChecksumRight(view: DataView, packet: Packet): boolean {
-  if ((packet.vnetFlags & VNET_F_NEEDS_CSUM) !== 0) return true;
-  const length = packet.l3End - packet.l4;
-  const pseudo = pseudoHeaderSum6(view, packet.l3, PROTOCOL_ICMPV6, length);
-  return finishChecksum(pseudo + sumBytes(view, packet.l4, length)) === 0;
 }
 
 function isSourceValid(view: DataView, packet: Packet): boolean {

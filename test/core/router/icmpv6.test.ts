@@ -331,6 +331,17 @@ test('NEEDS_CSUM: the checksum is finished over the pseudo-header’s sum, and t
   }
 });
 
+test('NEEDS_CSUM: what was finished is looked at too: a sum over link padding that is not zero is wrong', (t) => {
+  const frame = icmp6(PING);
+  const partial = (padding: number): Uint8Array => {
+    const bytes = Uint8Array.of(...frame, padding, 0);
+    viewOf(bytes).setUint16(56, pseudoSum6(frame, frame.length - 54));
+    return bytes;
+  };
+  t.is(answer(partial(0), PARTIAL).reason, DROP_NONE);
+  t.is(answer(partial(1), PARTIAL).reason, DROP_ICMP_INVALID);
+});
+
 test('NEEDS_CSUM anywhere else than in the message’s checksum is no request, and nothing is written', (t) => {
   const places = [
     { checksumStart: 14, checksumOffset: 4 },
