@@ -17,7 +17,7 @@ import { DROP_REASONS } from '../../core/drop.js';
 import { EVENT_RECORD } from '../../core/events.js';
 import type { FlowMemory } from '../../core/nat/flows.js';
 import { Arena, SLOT_STRIDE, VNET_HEADER_LENGTH } from '../../core/packet/arena.js';
-import { clearVnetHeader, writeVnetHeader } from '../../core/packet/vnet.js';
+import { clearVnetHeader, TUNNEL_HEADER_LENGTH, VNET_GSO_UDP_TUNNEL, writeVnetHeader } from '../../core/packet/vnet.js';
 import { MAX_PORTS, type Port } from '../../core/ports.js';
 import { fdbWords, GENERATION_WORDS } from '../../core/switch/fdb.js';
 import type { NetworkOptions, PortOptions, Topology } from '../../core/topology.js';
@@ -27,7 +27,7 @@ export interface SentFrame {
   readonly frame: Uint8Array;
   /** The slot it was sent from. */
   readonly slot: number;
-  /** The 10 bytes in front of it. */
+  /** The 10 bytes in front of it; of a super-packet in a tunnel 24. */
   readonly vnet: Uint8Array;
 }
 
@@ -57,8 +57,10 @@ class Recorder implements Transmitter {
   private write(port: number, slot: number, start: number): void {
     const arena = this.arena as Arena;
     if (this.keep) {
-      const frame = arena.bytes.slice(start, start + arena.packets[slot].length);
-      const vnet = arena.bytes.slice(start - VNET_HEADER_LENGTH, start);
+      const { gsoType, length } = arena.packets[slot];
+      const header = (gsoType & VNET_GSO_UDP_TUNNEL) === 0 ? VNET_HEADER_LENGTH : TUNNEL_HEADER_LENGTH;
+      const frame = arena.bytes.slice(start, start + length);
+      const vnet = arena.bytes.slice(start - header, start);
       this.sent.push({ port, frame, slot, vnet });
     }
     arena.release(slot);

@@ -19,6 +19,7 @@ import {
 import {
   type Arrival,
   BLUE,
+  CARRIAGES,
   type Carriage,
   container,
   delivered,
@@ -37,11 +38,17 @@ import {
 } from './support/lab.js';
 import { GSO_TCPV4, GSO_UDP_L4, NEEDS_CSUM, readVirtio, wireFrames } from './support/nic.js';
 import { outer, outerAround, pseudoHeader, readOuter, sumOf, vxlanHeader } from './support/outer.js';
+import { TUNNEL_HEADER } from './support/tunnel-nic.js';
 
 const HERE = container(1, 1);
 const THERE = container(2, 1);
 const FAMILIES: readonly Family[] = [4, 6];
-const CARRIAGES: readonly Carriage[] = ['whole', 'wire'];
+const CARRIED: Readonly<Record<Carriage, string>> = {
+  whole: 'bundles whole',
+  wire: 'packet by packet',
+  uncut: 'uncut',
+  'uncut-wire': 'uncut, and cut on the way',
+};
 
 /** Two hosts that know where both containers are. */
 function overlay(family: Family, checksum: boolean, carriage: Carriage): Overlay {
@@ -86,22 +93,31 @@ function expectSame(t: ExecutionContext, arrivals: readonly Arrival[], sent: Loa
   }
 }
 
+/** Of several segments: in a tunnel as one packet, where the uplink has an outlet and one packet can be so long. */
+function expectUncut(t: ExecutionContext, one: Overlay, { frame, vnet }: Loaded, what: string): void {
+  if (one.carriage === 'whole' || one.carriage === 'wire' || segmentsOf({ frame, vnet }).length < 2) return;
+  const isShort = frame.length + (one.host(1).family === 4 ? 50 : 70) <= 65_535;
+  t.is(one.carried.filter((sent) => sent.vnet.length === TUNNEL_HEADER).length, isShort ? 1 : 0, what);
+  if (isShort) t.is(one.carried.length, 1, what);
+}
+
 /** Neither flags nor a type of segmentation. */
 const PLAIN = Uint8Array.of(0, 0);
 
-const LENGTHS = [1, 536, 1390, 1391, 2780, 20_000, 60_000, 65_000];
+const LENGTHS = [1, 536, 1390, 1391, 2780, 20_000, 60_000, 65_000, 65_470];
 
 for (const family of FAMILIES) {
   for (const inside of FAMILIES) {
     for (const checksum of [false, true]) {
       for (const carriage of CARRIAGES) {
-        const how = `${checksum ? 'with' : 'without'} checksums, ${carriage === 'whole' ? 'bundles whole' : 'packet by packet'}`;
+        const how = `${checksum ? 'with' : 'without'} checksums, ${CARRIED[carriage]}`;
         test(`TCP over IPv${inside} over IPv${family}, ${how}: the same segments arrive`, (t) => {
           const size = 1350;
           for (const length of LENGTHS) {
             const one = overlay(family, checksum, carriage);
             const sent = superSegment(HERE, THERE, length, size, { family: inside });
             expectSame(t, one.send(1, 1, sent.frame, sent.vnet), sent, `${length}`);
+            expectUncut(t, one, sent, `${length}`);
             expectWhole(t, one, `${length}`);
           }
         });
@@ -111,6 +127,7 @@ for (const family of FAMILIES) {
             const one = overlay(family, checksum, carriage);
             const sent = superDatagram(HERE, THERE, length, 900, inside);
             expectSame(t, one.send(1, 1, sent.frame, sent.vnet), sent, `${length}`);
+            expectUncut(t, one, sent, `${length}`);
             expectWhole(t, one, `${length}`);
           }
         });

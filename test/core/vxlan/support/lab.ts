@@ -22,6 +22,7 @@ import { bytesOf } from '../../nat/wire.js';
 import type { Loaded, Speaker } from './inner.js';
 import { readVirtio, wireFrames } from './nic.js';
 import { type Outer, type OuterFields, readOuter } from './outer.js';
+import { handedOver, TUNNEL_HEADER } from './tunnel-nic.js';
 
 export const UPLINK_PORT = 9;
 export const UPLINK_NETWORK = 9;
@@ -262,8 +263,13 @@ export function portsOf(sent: readonly SentFrame[]): number[] {
     .sort((one, other) => one - other);
 }
 
-/** How frames get from one host to the others: as they were sent, super-packets whole; or as a card would put them on a wire. */
-export type Carriage = 'whole' | 'wire';
+/**
+ * How frames get from one host to the others: as they were sent, super-packets whole; or as a card would put them on a wire. Uncut: the uplinks
+ * have outlets, so that super-packets go into tunnels as they are.
+ */
+export type Carriage = 'whole' | 'wire' | 'uncut' | 'uncut-wire';
+
+export const CARRIAGES: readonly Carriage[] = ['whole', 'wire', 'uncut', 'uncut-wire'];
 
 export interface Arrival {
   readonly host: number;
@@ -290,6 +296,7 @@ export class Overlay {
     this.carriage = carriage;
     this.hosts = Array.from({ length: count }, (_, i) => new Host(i + 1, options));
     for (const host of this.hosts) {
+      host.topology.setOutlet(UPLINK_PORT, carriage === 'uncut' || carriage === 'uncut-wire');
       for (const other of this.hosts) {
         if (host === other) continue;
         host.know(other.number);
@@ -339,8 +346,10 @@ export class Overlay {
   }
 
   private asCarried(one: SentFrame): Loaded[] {
-    if (this.carriage === 'wire') return wireFrames(one).map((frame) => ({ frame, vnet: null }));
-    return [{ frame: one.frame, vnet: fieldsOf(one.vnet) }];
+    const isCut = this.carriage === 'wire' || this.carriage === 'uncut-wire';
+    if (isCut) return wireFrames(one).map((frame) => ({ frame, vnet: null }));
+    const vnet = one.vnet.length === TUNNEL_HEADER ? handedOver(one) : one.vnet;
+    return [{ frame: one.frame, vnet: fieldsOf(vnet) }];
   }
 
   /** The VXLAN packets that were on the underlay. */

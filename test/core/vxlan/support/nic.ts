@@ -1,9 +1,12 @@
 /**
  * What a network card makes of a frame and its virtio-net header: whole frames of the wire, checksums finished, super-packets cut
  * (Linux' tcp_gso_segment, __udp_gso_segment, inet_gso_segment, slowly and by the RFCs' own numbers). Shares nothing with core/.
+ *
+ * Super-packets inside a UDP tunnel, which have a longer header, are in tunnel-nic.ts.
  */
 
 import { pseudoHeader, sumOf } from './outer.js';
+import { TUNNEL_HEADER, tunnelFrames } from './tunnel-nic.js';
 
 export const NEEDS_CSUM = 1;
 export const GSO_TCPV4 = 1;
@@ -41,14 +44,23 @@ export function readVirtio(bytes: Uint8Array): VirtioHeader {
 }
 
 /** @throws where a card, or the kernel before it, would refuse the frame */
-export function wireFrames({ frame, vnet }: { readonly frame: Uint8Array; readonly vnet: Uint8Array }): Uint8Array[] {
+export function wireFrames(sent: { readonly frame: Uint8Array; readonly vnet: Uint8Array }): Uint8Array[] {
+  const { frame, vnet } = sent;
+  if (vnet.length === TUNNEL_HEADER) return tunnelFrames(sent);
   const header = readVirtio(vnet);
   if (header.type === 0) return [(header.flags & NEEDS_CSUM) === 0 ? frame : completed(frame, header)];
+  if (frame.length - 14 > 65_535) throw new Error('an IP packet of more than 65,535 octets');
+  return segmentsAt(frame, header, 14);
+}
+
+/**
+ * The segments of a super-packet whose IP header begins at `l3`: frames that have what is before it in front, as it is.
+ * @throws where its headers contradict the virtio-net header
+ */
+export function segmentsAt(frame: Uint8Array, header: VirtioHeader, l3: number): Uint8Array[] {
   if ((header.flags & NEEDS_CSUM) === 0) throw new Error('a super-packet without a partial checksum');
-  const l3 = 14;
-  const isIpv4 = frame[12] === 0x08 && frame[13] === 0x00;
-  const l4 = isIpv4 ? l3 + (frame[l3] % 16) * 4 : l3 + 40;
-  const protocol = isIpv4 ? frame[l3 + 9] : frame[l3 + 6];
+  const isIpv4 = frame[l3 - 2] === 0x08 && frame[l3 - 1] === 0x00;
+  const { at: l4, protocol } = transportAt(frame, l3, isIpv4);
   if (header.start !== l4) throw new Error(`the checksum begins at ${header.start}, the transport header at ${l4}`);
   const isTcp = header.type === GSO_TCPV4 || header.type === GSO_TCPV6;
   if (isTcp && (header.type === GSO_TCPV4) !== isIpv4) throw new Error('the type is one of the other family');
@@ -56,7 +68,6 @@ export function wireFrames({ frame, vnet }: { readonly frame: Uint8Array; readon
     throw new Error(`protocol ${protocol} for type ${header.type}, checksum at ${header.offset}`);
   const headers = l4 + (isTcp ? (frame[l4 + 12] >> 4) * 4 : 8);
   if (header.size === 0) throw new Error('segments without a size');
-  if (frame.length - l3 > 65_535) throw new Error('an IP packet of more than 65,535 octets');
   if (!isTcp && Math.ceil((frame.length - headers) / header.size) > 128) throw new Error('more than 128 datagrams');
   requirePseudoSum(frame, l3, l4, protocol, header);
   const segments: Uint8Array[] = [];
@@ -72,13 +83,25 @@ export function wireFrames({ frame, vnet }: { readonly frame: Uint8Array; readon
   return segments;
 }
 
+/** Behind options, or behind what stands between IPv6 and its transport: hop-by-hop 0, destination 60 (RFC 8200, 4). */
+function transportAt(frame: Uint8Array, l3: number, isIpv4: boolean): { at: number; protocol: number } {
+  if (isIpv4) return { at: l3 + (frame[l3] % 16) * 4, protocol: frame[l3 + 9] };
+  let at = l3 + 40;
+  let protocol = frame[l3 + 6];
+  while (protocol === 0 || protocol === 60) {
+    protocol = frame[at];
+    at += 8 * (frame[at + 1] + 1);
+  }
+  return { at, protocol };
+}
+
 /** The field holds the pseudo-header's sum for the length of the whole (include/linux/skbuff.h, CHECKSUM_PARTIAL). */
-function requirePseudoSum(
+export function requirePseudoSum(
   frame: Uint8Array,
   l3: number,
   l4: number,
   protocol: number,
-  { start, offset }: VirtioHeader,
+  { start, offset }: Pick<VirtioHeader, 'start' | 'offset'>,
 ): void {
   const at = start + offset;
   const field = frame[at] * 256 + frame[at + 1];
@@ -102,7 +125,8 @@ function put(bytes: Uint8Array, at: number, value: number, count: number): void 
   for (let i = 0; i < count; i++) bytes[at + i] = Math.floor(value / 256 ** (count - 1 - i)) % 256;
 }
 
-function setLengths(
+/** Of an IP packet that ends where the frame does, and of UDP; packets of IPv4 are numbered, from what the whole has. */
+export function setLengths(
   segment: Uint8Array,
   whole: Uint8Array,
   l3: number,
@@ -131,7 +155,7 @@ function setTcp(segment: Uint8Array, l4: number, before: number, isFirst: boolea
   segment[l4 + 13] = flags;
 }
 
-function setTransportChecksum(segment: Uint8Array, l3: number, l4: number, protocol: number): void {
+export function setTransportChecksum(segment: Uint8Array, l3: number, l4: number, protocol: number): void {
   const at = l4 + (protocol === 6 ? 16 : 6);
   put(segment, at, 0, 2);
   const pseudo = pseudoHeader(...addresses(segment, l3), protocol, segment.length - l4);
