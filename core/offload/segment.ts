@@ -63,13 +63,13 @@ export class Segmenter {
   frameLength = 0;
   /** Bytes of the last segment's frame. */
   lastLength = 0;
+  /** Payload bytes of each segment but the last. */
+  size = 0;
 
   private readonly arena: Arena;
   private isTcp = false;
   private isIpv4 = false;
   private count = 0;
-  /** Payload bytes of each segment but the last. */
-  private size = 0;
   /** Bytes of all headers, and absolute offsets: first byte of the frame, of the payload, and the payload's end. */
   private headers = 0;
   private start = 0;
@@ -115,7 +115,7 @@ export class Segmenter {
     this.end = packet.l3End;
     const length = this.end - this.payload;
     if (length < 1) return -1;
-    this.size = size;
+    this.size = size < length ? size : length;
     this.count = ((length + size - 1) / size) | 0;
     this.lastLength = this.headers + length - (this.count - 1) * size;
     this.frameLength = this.count === 1 ? this.lastLength : this.headers + size;

@@ -20,7 +20,7 @@ import type { Template } from './encapsulate.js';
 /** What an IP packet's length field counts to. */
 const MAX_IP_LENGTH = 65535;
 /** Datagrams that the kernel takes in one (UDP_MAX_SEGMENTS, linux/udp.h). */
-const MAX_DATAGRAMS = 128;
+export const MAX_DATAGRAMS = 128;
 
 /** Datagrams of `stride` bytes that fit into one bundle. */
 export function bundleSize(template: Template, stride: number): number {

@@ -3,7 +3,6 @@
 import test, { type ExecutionContext } from 'ava';
 import { COUNTER_RX_PACKETS } from '../../../core/counters.js';
 import { createRandom, rerunLine, seedOfRun } from '../../support/corpus.js';
-import type { VnetFields } from '../../support/harness.js';
 import { bytesOf, filler, ipOf, read } from '../nat/wire.js';
 import {
   datagram,
@@ -27,6 +26,7 @@ import {
   fieldsOf,
   GREEN,
   Host,
+  loadedFrames,
   Overlay,
   outersOf,
   placesOf,
@@ -58,25 +58,6 @@ function overlay(family: Family, checksum: boolean, carriage: Carriage): Overlay
   return one;
 }
 
-/** The bytes before a frame. */
-function virtio(vnet: VnetFields | null): Uint8Array {
-  const bytes = new Uint8Array(10);
-  if (vnet === null) return bytes;
-  const view = new DataView(bytes.buffer);
-  bytes[0] = vnet.flags ?? 0;
-  bytes[1] = vnet.gsoType ?? 0;
-  view.setUint16(2, vnet.headerLength ?? 0, true);
-  view.setUint16(4, vnet.gsoSize ?? 0, true);
-  view.setUint16(6, vnet.checksumStart ?? 0, true);
-  view.setUint16(8, vnet.checksumOffset ?? 0, true);
-  return bytes;
-}
-
-/** What a card would have put on a wire of what was sent. */
-function segmentsOf({ frame, vnet }: Loaded): Uint8Array[] {
-  return wireFrames({ frame, vnet: virtio(vnet) });
-}
-
 /** The same segments arrive at the one container, in order, however many packets they come in. */
 function expectSame(t: ExecutionContext, arrivals: readonly Arrival[], sent: Loaded, what: string): void {
   t.true(
@@ -84,7 +65,7 @@ function expectSame(t: ExecutionContext, arrivals: readonly Arrival[], sent: Loa
     `${what}: ${placesOf(arrivals)}`,
   );
   const got = arrivals.flatMap(wireFrames);
-  const expected = segmentsOf(sent);
+  const expected = loadedFrames(sent);
   t.is(got.length, expected.length, what);
   for (const [i, bytes] of got.entries()) {
     if (Buffer.compare(bytes, expected[i]) === 0) continue;
@@ -95,7 +76,7 @@ function expectSame(t: ExecutionContext, arrivals: readonly Arrival[], sent: Loa
 
 /** Of several segments: in a tunnel as one packet, where the uplink has an outlet and one packet can be so long. */
 function expectUncut(t: ExecutionContext, one: Overlay, { frame, vnet }: Loaded, what: string): void {
-  if (one.carriage === 'whole' || one.carriage === 'wire' || segmentsOf({ frame, vnet }).length < 2) return;
+  if (one.carriage === 'whole' || one.carriage === 'wire' || loadedFrames({ frame, vnet }).length < 2) return;
   const isShort = frame.length + (one.host(1).family === 4 ? 50 : 70) <= 65_535;
   t.is(one.carried.filter((sent) => sent.vnet.length === TUNNEL_HEADER).length, isShort ? 1 : 0, what);
   if (isShort) t.is(one.carried.length, 1, what);
@@ -259,7 +240,7 @@ test('ports that take no super-packets: the uplink sends single, finished packet
         }
         for (const place of ['1/2', '1/3', '2/1', '2/2', '2/3']) {
           const mine = arrivals.filter(({ host, port }) => `${host}/${port}` === place);
-          t.deepEqual(mine.flatMap(wireFrames), segmentsOf(sent), place);
+          t.deepEqual(mine.flatMap(wireFrames), loadedFrames(sent), place);
           if (place === '2/1') for (const { vnet } of mine) t.deepEqual(vnet.slice(0, 2), PLAIN);
         }
         expectWhole(t, one);
@@ -270,14 +251,16 @@ test('ports that take no super-packets: the uplink sends single, finished packet
 
 test('a super-packet to many VTEPs and to containers here: each gets all of it', (t) => {
   for (const checksum of [false, true]) {
-    const one = new Overlay(4, { slots: 256, vxlan: { [BLUE]: { checksum } } });
-    const sent = superSegment(HERE, THERE, 30_000, 1390);
-    const arrivals = one.send(1, 1, sent.frame, sent.vnet);
-    for (const place of ['1/2', '1/3', '2/1', '2/2', '3/3', '4/1']) {
-      const mine = arrivals.filter(({ host, port }) => `${host}/${port}` === place).flatMap(wireFrames);
-      t.deepEqual(mine, segmentsOf(sent), place);
+    for (const carriage of CARRIAGES) {
+      const one = new Overlay(4, { slots: 256, vxlan: { [BLUE]: { checksum } } }, carriage);
+      const sent = superSegment(HERE, THERE, 30_000, 1390);
+      const arrivals = one.send(1, 1, sent.frame, sent.vnet);
+      for (const place of ['1/2', '1/3', '2/1', '2/2', '3/3', '4/1']) {
+        const mine = arrivals.filter(({ host, port }) => `${host}/${port}` === place).flatMap(wireFrames);
+        t.deepEqual(mine, loadedFrames(sent), `${place}, ${carriage}`);
+      }
+      expectWhole(t, one, carriage);
     }
-    expectWhole(t, one);
   }
 });
 

@@ -127,6 +127,38 @@ function resummed(bytes: Uint8Array): Uint8Array {
   return bytes;
 }
 
+/** Octets put in behind `at`; what the virtio-net header tells of is behind them. */
+function widened({ frame, vnet }: Loaded, at: number, octets: readonly number[]): Loaded {
+  const by = octets.length;
+  return {
+    frame: Uint8Array.from([...frame.subarray(0, at), ...octets, ...frame.subarray(at)]),
+    vnet: { ...vnet, headerLength: (vnet?.headerLength ?? 0) + by, checksumStart: (vnet?.checksumStart ?? 0) + by },
+  };
+}
+
+/** With eight octets of IPv4 options, "no operation" each (RFC 791, 3.1). */
+export function withOptions(sent: Loaded): Loaded {
+  const { frame, vnet } = widened(sent, 34, new Array(8).fill(1));
+  frame[14] += 2;
+  const length = frame.length - 14;
+  frame.set([length >> 8, length & 255], 16);
+  return { frame: resummed(frame), vnet };
+}
+
+/** With a header of destination options, all padding, behind that of IPv6 (RFC 8200, 4.6). */
+export function withExtension(sent: Loaded): Loaded {
+  const { frame, vnet } = widened(sent, 54, [sent.frame[20], 0, 1, 4, 0, 0, 0, 0]);
+  frame[20] = 60;
+  const length = frame.length - 54;
+  frame.set([length >> 8, length & 255], 18);
+  return { frame, vnet };
+}
+
+/** With a tag. */
+export function withTag(sent: Loaded, vid: number): Loaded {
+  return widened(sent, 12, [0x81, 0, vid >> 8, vid & 255]);
+}
+
 /** ARP (RFC 826): who has `target`, or that `from` is at its own MAC. */
 export function arp(from: Speaker, operation: 1 | 2, target: string, toMac: readonly number[]): Uint8Array {
   const asked = operation === 1 ? [0, 0, 0, 0, 0, 0] : toMac;

@@ -368,6 +368,25 @@ export function fieldsOf(vnet: Uint8Array): VnetFields {
   return { flags, gsoType: vnet[1], headerLength, gsoSize: size, checksumStart: start, checksumOffset: offset };
 }
 
+/** The bytes before a frame, of what the harness takes. */
+export function virtioOf(vnet: VnetFields | null): Uint8Array {
+  const bytes = new Uint8Array(10);
+  if (vnet === null) return bytes;
+  const view = new DataView(bytes.buffer);
+  bytes[0] = vnet.flags ?? 0;
+  bytes[1] = vnet.gsoType ?? 0;
+  view.setUint16(2, vnet.headerLength ?? 0, true);
+  view.setUint16(4, vnet.gsoSize ?? 0, true);
+  view.setUint16(6, vnet.checksumStart ?? 0, true);
+  view.setUint16(8, vnet.checksumOffset ?? 0, true);
+  return bytes;
+}
+
+/** What a card would have put on a wire of what was sent. */
+export function loadedFrames({ frame, vnet }: Loaded): Uint8Array[] {
+  return wireFrames({ frame, vnet: virtioOf(vnet) });
+}
+
 /** "host/port" of each arrival, sorted. */
 export function placesOf(arrivals: readonly Arrival[]): string[] {
   return arrivals.map(({ host, port }) => `${host}/${port}`).sort();
