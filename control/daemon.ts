@@ -1030,6 +1030,7 @@ export class Daemon {
       portRemoved: (port) => {
         this.events.emit('port-removed', port);
       },
+      hasTunnels: () => this.overlays.list().length > 0,
       portBack: () => this.mirrors.update(),
       mtuChanged: () => void this.#mtus.follow(),
       keptChanged: () => {

@@ -156,6 +156,7 @@ interface Pending {
 const SETTLED_WITHOUT_WORKER: ReadonlySet<Command['op']> = new Set([
   'removeNetwork',
   'removePort',
+  'setOutlet',
   'watch',
   'unwatch',
   'endCapture',
@@ -545,6 +546,13 @@ class WorkerDataplane implements Dataplane {
       throw error;
     }
     return id;
+  }
+
+  async setOutlet(id: number, fd: number): Promise<void> {
+    const port = this.livePorts.get(id);
+    if (port === undefined) return;
+    this.livePorts.set(id, { ...port, outlet: fd });
+    await this.request({ op: 'setOutlet', port: id, fd });
   }
 
   private changeVtep(id: number, change: (vtep: WorkerVtep) => WorkerVtep): void {

@@ -8,6 +8,7 @@ import { addHostsLine, removeHostsLine } from '../io/hosts-file.js';
 import { type LinkFacts, linkFacts, readIpInside, runIpBatch } from '../io/interface.js';
 import { type ChangeSocket, watchLinks, watchRules } from '../io/netlink.js';
 import { listNftTable, listNftTables, runNft } from '../io/nft.js';
+import { type Outlet, openOutlet } from '../io/outlet.js';
 import { closeFd, openPidfd } from '../io/pidfd.js';
 import { type PortHolder, socketHolder, type UsedPort, usedPorts } from '../io/port-holders.js';
 import { readLocalPorts, readReservedPorts, writeReservedPorts } from '../io/reserved-ports.js';
@@ -26,6 +27,8 @@ export interface System {
   /** What a device of our own namespace has; null where there is none. */
   deviceState(device: string): DeviceState | null;
   openUplink(options: UplinkOptions): Uplink;
+  /** Of a device of our own namespace. @throws Error, one line, where there can be none */
+  openOutlet(uplink: string): Promise<Outlet>;
   /** Of a device of our own namespace; null where there is none. Cheap enough to poll. */
   linkFacts(device: string): LinkFacts | null;
   /** What the host knows of such a device. */
@@ -113,6 +116,7 @@ export const realSystem: System = {
   resizeTap,
   deviceState,
   openUplink,
+  openOutlet,
   linkFacts,
   hostFacts,
   watchLinks,

@@ -521,6 +521,11 @@ export interface Dataplane {
   addPort(spec: PortSpec): Promise<number>;
   /** Resolves when the worker holds neither the descriptor nor an FDB entry of the port; counters go into the totals. */
   removePort(port: number): Promise<void>;
+  /**
+   * Super-packets in UDP tunnels leave an uplink's port by another descriptor (io/outlet.ts), or, with -1, do so no more. It stays the caller's,
+   * who closes it after that, or after removePort.
+   */
+  setOutlet(port: number, fd: number): Promise<void>;
   /** Reads shared memory; costs the worker nothing. */
   ports(): PortCounters[];
   /** Name of a live port; null where there is none. Cheap, where `ports` reads all counters. */

@@ -77,6 +77,8 @@ export interface WorkerPort {
   readonly routed: boolean;
   /** False: super-packets are cut, and checksums finished, before they leave by it. */
   readonly offload: boolean;
+  /** Descriptor by which super-packets in a UDP tunnel leave (io/outlet.ts); -1: there is none. */
+  readonly outlet: number;
   /** The remote VTEP that it stands for, a port of kind PORT_VXLAN without a descriptor; null: it stands for none. */
   readonly vtep: WorkerVtep | null;
   /** Addresses to announce once the port is there; null: none. */
@@ -320,6 +322,8 @@ export type Command =
       learned: Int32Array;
     }
   | { op: 'removePort'; id: number }
+  /** fd -1: the port has none any more. */
+  | { op: 'setOutlet'; port: number; fd: number }
   | { op: 'watch'; watch: WorkerWatch }
   | { op: 'unwatch'; token: number }
   | { op: 'fdb' }

@@ -78,6 +78,7 @@ export function workerPort(id: number, kind: number, spec: PortSpec): WorkerPort
     fastLeave: spec.multicast?.fastLeave ?? false,
     routed: spec.routed ?? false,
     offload: spec.offload ?? true,
+    outlet: -1,
     vtep: vtepOf(spec),
     announce: announced(spec),
   };

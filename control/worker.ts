@@ -285,6 +285,9 @@ class Worker {
         this.addPort(command.port, command.vlans);
         dataplane.fdb.inherit(dataplane.ports[command.port.id], command.learned);
         return null;
+      case 'setOutlet':
+        this.setOutlet(command.port, command.fd);
+        return null;
       case 'removePort':
         return this.removePort(request, command.id);
       case 'watch':
@@ -397,10 +400,16 @@ class Worker {
       throw error;
     }
     this.portIds.add(port.id);
+    if (port.outlet >= 0) this.setOutlet(port.id, port.outlet);
     if (port.kind === PORT_PACKET) this.uplinks.set(port.id, port.fd);
     if (port.announce === null) return;
     const [high, low] = port.announce.mac;
     topology.announce({ port: port.id, high, low, ...port.announce });
+  }
+
+  private setOutlet(port: number, fd: number): void {
+    this.engine.setOutlet(port, fd);
+    this.dataplane.topology.setOutlet(port, fd >= 0);
   }
 
   private addStatic({ network, vlan, mac, port }: WorkerStatic): void {

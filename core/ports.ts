@@ -37,6 +37,8 @@ export class Port {
   routed: RouterInterface | null = null;
   /** It takes super-packets and checksums that are still to come. */
   offload = true;
+  /** It takes super-packets that are in a UDP tunnel. */
+  outlet = false;
   /** COALESCE_TCP and so on (offload/coalesce.ts): what it hands over in segments may follow each other. */
   coalesces = 0;
   /** The remote VTEP that it stands for; null: frames leave by an engine. */

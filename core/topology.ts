@@ -215,6 +215,7 @@ export class Topology {
     port.live = true;
     port.isRouted = options.routed ?? false;
     port.offload = options.offload ?? true;
+    port.outlet = false;
     port.coalesces = options.coalesces ?? COALESCE_NONE;
     network.portCount++;
     this.enterDomains(port);
@@ -300,6 +301,11 @@ export class Topology {
       domain.removeMember(port);
       domain.snooping?.removePort(port.id);
     }
+  }
+
+  /** Whether super-packets in a UDP tunnel may leave by a port. */
+  setOutlet(id: number, outlet: boolean): void {
+    this.dataplane.ports[id].outlet = outlet;
   }
 
   /** Whether a VTEP gets what is flooded. */

@@ -51,6 +51,8 @@ export interface Engine extends EngineReports {
 
   /** Starts receiving from `fd`. The port number is not in use. */
   addPort(port: number, fd: number, kind: number): void;
+  /** Super-packets in a UDP tunnel (VNET_GSO_UDP_TUNNEL) leave by another descriptor, a TAP's with TUNNEL_HEADER_LENGTH; -1: by none. The port is live. */
+  setOutlet(port: number, fd: number): void;
   /** Stops; EVENT_PORT_REMOVED follows in a later wait, also for a port that was never added. */
   removePort(port: number): void;
   /** Reports EVENT_READABLE with `token` whenever `fd` becomes readable: once each time, however long it then stays so. */

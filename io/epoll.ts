@@ -13,6 +13,7 @@ import {
   SLOT_STRIDE,
   VNET_HEADER_LENGTH,
 } from '../core/packet/arena.js';
+import { TUNNEL_HEADER_LENGTH, VNET_GSO_UDP_TUNNEL } from '../core/packet/vnet.js';
 import {
   BATCH_LIMIT,
   type Engine,
@@ -88,6 +89,8 @@ export class EpollEngine extends EngineReports implements Engine {
   private readonly scratchView: DataView;
   private readonly descriptors: number[] = [];
   private readonly kinds: number[] = [];
+  /** By port: where super-packets in a tunnel leave; -1: nowhere. */
+  private readonly outlets: number[] = [];
   private readonly watched = new Map<number, number>();
 
   constructor(arena: Arena, options: EpollOptions) {
@@ -105,10 +108,17 @@ export class EpollEngine extends EngineReports implements Engine {
     while (this.descriptors.length <= port) {
       this.descriptors.push(-1);
       this.kinds.push(0);
+      this.outlets.push(-1);
     }
     this.control(EPOLL_CTL_ADD, fd, EPOLLIN, port);
     this.descriptors[port] = fd;
     this.kinds[port] = kind;
+    this.outlets[port] = -1;
+  }
+
+  setOutlet(port: number, fd: number): void {
+    if (fd >= 0) check(fcntl(fd, F_SETFL, O_RDWR_NONBLOCK), 'setting O_NONBLOCK');
+    this.outlets[port] = fd;
   }
 
   removePort(port: number): void {
@@ -135,8 +145,10 @@ export class EpollEngine extends EngineReports implements Engine {
 
   transmit(port: number, slot: number): void {
     const packet = this.arena.packets[slot];
-    const length = packet.length + VNET_HEADER_LENGTH;
-    const result = write(this.descriptors[port], this.arenaAddress + packet.start - VNET_HEADER_LENGTH, length);
+    const isTunnelled = (packet.gsoType & VNET_GSO_UDP_TUNNEL) !== 0;
+    const fd = isTunnelled ? this.outlets[port] : this.descriptors[port];
+    const header = isTunnelled ? TUNNEL_HEADER_LENGTH : VNET_HEADER_LENGTH;
+    const result = write(fd, this.arenaAddress + packet.start - header, packet.length + header);
     if (result < 0) this.addFailure(port, errno(), packet.length);
     this.arena.release(slot);
   }

@@ -18,6 +18,7 @@ import {
   SLOT_STRIDE,
   VNET_HEADER_LENGTH,
 } from '../core/packet/arena.js';
+import { TUNNEL_HEADER_LENGTH, VNET_GSO_UDP_TUNNEL } from '../core/packet/vnet.js';
 import {
   BATCH_LIMIT,
   type Engine,
@@ -122,6 +123,8 @@ const STATE_CLOSING = 2;
 
 class UringPort {
   fd = -1;
+  /** Where super-packets in a tunnel leave; -1: nowhere. */
+  outlet = -1;
   kind = 0;
   state = STATE_FREE;
   /** A multishot receive is in the kernel. */
@@ -227,10 +230,17 @@ export class UringEngine extends EngineReports implements Engine {
     while (this.ports.length <= port) this.ports.push(new UringPort());
     const entry = this.ports[port];
     entry.fd = fd;
+    entry.outlet = -1;
     entry.kind = kind;
     entry.state = STATE_LIVE;
     entry.armed = false;
     this.armReceive(port);
+  }
+
+  setOutlet(port: number, fd: number): void {
+    // What is queued for the one before leaves first: it may be closed after this.
+    this.flush();
+    this.ports[port].outlet = fd;
   }
 
   removePort(port: number): void {
@@ -258,12 +268,14 @@ export class UringEngine extends EngineReports implements Engine {
   transmit(port: number, slot: number): void {
     const packet = this.arena.packets[slot];
     const entry = this.ports[port];
+    const isTunnelled = (packet.gsoType & VNET_GSO_UDP_TUNNEL) !== 0;
+    const header = isTunnelled ? TUNNEL_HEADER_LENGTH : VNET_HEADER_LENGTH;
     const at = this.nextSqe();
     const sqes = this.sqes;
     sqes[at] = OP_WRITE | (SQE_CQE_SKIP_SUCCESS << 8);
-    sqes[at + 1] = entry.fd;
-    sqes[at + 4] = this.arenaAddress + packet.start - VNET_HEADER_LENGTH;
-    sqes[at + 6] = packet.length + VNET_HEADER_LENGTH;
+    sqes[at + 1] = isTunnelled ? entry.outlet : entry.fd;
+    sqes[at + 4] = this.arenaAddress + packet.start - header;
+    sqes[at + 6] = packet.length + header;
     sqes[at + 7] = RWF_NOWAIT;
     sqes[at + 8] = TAG_WRITE | port;
     sqes[at + 9] = packet.length;

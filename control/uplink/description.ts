@@ -19,6 +19,8 @@ export interface UplinkDescription {
   readonly mac: string;
   /** CIDR, the router's on the wire. */
   readonly addresses: readonly string[];
+  /** Device by which super-packets of tunnels leave whole; null: there is none, or no need of one. */
+  readonly outlet: string | null;
   readonly gateways: readonly string[];
 }
 

@@ -29,6 +29,7 @@ import { HostWatch } from './host-watch.js';
 import { hostMark } from './leftovers.js';
 import { guardedPorts, type KeptPort, keptPorts, type OwnedPorts, reservedRanges, withoutKept } from './owned-ports.js';
 import { ReservedPorts } from './reserved-ports.js';
+import { TunnelOutlet } from './tunnel-outlet.js';
 
 export interface RoutedUplinkParts {
   readonly system: System;
@@ -45,6 +46,8 @@ export interface RoutedUplinkParts {
   subnets(): readonly string[];
   /** Ports of its addresses that are Tapline's, as they are now; of interface where it shares them with the host. */
   owned(): readonly OwnedPorts[];
+  /** Networks lead through it to other hosts. */
+  hasTunnels(): boolean;
   /** Its port went, and with it what was watched or captured there; or it came back under another number. */
   portRemoved(port: number): void;
   portBack(): void;
@@ -60,6 +63,7 @@ export class RoutedUplink {
   readonly #parts: RoutedUplinkParts;
   readonly #guard: Guard | null;
   readonly #reserved: ReservedPorts;
+  readonly #outlet: TunnelOutlet;
   /** Ports of ours in use by the host's sockets since before: left to it. */
   #kept: readonly KeptPort[] = [];
   readonly #watches: HostWatch[] = [];
@@ -86,6 +90,7 @@ export class RoutedUplink {
     this.#parts = parts;
     this.#guard =
       config.mode === 'shared' ? new Guard(config.device, hostMark(parts.instance), parts.system, parts.logger) : null;
+    this.#outlet = new TunnelOutlet(config.device, parts.system, parts.dataplane, parts.logger);
     this.#reserved = new ReservedPorts(parts.instance, parts.system, parts.logger);
   }
 
@@ -127,7 +132,8 @@ export class RoutedUplink {
     const why = this.#why;
     const addresses = this.#facts?.addresses ?? [];
     const gateways = (this.#facts?.defaults ?? []).flatMap(({ via }) => via ?? []);
-    return { device, mode, network: null, vrf, state: why === '' ? 'up' : 'down', why, mtu, mac, addresses, gateways };
+    const outlet = this.#outlet.device;
+    return { device, mode, network: null, vrf, outlet, state: why === '' ? 'up' : 'down', why, mtu, mac, addresses, gateways };
   }
 
   /** @throws TaplineError `missing` with key `device` when there is no such device; Error; nothing is left behind */
@@ -188,6 +194,13 @@ export class RoutedUplink {
     this.#socket = socket;
     this.#filter = JSON.stringify(filter);
     this.#facts = facts;
+    await this.#followTunnels();
+  }
+
+  async #followTunnels(): Promise<void> {
+    const isWanted = this.config.offload && this.#port >= 0 && this.#parts.hasTunnels();
+    if (!isWanted || this.#outlet.isLost()) await this.#outlet.close();
+    if (isWanted) await this.#outlet.open(this.#port);
   }
 
   #openSocket(filter: ReturnType<typeof uplinkFilter>): Uplink {
@@ -230,6 +243,7 @@ export class RoutedUplink {
     this.#port = -1;
     await this.#tell().catch((error: unknown) => this.#failed('setting the interface down', error));
     this.#parts.portRemoved(port);
+    await this.#outlet.close().catch((error: unknown) => this.#failed('closing its outlet', error));
     try {
       await this.#parts.dataplane.removePort(port);
     } finally {
@@ -361,6 +375,7 @@ export class RoutedUplink {
       if (this.#facts === null || this.#closed) return;
       await this.#guardWhatIsOurs(this.#facts);
       await this.#tell();
+      await this.#followTunnels();
     });
   }
 
@@ -380,6 +395,7 @@ export class RoutedUplink {
     const link = JSON.stringify(this.#parts.system.linkFacts(this.device));
     if (link !== this.#link || this.#trouble !== '') this.look();
     if (this.#guard?.failing) void this.#guard.check();
+    if (this.#outlet.isLost()) void this.networksChanged().catch(() => undefined);
     return Promise.resolve(false);
   }
 

@@ -18,7 +18,7 @@ export const VNET_HEADER_LENGTH = 10;
 /**
  * Where the kernel starts to fill a slot: a multiple of 8, and such that the IP header of an untagged frame (this + 10 + 14)
  * is 8-aligned. Everything before is headroom: VXLAN over IPv6 with two VLAN tags needs 14 + 8 + 40 + 8 + 8 = 78 bytes, plus
- * 10 for the virtio-net header in front.
+ * 24 for the longest virtio-net header in front.
  */
 export const RECEIVE_OFFSET = 136;
 

@@ -8,7 +8,17 @@
 import type { Arena } from '../packet/arena.js';
 import { finishChecksum, foldSum } from '../packet/checksum.js';
 import type { Packet } from '../packet/packet.js';
-import { VNET_F_NEEDS_CSUM, VNET_GSO_NONE, VNET_GSO_UDP_L4, writeVnetHeader } from '../packet/vnet.js';
+import {
+  VNET_F_NEEDS_CSUM,
+  VNET_F_UDP_TUNNEL_CSUM,
+  VNET_GSO_NONE,
+  VNET_GSO_UDP_L4,
+  VNET_GSO_UDP_TUNNEL,
+  VNET_GSO_UDP_TUNNEL_IPV4,
+  VNET_GSO_UDP_TUNNEL_IPV6,
+  writeTunnelHeader,
+  writeVnetHeader,
+} from '../packet/vnet.js';
 import { ETHERNET_HEADER_LENGTH, ETHERNET_TYPE, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';
 import { IPV4_DONT_FRAGMENT, IPV4_HEADER_LENGTH, PROTOCOL_UDP } from '../wire/ipv4.js';
 import { IPV6_HEADER_LENGTH } from '../wire/ipv6.js';
@@ -99,7 +109,42 @@ export function prepend(
   sourcePort: number,
   stride: number,
 ): void {
-  const { view } = arena;
+  const l4 = prependHeaders(arena.view, packet, template, tos, sourcePort);
+  packet.vnetFlags = template.checksum ? VNET_F_NEEDS_CSUM : 0;
+  packet.gsoType = stride === 0 ? VNET_GSO_NONE : VNET_GSO_UDP_L4;
+  packet.headerLength = stride === 0 ? 0 : l4 + UDP_HEADER_LENGTH - packet.start;
+  packet.gsoSize = stride;
+  packet.checksumStart = template.checksum ? l4 - packet.start : 0;
+  packet.checksumOffset = template.checksum ? UDP_CHECKSUM : 0;
+  writeVnetHeader(arena, packet);
+}
+
+/** Of the outer packet as a whole, `LONGEST_WHOLE` bytes at most: devices have super-packets that are longer cut (gso_max_size). */
+export const LONGEST_WHOLE = 65_535;
+
+/**
+ * The same for a super-packet that stays one, to be cut behind us (Port.outlet): what was said of the inner packet holds, and counts from the
+ * outer frame now.
+ *
+ * Precondition: so much headroom, and TUNNEL_HEADER_LENGTH; TCP or UDP_L4 of more than one segment, whose checksum is to come (VNET_F_NEEDS_CSUM);
+ * parsed; the outer packet is no longer than LONGEST_WHOLE.
+ */
+export function prependWhole(arena: Arena, packet: Packet, template: Template, tos: number, sourcePort: number): void {
+  const l4 = prependHeaders(arena.view, packet, template, tos, sourcePort);
+  packet.vnetFlags = VNET_F_NEEDS_CSUM | (template.checksum ? VNET_F_UDP_TUNNEL_CSUM : 0);
+  packet.gsoType |= template.isIpv4 ? VNET_GSO_UDP_TUNNEL_IPV4 : VNET_GSO_UDP_TUNNEL_IPV6;
+  packet.headerLength += template.length;
+  packet.checksumStart += template.length;
+  writeTunnelHeader(arena, packet, l4 - packet.start, packet.l3 - packet.start);
+}
+
+/** Whether a packet is one that `prependWhole` has made. */
+export function isWhole(packet: Packet): boolean {
+  return (packet.gsoType & VNET_GSO_UDP_TUNNEL) !== 0;
+}
+
+/** @returns where the outer UDP header begins; its checksum is that of the pseudo-header */
+function prependHeaders(view: DataView, packet: Packet, template: Template, tos: number, sourcePort: number): number {
   packet.start -= template.length;
   packet.length += template.length;
   const ip = packet.start + ETHERNET_HEADER_LENGTH;
@@ -112,13 +157,7 @@ export function prepend(
   view.setInt32(l4 + 4, (udpLength << 16) | partial);
   view.setInt32(l4 + 8, template.first);
   view.setInt32(l4 + 12, template.second);
-  packet.vnetFlags = template.checksum ? VNET_F_NEEDS_CSUM : 0;
-  packet.gsoType = stride === 0 ? VNET_GSO_NONE : VNET_GSO_UDP_L4;
-  packet.headerLength = stride === 0 ? 0 : l4 + UDP_HEADER_LENGTH - packet.start;
-  packet.gsoSize = stride;
-  packet.checksumStart = template.checksum ? l4 - packet.start : 0;
-  packet.checksumOffset = template.checksum ? UDP_CHECKSUM : 0;
-  writeVnetHeader(arena, packet);
+  return l4;
 }
 
 /** DF is set, so the identification means nothing (RFC 6864, 4.1): 0. @returns where UDP begins */

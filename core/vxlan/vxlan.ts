@@ -32,7 +32,7 @@ import type { Arena } from '../packet/arena.js';
 import { completeChecksum } from '../packet/checksum.js';
 import { PACKET_FRAGMENT, PACKET_L3_MALFORMED, type Packet, TAG_NONE, UNPARSED } from '../packet/packet.js';
 import { removeTag } from '../packet/tag.js';
-import { VNET_GSO_NONE, writeVnetHeader } from '../packet/vnet.js';
+import { VNET_F_NEEDS_CSUM, VNET_GSO_NONE, writeVnetHeader } from '../packet/vnet.js';
 import type { Domain, Network, Port } from '../ports.js';
 import { isGroupAddress, isMapped, MAPPED } from '../router/address.js';
 import { fragment4 } from '../router/fragment.js';
@@ -68,10 +68,10 @@ import { parse } from '../wire/parse.js';
 import { isVlanType, VLAN_NEXT_TYPE, VLAN_TAG_LENGTH } from '../wire/vlan.js';
 import { isGpe, VXLAN_FLAG_GBP, VXLAN_FLAG_VNI, VXLAN_FLAGS, VXLAN_HEADER_LENGTH, VXLAN_VNI } from '../wire/vxlan.js';
 import { enterGateway, leaveGateway } from './anycast.js';
-import { bundleSize, fill, isUniform } from './bundle.js';
+import { bundleSize, fill, isUniform, MAX_DATAGRAMS } from './bundle.js';
 import { isBundle, isOuterChecksumRight, isOuterHeaderRight, payloadEnd, payloadStart, strip } from './decapsulate.js';
 import { decapsulateEcn, ECN_DROP, ECN_MASK, ECN_NOT_ECT, setEcn, trafficClass } from './ecn.js';
-import { prepend, setOuterMacs, type Template } from './encapsulate.js';
+import { isWhole, LONGEST_WHOLE, prepend, prependWhole, setOuterMacs, type Template } from './encapsulate.js';
 import { sourcePort } from './entropy.js';
 import { HostAddress } from './host-address.js';
 import { GroupMembership } from './membership.js';
@@ -307,17 +307,44 @@ export class Vxlan {
     return DROP_TOO_BIG;
   }
 
-  /** A super-packet: cut, and sent in bundles. Segments of TCP are made to fit; datagrams are somebody's, and are not. */
+  /** A super-packet. Segments of TCP are made to fit; datagrams are somebody's, and are not. */
   private sendSegments(packet: Packet, remote: RemoteVtep): number {
     const { segmenter } = this;
-    const { arena } = this.dataplane;
-    let count = segmenter.begin(packet, packet.gsoSize);
+    let size = packet.gsoSize;
+    let count = segmenter.begin(packet, size);
     const excess = segmenter.frameLength - ETHERNET_HEADER_LENGTH - remote.mtu;
     if (count > 0 && excess > 0) {
-      if (packet.protocol !== PROTOCOL_TCP || packet.gsoSize <= excess) return this.tooBig(packet, remote.mtu);
-      count = segmenter.begin(packet, packet.gsoSize - excess);
+      if (packet.protocol !== PROTOCOL_TCP || segmenter.size <= excess) return this.tooBig(packet, remote.mtu);
+      size = segmenter.size - excess;
+      count = segmenter.begin(packet, size);
     }
     if (count < 1) return DROP_TX_REJECTED;
+    return this.mayStayWhole(packet, remote, count)
+      ? this.sendWhole(packet, remote, size)
+      : this.sendBundles(packet, remote, count);
+  }
+
+  /** The kernel cuts it, if anybody has to: between two containers of one machine nobody does. */
+  private mayStayWhole(packet: Packet, { iface, template }: RemoteVtep, count: number): boolean {
+    if (count < 2 || (packet.protocol === PROTOCOL_UDP && count > MAX_DATAGRAMS)) return false;
+    if (!takesWhole(this.dataplane.ports[(iface as RouterInterface).port])) return false;
+    if ((packet.vnetFlags & VNET_F_NEEDS_CSUM) === 0 || packet.start + packet.length !== packet.l3End) return false;
+    return packet.length + template.length <= LONGEST_WHOLE;
+  }
+
+  private sendWhole(packet: Packet, remote: RemoteVtep, size: number): number {
+    const { arena } = this.dataplane;
+    const { template } = remote;
+    packet.gsoSize = size;
+    prependWhole(arena, packet, template, this.outerTos(packet, template), sourcePort(arena.view, packet));
+    this.deliver(packet, remote);
+    return DROP_NONE;
+  }
+
+  /** Cut here, by the segmenter that has begun. */
+  private sendBundles(packet: Packet, remote: RemoteVtep, count: number): number {
+    const { segmenter } = this;
+    const { arena } = this.dataplane;
     const { template } = remote;
     const tos = this.outerTos(packet, template);
     const port = sourcePort(arena.view, packet);
@@ -355,6 +382,12 @@ export class Vxlan {
       return;
     }
     const iface = remote.iface as RouterInterface;
+    // It may have waited for its next hop, which is elsewhere meanwhile.
+    if (isWhole(packet) && !takesWhole(this.dataplane.ports[iface.port])) {
+      packet.reason = DROP_TX_REJECTED;
+      this.dataplane.abandon(packet);
+      return;
+    }
     const { view } = this.dataplane.arena;
     const { macHigh, macLow } = this.underlay;
     setOuterMacs(view, packet, remote.local.isIpv4, macHigh, macLow, iface.macHigh, iface.macLow);
@@ -400,6 +433,7 @@ export class Vxlan {
     const b = isIpv4 ? 0 : view.getInt32(at + 4);
     const c = isIpv4 ? MAPPED : view.getInt32(at + 8);
     const d = view.getInt32(isIpv4 ? at : at + 12);
+    if (!isIpv4 && isMapped(a, b, c)) return false;
     // Unicast in a broadcast or multicast frame is for nobody (RFC 1122, 3.3.6); the reverse, a group's packet sent to our MAC, may be (RFC 6085).
     if (isGroupDestination(packet) && !isGroupAddress(isIpv4, a, d)) return false;
     return this.vteps.isListening(vrf, packet.dstPort, a, b, c, d);
@@ -463,6 +497,8 @@ export class Vxlan {
     const b = isIpv4 ? 0 : view.getInt32(from + 4);
     const c = isIpv4 ? MAPPED : view.getInt32(from + 8);
     const d = view.getInt32(isIpv4 ? from : from + 12);
+    // Nobody's on a wire; taken for what it maps, it would get by whoever filters IPv4.
+    if (!isIpv4 && isMapped(a, b, c)) return this.refuse(DROP_VXLAN_VTEP);
     const remote = this.vteps.find(vni, packet.dstPort, a, b, c, d) ?? this.stranger(vni, packet.dstPort, a, b, c, d);
     if (remote === null) return null;
     remote.heardAt = this.dataplane.now;
@@ -586,6 +622,11 @@ export class Vxlan {
     });
     this.membership.tick(this.dataplane.milliseconds);
   }
+}
+
+/** Whether a super-packet in a tunnel can leave by a port as it is: without a tag, and to nobody else, who might not take it. */
+function takesWhole({ outlet, untagged, mirrorOut }: Port): boolean {
+  return outlet && untagged && mirrorOut === null;
 }
 
 /** Of four words. */

@@ -212,6 +212,8 @@ export class NatTables {
 
 export class DataplaneDouble implements Dataplane {
   readonly networks = new Map<number, NetworkSpec>();
+  /** Descriptors by port. */
+  readonly outlets = new Map<number, number>();
   readonly livePorts = new Map<number, PortSpec>();
   readonly captures: CaptureDouble[] = [];
   readonly watched = new Map<number, () => void>();
@@ -280,6 +282,13 @@ export class DataplaneDouble implements Dataplane {
     if (!this.livePorts.delete(port)) throw new Error(`ENOENT port ${port}`);
     for (const [id, { fromPort, to }] of this.mirrors) if (fromPort === port || to === port) this.mirrors.delete(id);
     this.#forget((entry) => entry.port === port);
+  }
+
+  async setOutlet(port: number, fd: number): Promise<void> {
+    this.#mayFail('setOutlet');
+    if (!this.livePorts.has(port)) throw new Error(`ENOENT port ${port}`);
+    if (fd < 0) this.outlets.delete(port);
+    else this.outlets.set(port, fd);
   }
 
   #forget(doomed: (entry: FdbEntry) => boolean): void {

@@ -14,6 +14,7 @@ import type { FilterProgram } from '../../../io/packet-filter.js';
 import type { PortHolder, UsedPort } from '../../../io/port-holders.js';
 import type { DeviceState } from '../../../io/rtnetlink.js';
 import type { Tap, TapOptions, TapPlace } from '../../../io/tap.js';
+import type { Outlet } from '../../../io/outlet.js';
 import type { Uplink, UplinkOptions } from '../../../io/uplink.js';
 
 const LINK: LinkFacts = { index: 7, mac: '02:00:00:00:00:01', mtu: 1500, enabled: true, carrier: true };
@@ -76,6 +77,7 @@ export class SystemDouble implements System {
   readonly taps = new Map<string, TapOptions>();
   readonly openFds = new Set<number>();
   readonly openUplinks = new Set<string>();
+  missingOutlet = '';
   /** What linkFacts says in place of the usual, by device. */
   readonly links = new Map<string, Partial<LinkFacts>>();
   /** What the host knows of a device, by device. */
@@ -203,6 +205,20 @@ export class SystemDouble implements System {
     };
     const { mac, mtu, index } = { ...LINK, ...this.links.get(device) };
     return { fd, device, mac, mtu, index, setFilter, close };
+  }
+
+  /** The outlet's device is `out-DEVICE`; `missingOutlet` is why there can be none. */
+  async openOutlet(uplink: string): Promise<Outlet> {
+    if (this.missingOutlet !== '') throw new Error(this.missingOutlet);
+    if (!this.devices.has(uplink)) throw new Error(`Cannot find device "${uplink}"`);
+    const fd = this.#open();
+    const device = `out-${uplink}`;
+    this.devices.add(device);
+    const close = (): void => {
+      this.openFds.delete(fd);
+      this.devices.delete(device);
+    };
+    return { fd, device, close };
   }
 
   linkFacts(device: string): LinkFacts | null {

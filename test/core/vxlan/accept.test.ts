@@ -366,3 +366,16 @@ test('a packet is counted once at each of its doors', (t) => {
   const out = one.changes(() => one.receive(1, datagram(HERE, THERE)));
   t.deepEqual(out, { 1: { rx: 1 }, [UPLINK_PORT]: { tx: 1 }, [BLUE_VTEP]: { tx: 1, originated: 1 } });
 });
+
+test('IPv6 with mapped addresses is not the IPv4 that it maps: filters of the underlay have not seen it as such', (t) => {
+  const one = host({ family: 4 });
+  const ends = { from: '::ffff:a4d:2', to: '::ffff:a4d:1' };
+  const before = one.counter(BLUE_VTEP, COUNTER_RX_PACKETS);
+  t.deepEqual(delivered(one.receive(UPLINK_PORT, outer({ ...one.outerFrom(2), ...ends }, INNER))), []);
+  t.deepEqual(
+    delivered(one.receive(UPLINK_PORT, outer({ ...one.outerFrom(2), from: ends.from, to: 'fd77::1' }, INNER))),
+    [],
+  );
+  t.is(one.counter(BLUE_VTEP, COUNTER_RX_PACKETS), before);
+  expectTaken(t, one, outer(one.outerFrom(2), INNER), 'IPv4 itself');
+});
