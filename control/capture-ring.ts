@@ -8,6 +8,7 @@
  */
 
 import { completeChecksumIn } from '../core/packet/checksum.js';
+import { completeOuterChecksumIn } from '../core/packet/outer-checksum.js';
 import type { CapturedFrame } from './types.js';
 
 const HEAD = 0;
@@ -132,7 +133,7 @@ export class CaptureReader extends Ring {
     const captured = records[word + 3];
     const data = this.data.slice(at + RECORD_BYTES, at + RECORD_BYTES + captured);
     const whole = captured === records[word + 2];
-    if (whole && records[word + 5] >= 0) completeChecksumIn(data, records[word + 4], records[word + 5]);
+    if (whole && records[word + 5] >= 0) complete(data, records[word + 4], records[word + 5]);
     return {
       port: records[word + 1] >> 1,
       direction: (records[word + 1] & 1) === 1 ? 'out' : 'in',
@@ -141,4 +142,9 @@ export class CaptureReader extends Ring {
       data,
     };
   }
+}
+
+/** A checksum that was to come, and, where that is inside a tunnel, the one around it. */
+function complete(frame: Uint8Array, checksumStart: number, checksumOffset: number): void {
+  if (completeChecksumIn(frame, checksumStart, checksumOffset)) completeOuterChecksumIn(frame, checksumStart);
 }
