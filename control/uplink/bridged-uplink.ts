@@ -67,7 +67,19 @@ export class BridgedUplink {
     const away = this.#socket === null;
     const state = away ? 'down' : 'up';
     const why = away ? 'its device is away' : '';
-    return { device, mode: 'bridged', network, vrf: null, state, why, mtu, mac, addresses: [], gateways: [], outlet: null };
+    return {
+      device,
+      mode: 'bridged',
+      network,
+      vrf: null,
+      state,
+      why,
+      mtu,
+      mac,
+      addresses: [],
+      gateways: [],
+      outlet: null,
+    };
   }
 
   /** @throws TaplineError `missing` with key `device` when there is no such device; `failure` */

@@ -133,7 +133,19 @@ export class RoutedUplink {
     const addresses = this.#facts?.addresses ?? [];
     const gateways = (this.#facts?.defaults ?? []).flatMap(({ via }) => via ?? []);
     const outlet = this.#outlet.device;
-    return { device, mode, network: null, vrf, outlet, state: why === '' ? 'up' : 'down', why, mtu, mac, addresses, gateways };
+    return {
+      device,
+      mode,
+      network: null,
+      vrf,
+      outlet,
+      state: why === '' ? 'up' : 'down',
+      why,
+      mtu,
+      mac,
+      addresses,
+      gateways,
+    };
   }
 
   /** @throws TaplineError `missing` with key `device` when there is no such device; Error; nothing is left behind */
