@@ -3,6 +3,7 @@
 import test from 'ava';
 import { iperf, iperfServer } from './support/iperf.js';
 import type { Namespace } from './support/namespace.js';
+import { burst } from './support/ping.js';
 import { describe } from './support/process.js';
 import { PYTHON } from './support/scapy.js';
 import { accounted, BLUE, createRoutedSite, GREEN, OUTSIDE, UPLINK } from './support/site.js';
@@ -16,7 +17,7 @@ const SIZES6 = [0, 1, 7, 8, 56, 1451, 1452, 1453, 2896, 2897, 9000, 32_768, 65_4
 
 /** Each request answered, from the address that was asked, with the data that was sent. */
 async function echoes(from: Namespace, address: string, size: number): Promise<string> {
-  const argv = ['ping', '-n', '-c', '2', '-i', '0.05', '-W', '5', '-s', String(size), address];
+  const argv = ['ping', '-n', ...burst(2), '-s', String(size), address];
   const { code, stdout, stderr } = await from.run(argv);
   const isGood = code === 0 && !/wrong data|DIFFERENT|DUP|truncated/.test(stdout) && stdout.includes(' 0% packet loss');
   return isGood ? '' : `${argv.join(' ')}: ${stdout}${stderr}`;
@@ -156,7 +157,7 @@ test.serial(
       `${ether}/IP(src='${a.ip}', dst='${OUTSIDE.ip}', ttl=1)/UDP(dport=9)/Raw(b'x' * 20)`,
       `${ether}/IPv6(src='${a.ip6}', dst='${OUTSIDE.ip6}', hlim=1)/UDP(dport=9)/Raw(b'x' * 20)`,
     );
-    const { end } = await iperf(c, OUTSIDE.ip, '--time', '2');
+    const { end } = await iperf(c, OUTSIDE.ip, '--time', '4');
     // Another source has its own share of errors meanwhile.
     t.deepEqual(hops(await b.exec('traceroute', '-n', '-q', '3', '-w', '5', OUTSIDE.ip)), [BLUE.ip, OUTSIDE.ip]);
     const result = await flood.ended;

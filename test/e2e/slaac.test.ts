@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from 'ava';
 import { linkLocal } from './support/attacks.js';
 import type { Host } from './support/lab.js';
 import { createNamespace, type Namespace } from './support/namespace.js';
+import { burst } from './support/ping.js';
 import { must } from './support/process.js';
 import { accounted, BLUE, createSite, OUTSIDE, type Site, type SiteOptions } from './support/site.js';
 import { startTapline } from './support/tapline.js';
@@ -66,7 +67,7 @@ test.serial(
       [{ gateway: GATEWAY, dev: 'eth0' }],
     );
     for (const address of [c.ip6, OUTSIDE.ip6, BLUE.ip6]) t.regex(await asks(a, own, address), / 0% packet loss/);
-    t.regex(await c.exec('ping', '-6', '-n', '-c', '2', '-i', '0.1', '-W', '5', own), / 0% packet loss/);
+    t.regex(await c.exec('ping', '-6', '-n', ...burst(2), own), / 0% packet loss/);
     t.is((await tapline.port('a')).rxDrops.source_address ?? 0, 0);
 
     // No other address of the prefix is his, nor is anybody else's.

@@ -11,6 +11,7 @@ import { datagrams } from './support/datagrams.js';
 import { sendScapy, type Tcpdump, tcpdump, tshark } from './support/frames.js';
 import { type IperfResult, iperf, iperfServer } from './support/iperf.js';
 import type { Namespace } from './support/namespace.js';
+import { burst } from './support/ping.js';
 import { startReport, tableRow } from './support/report.js';
 import { plainTransfer } from './support/transfer.js';
 import {
@@ -131,7 +132,7 @@ async function talk(t: ExecutionContext, a: Container, b: Container): Promise<vo
   ] as const) {
     for (const address of [to.ip, to.ip6]) {
       for (const size of ['56', '1300', '8000']) {
-        const text = await from.exec('ping', '-n', '-c', '3', '-i', '0.05', '-W', '5', '-s', size, address);
+        const text = await from.exec('ping', '-n', ...burst(3), '-s', size, address);
         t.regex(text, / 3 received/);
         t.notRegex(text, /wrong data|DUP/);
       }

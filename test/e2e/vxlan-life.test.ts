@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { pingCount } from './support/host.js';
 import { createNamespace } from './support/namespace.js';
+import { burst } from './support/ping.js';
 import { type Background, must, start } from './support/process.js';
 import { post, send } from './support/published.js';
 import { PROGRAM, type Prepared, prepare, type Tapline } from './support/tapline.js';
@@ -122,7 +123,7 @@ test.serial('a network made by command spans hosts too, and goes without a trace
     await post(tapline.socket, '/v1/endpoints', endpoint);
   }
   await eventually('each other', async () => (await pingCount(c, '172.31.0.3', '-c', '1')).received === 1);
-  t.is((await pingCount(c, '172.31.0.3', '-c', '3', '-i', '0.1')).received, 3);
+  t.is((await pingCount(c, '172.31.0.3', ...burst(3))).received, 3);
   t.true((await ports()).includes(vtepPort(hosts[1].ip, 'green')));
   await send(prepared.socket, 'DELETE', '/v1/endpoints/g');
   await send(prepared.socket, 'DELETE', '/v1/networks/green');
