@@ -3,7 +3,7 @@
 import test from 'ava';
 import { type Tcpdump, tcpdump, tshark } from './support/frames.js';
 import { balance } from './support/host.js';
-import { iperf, iperfServer } from './support/iperf.js';
+import { iperfServer, iperfWhole } from './support/iperf.js';
 import type { Host } from './support/lab.js';
 import { answerNames, digName } from './support/names.js';
 import { ask, fetchFrom, send, serve } from './support/published.js';
@@ -57,10 +57,7 @@ test.serial('hairpin: a transfer to a service of the own subnet, whole and count
   });
   await iperfServer(a);
   for (const address of [VIRTUAL.ip, VIRTUAL.ip6]) {
-    for (const direction of [[], ['--reverse']]) {
-      const { end } = await iperf(d, address, '--time', '1', ...direction);
-      t.true((end.sum_received?.bytes ?? 0) > 10_000_000, `${address} ${direction}`);
-    }
+    for (const direction of [[], ['--reverse']]) await iperfWhole(d, address, 32, ...direction);
   }
   const { bytesIn, bytesOut, flows } = await serviceOf(tapline, 'speed');
   t.true(bytesIn > 20_000_000 && bytesOut > 20_000_000, `${bytesIn} ${bytesOut}`);
@@ -204,10 +201,8 @@ test.serial('direct: large transfers in both directions', async (t) => {
   await iperfServer(a);
   for (const from of [d, e]) {
     for (const address of [VIRTUAL.ip, VIRTUAL.ip6]) {
-      for (const direction of [[], ['--reverse']]) {
-        const { end } = await iperf(from, address, '--time', '1', ...direction);
-        t.true((end.sum_received?.bytes ?? 0) > 5_000_000, `${from.endpoint} ${address} ${direction}`);
-      }
+      for (const direction of [[], ['--reverse']])
+        await t.notThrowsAsync(iperfWhole(from, address, 32, ...direction), from.endpoint);
     }
   }
 });

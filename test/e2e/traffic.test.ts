@@ -1,7 +1,7 @@
 /** Traffic between namespaces over each engine: it arrives, in both families, and every frame is accounted for. */
 
 import test from 'ava';
-import { iperf, iperfServer } from './support/iperf.js';
+import { iperf, iperfServer, iperfWhole } from './support/iperf.js';
 import { createLab, type Host } from './support/lab.js';
 import { createNamespace } from './support/namespace.js';
 import { ENGINES, type Tapline } from './support/tapline.js';
@@ -30,10 +30,10 @@ for (const engine of ENGINES) {
     const [a, b] = hosts as [Host, Host];
     t.is((await tapline.status()).engine, engine);
     for (const address of [b.ip, b.ip6]) {
-      await a.exec('ping', '-c', '3', '-i', '0.1', '-W', '2', address);
-      await a.exec('ping', '-c', '2', '-i', '0.1', '-W', '2', '-s', '4000', address);
+      await a.exec('ping', '-c', '3', '-i', '0.1', '-W', '5', address);
+      await a.exec('ping', '-c', '2', '-i', '0.1', '-W', '5', '-s', '4000', address);
     }
-    await b.exec('ping', '-c', '1', '-W', '2', a.ip);
+    await b.exec('ping', '-c', '1', '-W', '5', a.ip);
     t.regex(await a.exec('arping', '-c', '2', '-I', 'eth0', b.ip), new RegExp(b.mac.replaceAll(':', ':?'), 'i'));
     t.regex(await a.exec('ip', 'neigh', 'show', b.ip), new RegExp(b.mac, 'i'));
     t.is(await tapline.fdbPort(a.mac), 'a');
@@ -45,13 +45,12 @@ for (const engine of ENGINES) {
     const [a, b] = hosts as [Host, Host];
     await iperfServer(b);
 
-    const forward = await iperf(a, b.ip, '--time', '1');
-    const reverse = await iperf(a, b.ip, '--time', '1', '--reverse');
-    const parallel = await iperf(a, b.ip6, '--time', '1', '--parallel', '4');
-    for (const { end } of [forward, reverse, parallel]) t.true((end.sum_received?.bytes ?? 0) > 10_000_000);
+    await iperfWhole(a, b.ip, 64);
+    await iperfWhole(a, b.ip, 64, '--reverse');
+    await iperfWhole(a, b.ip6, 64, '--parallel', '4');
 
-    const udp = await iperf(a, b.ip, '--time', '1', '--udp', '--bitrate', '50M', '--length', '1200');
-    t.true((udp.end.sum?.packets ?? 0) > 1000);
+    const udp = await iperf(a, b.ip, '--bytes', '12M', '--udp', '--bitrate', '50M', '--length', '1200');
+    t.true((udp.end.sum?.packets ?? 0) > 10_000);
     t.is(
       udp.end.streams.reduce((sum, stream) => sum + (stream.udp?.out_of_order ?? 0), 0),
       0,
@@ -82,7 +81,7 @@ test.serial('MTU 9000: the interface has it, and whole packets of it pass', asyn
   const { hosts } = await createLab(t, { network: { mtu: 9000 } });
   const [a, b] = hosts as [Host, Host];
   t.regex(await a.exec('ip', 'link', 'show', 'eth0'), /mtu 9000/);
-  await a.exec('ping', '-c', '2', '-i', '0.1', '-W', '2', '-M', 'do', '-s', '8972', b.ip);
+  await a.exec('ping', '-c', '2', '-i', '0.1', '-W', '5', '-M', 'do', '-s', '8972', b.ip);
   const tooBig = await a.run(['ping', '-c', '1', '-W', '1', '-M', 'do', '-s', '8973', b.ip]);
   t.not(tooBig.code, 0);
 });

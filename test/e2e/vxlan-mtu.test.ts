@@ -2,7 +2,7 @@
 
 import test, { type ExecutionContext } from 'ava';
 import { nftProgram } from '../../io/nft.js';
-import { iperf, iperfServer } from './support/iperf.js';
+import { iperfServer, iperfWhole } from './support/iperf.js';
 import { createNamespace, type Namespace } from './support/namespace.js';
 import type { Tapline } from './support/tapline.js';
 import { plainTransfer, transfer } from './support/transfer.js';
@@ -113,8 +113,7 @@ test.serial('a transfer goes on while the underlay has 1450, 9000, 1400 and 1500
     after: async (stage) => untilMtu(scene, (steps[stage] ?? 1500) - 50),
   });
   await iperfServer(b);
-  for (const address of [b.ip, b.ip6])
-    t.true(((await iperf(a, address, '--time', '1')).end.sum_received?.bytes ?? 0) > 1_000_000);
+  for (const address of [b.ip, b.ip6]) await t.notThrowsAsync(iperfWhole(a, address, 16));
 });
 
 test.serial('what the file says is the most: 1400 stays 1400 on 1500 and 9000, and is less on less', async (t) => {
@@ -163,9 +162,7 @@ for (const mtu of [1500, 1450]) {
     await iperfServer(b);
     for (const address of [b.ip, b.ip6])
       for (const options of [[], ['--reverse']]) {
-        const { end } = await iperf(a, address, '--time', '1', ...options);
-        const bytes = end.sum_received?.bytes ?? 0;
-        t.true(bytes > 1_000_000, `${address} ${options}: ${bytes} bytes`);
+        await t.notThrowsAsync(iperfWhole(a, address, 16, ...options));
       }
   });
 }
