@@ -14,13 +14,16 @@ import {
   testText,
   tshark,
 } from './support/frames.js';
-import { iperf, iperfServer } from './support/iperf.js';
+import { iperf, iperfServer, iperfWhole } from './support/iperf.js';
 import { createLab, type Host } from './support/lab.js';
 import { must, start } from './support/process.js';
 import { ENGINES, type Tapline } from './support/tapline.js';
 import { eventually } from './support/wait.js';
 
-/** Waits until the daemon knows of so many captures: frames sent from now on are in them. */
+/**
+ * Waits until the daemon knows of so many captures: frames sent from now on are in them. Not for a capture that ends by itself: the
+ * kernel's own frames (router solicitations, MLD) can end it before anybody has looked.
+ */
 async function capturing(tapline: Tapline, count = 1): Promise<void> {
   await eventually(`${count} captures`, async () => (await tapline.status()).captures.length === count);
 }
@@ -32,12 +35,17 @@ for (const engine of ENGINES) {
     const pipe = `"$@" | tcpdump -c 4 -l -nr - icmp`;
     const pipeline = start(t, ['sh', '-c', pipe, 'sh', ...tapline.argv('capture', 'blue')]);
     await capturing(tapline);
-    await a.exec('ping', '-c', '3', '-i', '0.1', '-W', '2', b.ip);
+    await a.exec('ping', '-c', '3', '-i', '0.1', '-W', '5', b.ip);
     const { stdout, stderr } = await pipeline.ended;
     const lines = stdout.trimEnd().split('\n');
     t.is(lines.length, 4, stderr);
     t.regex(lines[0]!, new RegExp(`IP ${a.ip} > ${b.ip}: ICMP echo request, id \\d+, seq 1, length 64`));
-    t.regex(lines[1]!, new RegExp(`IP ${b.ip} > ${a.ip}: ICMP echo reply, id \\d+, seq 1, length 64`));
+    // On a busy machine after the second request.
+    const reply = new RegExp(`IP ${b.ip} > ${a.ip}: ICMP echo reply, id \\d+, seq 1, length 64`);
+    t.true(
+      lines.slice(1).some((line) => reply.test(line)),
+      stdout,
+    );
     await capturing(tapline, 0); // the reader has gone, so the capture has ended
   });
 
@@ -138,7 +146,9 @@ test.serial('--count ends a capture by itself, --snaplen cuts frames but not the
   const [a] = hosts as [Host];
   const file = join(temporaryDirectory(t), 'a.pcapng');
   const capture = start(t, tapline.argv('capture', 'a', '-w', file, '--count', '3', '--snaplen', '20'));
-  await capturing(tapline);
+  // The kernel's own frames count as well, and may be three already.
+  const isOver = (): boolean => !capture.running();
+  await eventually('the capture to begin', async () => isOver() || (await tapline.status()).captures.length === 1);
   await sendFrames(
     a,
     Array.from({ length: 10 }, () => testFrame('02:00:00:00:99:99', a.mac, 'x')),
@@ -163,8 +173,7 @@ test.serial('a reader that stops reading loses frames, counted, and slows nobody
   t.teardown(() => stuck.kill('SIGKILL'));
   await capturing(tapline);
   const before = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${tapline.pid}/status`, 'utf8'))?.[1]);
-  const { end } = await iperf(a, b.ip, '--time', '2');
-  t.true((end.sum_received?.bytes ?? 0) > 100_000_000);
+  await iperfWhole(a, b.ip, 500);
   const after = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${tapline.pid}/status`, 'utf8'))?.[1]);
   t.true(after - before < 200_000, `${after - before} kB more memory`);
   t.true(((await tapline.status()).captures[0]?.lost ?? 0) > 0);
