@@ -14,8 +14,8 @@ test.serial(
   'a ping through masquerade: the connection, its mapping, whose it is; flushed, it begins anew',
   async (t) => {
     const { tapline, a, b } = await createSite(t);
-    await a.exec('ping', '-n', '-c', '1', '-W', '2', OUTSIDE.ip);
-    await b.exec('ping', '-n', '-c', '1', '-W', '2', OUTSIDE.ip);
+    await a.exec('ping', '-n', '-c', '1', '-W', '5', OUTSIDE.ip);
+    await b.exec('ping', '-n', '-c', '1', '-W', '5', OUTSIDE.ip);
     const [flow, ...others] = await connections(tapline, '--endpoint', 'a', '--proto', 'icmp');
     t.deepEqual(others, []);
     t.like(flow, {
@@ -58,7 +58,7 @@ test.serial(
       after.externals.find(({ proto }) => proto === 'icmp'),
       { used: 1 },
     );
-    await a.exec('ping', '-n', '-c', '1', '-W', '2', OUTSIDE.ip);
+    await a.exec('ping', '-n', '-c', '1', '-W', '5', OUTSIDE.ip);
     t.is((await connections(tapline, '--endpoint', 'a', '--proto', 'icmp')).length, 1);
   },
 );

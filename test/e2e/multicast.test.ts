@@ -8,7 +8,7 @@ import { marked, report, type Sniffer, startSniffer } from './support/marks.js';
 import type { Background } from './support/process.js';
 import { buildFrames, PYTHON } from './support/scapy.js';
 import { ENGINES, type Tapline } from './support/tapline.js';
-import { eventually, sleep } from './support/wait.js';
+import { eventually, settled, sleep } from './support/wait.js';
 import { createWire, OUTSIDE } from './support/wire.js';
 
 const PORT = 5007;
@@ -88,13 +88,15 @@ async function createScene(t: ExecutionContext, options: LabOptions, learning = 
   for (const host of hosts) captures.push(await tcpdump(t, host, { direction: 'in', filter: `udp port ${PORT}` }));
   const arrived = async (): Promise<string[][]> => {
     await tapline.quiet();
-    await sleep(200); // what the kernel still holds for tcpdump
-    return captures.map(({ path }) =>
-      [
-        ...readFileSync(path)
-          .toString('latin1')
-          .matchAll(/<(\w+)>/g),
-      ].map(([, text]) => text!),
+    // The kernel may still hold some for tcpdump.
+    return settled('the captures', async () =>
+      captures.map(({ path }) =>
+        [
+          ...readFileSync(path)
+            .toString('latin1')
+            .matchAll(/<(\w+)>/g),
+        ].map(([, text]) => text!),
+      ),
     );
   };
   return { tapline, hosts, arrived };

@@ -44,7 +44,7 @@ for (const engine of ENGINES) {
     const { hosts } = await createLab(t, { engine });
     const [a, b] = hosts as [Host, Host];
     // What waits for the neighbour's address is sent by the kernel beside what comes after it: its reordering, not ours.
-    await a.exec('ping', '-c', '1', '-W', '2', b.ip);
+    await a.exec('ping', '-c', '1', '-W', '5', b.ip);
     const receiver = b.start('python3', '-c', RECEIVER);
     await receiver.said(/receiving/);
     await a.exec('python3', '-c', SENDER, b.ip, String(FLOWS), String(DATAGRAMS));

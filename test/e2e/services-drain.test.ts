@@ -9,8 +9,8 @@ import { UPLINK } from './support/site.js';
 import type { Tapline } from './support/tapline.js';
 import { eventually, sleep } from './support/wait.js';
 
-/** Milliseconds from the order to take an endpoint away to the reset at its clients. */
-const AT_ONCE = 1000;
+/** Milliseconds from the order to take an endpoint away to the reset at its clients: most of it for a busy machine. */
+const AT_ONCE = 5000;
 
 const namesOf = (losses: readonly Loss[]): Record<string, number> => tally(losses.map(({ why }) => why));
 
@@ -50,10 +50,9 @@ test.serial('weight 0 with a deadline: what is left then is reset, and nothing e
   const waiting = await hold(outside, UPLINK.ip6, 8080, 4, { pause: 0 });
   const began = Date.now();
   await weigh(tapline, 'a:80', 0);
-  const { deadline } = await backendOf(tapline, 'a:80');
-  t.true(Math.abs(Date.parse(deadline ?? '') - (began + 3000)) < 1000, `deadline ${deadline}`);
-  await sleep(1500);
-  t.deepEqual([...asking.lost(), ...waiting.lost()], []);
+  const ordered = Date.now();
+  const deadline = Date.parse((await backendOf(tapline, 'a:80')).deadline ?? '');
+  t.true(deadline > began + 2000 && deadline < ordered + 4000, `deadline ${deadline - began} ms after the order`);
   await eventually('connections of the drained backend to be reset', () => {
     return asking.lost().length === 2 && waiting.lost().length === 2;
   });
@@ -61,7 +60,7 @@ test.serial('weight 0 with a deadline: what is left then is reset, and nothing e
     for (const { connection, why, at } of holder.lost()) {
       t.is(why, 'ECONNRESET');
       t.is(holder.greetings[connection]?.name, 'a');
-      t.true(at - began > 2500 && at - began < 6000, `${at - began} ms`);
+      t.true(at > deadline - 500 && at < deadline + 5000, `${at - deadline} ms after the deadline`);
     }
   }
   await asking.goesOn();

@@ -168,7 +168,7 @@ say('none left')
 /** Greets on TCP and UDP ports of a namespace, in both families. */
 export async function greet(where: Namespace, name: string, ports: readonly number[]): Promise<Background> {
   const server = where.start(PYTHON, '-c', GREETER, name, ...ports.map(String));
-  await server.said(/^ready$/m, 10_000);
+  await server.said(/^ready$/m);
   return server;
 }
 

@@ -73,7 +73,7 @@ export async function startMirror(t: ExecutionContext, where: Namespace, port: n
   const file = join(temporaryDirectory(t), 'mirror.py');
   writeFileSync(file, MIRROR);
   const mirror = where.start(PYTHON, file, String(port));
-  await mirror.said(/^ready$/m, 10_000);
+  await mirror.said(/^ready$/m);
   return mirror;
 }
 

@@ -74,7 +74,7 @@ export interface Background {
   readonly ended: Promise<Result>;
   /** Waits for text in the program's output. Rejects, with all output, when it ends first or says nothing in time. */
   said(pattern: RegExp, timeout?: number): Promise<void>;
-  /** Sends a signal and waits for the end; SIGKILL after 10 s. */
+  /** Sends a signal and waits for the end; SIGKILL after 30 s. */
   stop(signal?: NodeJS.Signals): Promise<Result>;
 }
 
@@ -100,7 +100,7 @@ export function start(t: Scope, argv: readonly string[], env: Readonly<Record<st
   });
   const stop = async (signal: NodeJS.Signals = 'SIGTERM'): Promise<Result> => {
     if (running) child.kill(signal);
-    const guard = setTimeout(() => child.kill('SIGKILL'), 10_000);
+    const guard = setTimeout(() => child.kill('SIGKILL'), 30_000);
     const result = await ended;
     clearTimeout(guard);
     return result;

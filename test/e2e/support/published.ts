@@ -95,7 +95,7 @@ export async function serve(
   ports: readonly number[],
 ): Promise<void> {
   const server = where.start(PYTHON, script(t, 'server.py', SERVER), name, ...ports.map(String));
-  await server.said(/^ready$/m, 10_000);
+  await server.said(/^ready$/m);
 }
 
 /** What a server's words say; null where it has said nothing. */

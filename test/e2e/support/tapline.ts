@@ -105,7 +105,7 @@ export async function startTapline(
 ): Promise<Tapline> {
   const { argv, socket } = prepare(t, config, options);
   const daemon = start(t, argv, options.env);
-  await daemon.said(/^ready$/m, 30_000);
+  await daemon.said(/^ready$/m, 60_000);
   const tapline = handle(daemon, socket);
   let stopped = false;
   const stop = async (): Promise<void> => {
@@ -132,7 +132,7 @@ export async function failTapline(
   options: StartOptions = {},
 ): Promise<Result & { readonly file: string; readonly socket: string }> {
   const { argv, file, socket } = prepare(t, config, options);
-  const result = await run(argv, { timeout: 20_000, ...(options.env === undefined ? {} : { env: options.env }) });
+  const result = await run(argv, { ...(options.env === undefined ? {} : { env: options.env }) });
   return { ...result, file, socket };
 }
 

@@ -2,7 +2,7 @@
 
 const STEP = 25;
 /** Much longer than anything takes, also on a busy machine: only a failing test waits for so long. */
-const DEFAULT_TIMEOUT = 15_000;
+const DEFAULT_TIMEOUT = 30_000;
 
 export function sleep(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
