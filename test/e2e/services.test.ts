@@ -4,7 +4,7 @@ import test from 'ava';
 import { tcpdump } from './support/frames.js';
 import { countConnections, greet } from './support/greeters.js';
 import { balance } from './support/host.js';
-import { iperf, iperfServer } from './support/iperf.js';
+import { iperf, iperfServer, iperfWhole } from './support/iperf.js';
 import { createFar, FAR, FAR_MTU } from './support/nat.js';
 import { startNginx } from './support/nginx.js';
 import { ask, fetchFrom, post, send, serve } from './support/published.js';
@@ -280,11 +280,9 @@ test.serial('transfers through it, in both directions and families, whole and co
   await iperfServer(a, 5301);
   const before = (await serviceOf(tapline)).backends[0];
   for (const address of [UPLINK.ip, UPLINK.ip6]) {
-    for (const direction of [[], ['--reverse']]) {
-      const { end } = await iperf(outside, address, '--time', '1', '--parallel', '2', ...direction);
-      t.true((end.sum_received?.bytes ?? 0) > 10_000_000, `${address} ${direction}`);
-    }
-    const { end } = await iperf(outside, address, '--udp', '--length', '1000', '--bytes', '500K', '--bitrate', '20M');
+    for (const direction of [[], ['--reverse']])
+      await iperfWhole(outside, address, 32, '--parallel', '2', ...direction);
+    const { end } = await iperf(outside, address, '--udp', '--length', '1000', '--bytes', '500K', '--bitrate', '2M');
     // A receiver that gets no processor for a while loses some, whoever delivers.
     t.true((end.sum?.lost_packets ?? 500) < 50, `${address}: ${end.sum?.lost_packets}`);
   }
@@ -316,7 +314,7 @@ test.serial(
         const refused = await outside.run(['curl', '-s', '-m', '5', '--noproxy', '*', `http://${address}:${port}/`]);
         const took = performance.now() - began;
         t.is(refused.code, 7, `${address}:${port} connection refused`);
-        t.true(took < 1000, `${took} ms`);
+        t.true(took < 4000, `${took} ms`);
         const datagram = await outside.run([
           PYTHON,
           '-c',
