@@ -181,7 +181,7 @@ test.serial('a next hop that is nobody’s is said within seconds, and counted',
     const start = Date.now();
     t.is(await ping(asker, SOMEBODY[family], '-W', '20'), 'host unreachable');
     const took = Date.now() - start;
-    t.true(took > 1500 && took < 8000, `${took} ms: three requests, a second apart`);
+    t.true(took > 1500 && took < 15_000, `${took} ms: three requests, a second apart`);
     t.true(droppedFor(await tapline.drops(), 'neighbor_failed') > before);
     t.deepEqual(await agent.ask(SOMEBODY[family]), { error: 'EHOSTUNREACH' });
     await tapline.ok('route', 'rm', BEHIND[family]);
