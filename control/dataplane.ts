@@ -552,7 +552,14 @@ class WorkerDataplane implements Dataplane {
     const port = this.livePorts.get(id);
     if (port === undefined) return;
     this.livePorts.set(id, { ...port, outlet: fd });
-    await this.request({ op: 'setOutlet', port: id, fd });
+    try {
+      await this.request({ op: 'setOutlet', port: id, fd });
+    } catch (error) {
+      // The caller closes it: a successor of the worker must not be given what its number is then.
+      const now = this.livePorts.get(id);
+      if (now !== undefined) this.livePorts.set(id, { ...now, outlet: -1 });
+      throw error;
+    }
   }
 
   private changeVtep(id: number, change: (vtep: WorkerVtep) => WorkerVtep): void {

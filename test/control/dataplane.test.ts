@@ -1,9 +1,9 @@
 /** The worker and its supervisor, on real TAPs. */
 
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
-import type { Worker } from 'node:worker_threads';
-import test from 'ava';
+import { closeSync, openSync, readdirSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import test, { type ExecutionContext } from 'ava';
 import { startDataplane } from '../../control/dataplane.js';
 import { ANY_FLOW } from '../../control/nat-client.js';
 import type { CapturedFrame } from '../../control/types.js';
@@ -222,6 +222,62 @@ for (const engine of ['uring', 'epoll'] as const) {
     }
   });
 }
+
+/** The ports that workers are started with from now on, worker by worker. */
+function watchSetups(t: ExecutionContext): (readonly { readonly id: number; readonly outlet: number }[])[] {
+  const seen: { id: number; outlet: number }[][] = [];
+  const { postMessage } = Worker.prototype;
+  Worker.prototype.postMessage = function (message: unknown, ...rest) {
+    const { ports } = message as { ports?: { id: number; outlet: number }[] };
+    if (ports !== undefined) seen.push(ports);
+    return postMessage.call(this, message, ...rest);
+  };
+  t.teardown(() => {
+    Worker.prototype.postMessage = postMessage;
+  });
+  return seen;
+}
+
+for (const engine of ['uring', 'epoll'] as const) {
+  test.serial(`${engine}: the next worker has a port's outlet, one that was taken back no more`, async (t) => {
+    const lab = await makeLab(t, engine);
+    const { dataplane, ports } = lab;
+    const setups = watchSetups(t);
+    const outletNext = async (times: number): Promise<number | undefined> => {
+      await kill(dataplane);
+      t.true(await restarted(dataplane, times));
+      t.true(ping(lab));
+      return setups.at(-1)?.find(({ id }) => id === ports[0])?.outlet;
+    };
+    const fd = openSync('/dev/null', 'r+');
+    await dataplane.setOutlet(ports[0], fd);
+    t.is(await outletNext(1), fd);
+    await dataplane.setOutlet(ports[0], -1);
+    t.is(await outletNext(2), -1);
+    await dataplane.setOutlet(ports[0], fd);
+    await kill(dataplane);
+    // What is taken back while there is no worker the next one must not have: its number is another's by then.
+    await dataplane.setOutlet(ports[0], -1);
+    closeSync(fd);
+    t.true(await restarted(dataplane, 3));
+    t.is(setups.at(-1)?.find(({ id }) => id === ports[0])?.outlet, -1);
+    t.true(ping(lab));
+    await t.notThrowsAsync(dataplane.setOutlet(4000, 1), 'a port that is not there has none');
+  });
+}
+
+test.serial('an outlet that the worker does not take is not its successor’s either', async (t) => {
+  const lab = await makeLab(t, 'epoll');
+  const { dataplane, ports } = lab;
+  const setups = watchSetups(t);
+  // More than there are.
+  await t.throwsAsync(dataplane.setOutlet(ports[0], 1_000_000), { message: /EBADF/ });
+  t.true(ping(lab));
+  await kill(dataplane);
+  t.true(await restarted(dataplane, 1));
+  t.is(setups.at(-1)?.find(({ id }) => id === ports[0])?.outlet, -1);
+  t.true(ping(lab));
+});
 
 test.serial('what is asked of a dataplane that is being stopped is answered', async (t) => {
   const dataplane = await startDataplane({ engine: 'auto', logger: silent });
