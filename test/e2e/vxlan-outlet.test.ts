@@ -3,13 +3,12 @@
  * host notices it, and without it all works as before.
  */
 
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { temporaryDirectory, tshark, tsharkCounts } from './support/frames.js';
+import { temporaryDirectory, tshark } from './support/frames.js';
 import type { Namespace } from './support/namespace.js';
-import { must, start } from './support/process.js';
+import { run, start } from './support/process.js';
+import { findingOnly } from './support/programs.js';
 import { post, send } from './support/published.js';
 import { ENGINES, type Tapline } from './support/tapline.js';
 import { plainTransfer, transfer } from './support/transfer.js';
@@ -69,16 +68,11 @@ async function sentWhile(t: ExecutionContext, { underlay, one }: Two, work: () =
   const capture = await watchUnderlay(t, underlay, one.host, 'in', 'udp dst port 4789');
   await work();
   await capture.frames();
-  return tsharkCounts(capture.path, ['frame', 'frame.len > 1514', `frame.len > ${WHOLE}`]);
-}
-
-/** A PATH by which nothing is found but these programs. */
-async function pathOf(t: ExecutionContext, ...programs: readonly string[]): Promise<string> {
-  const directory = mkdtempSync(join(tmpdir(), 'tl-path-'));
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
-  for (const program of programs)
-    symlinkSync((await must(['sh', '-c', `command -v ${program}`])).trim(), join(directory, program));
-  return directory;
+  const count = async (filter: string): Promise<number> => {
+    const { stdout, stderr } = await run(['tcpdump', '-r', capture.path, '--count', filter]);
+    return Number(/^(\d+) packets?$/m.exec(stdout + stderr)?.[1] ?? Number.NaN);
+  };
+  return [await count('udp'), await count('greater 1515'), await count(`greater ${WHOLE}`)];
 }
 
 for (const engine of ENGINES)
@@ -91,6 +85,7 @@ for (const engine of ENGINES)
         const [outlet, ...others] = await outletsOf(one.host.namespace);
         t.deepEqual(others, []);
         t.is(outlet?.ifname, (await outletOf(one.tapline)) ?? '');
+        t.regex(await one.tapline.ok('status'), new RegExp(`, tunnels by ${outlet?.ifname}$`, 'm'));
         t.is(outlet?.ifalias, 'tapline:outlet:up0');
         t.true(outlet?.flags.includes('UP'));
         t.true(outlet?.flags.includes('NO-CARRIER'), 'so nobody sends by it');
@@ -131,9 +126,9 @@ test.serial('what is captured at the uplink has both checksums, though neither w
 });
 
 test.serial('without tc Tapline cuts by itself, says so once, and data passes', async (t) => {
-  const path = await pathOf(t, 'ip', 'nft');
+  const prefix = await findingOnly(t, 'ip', 'nft');
   const scene = await createTwo(t, {
-    overlay: ({ number }) => (number === 1 ? { prefix: ['env', `PATH=${path}`] } : {}),
+    overlay: ({ number }) => (number === 1 ? { prefix } : {}),
   });
   const { one, a, b } = scene;
   t.deepEqual(await outletsOf(one.host.namespace), []);
