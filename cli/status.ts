@@ -5,14 +5,15 @@ import type { StatusView } from '../control/api.js';
 import { type Context, clientOf, wantsJson, withJson, withSocket } from './context.js';
 import { formatRecord, printJson, sum } from './output.js';
 
-/** "up0 up, own, MTU 1500, 10.77.0.1/24 via 10.77.0.254". */
+/** "up0 up, own, MTU 1500, 10.77.0.1/24 via 10.77.0.254, tunnels by tapline-out0". */
 function uplinkText(uplink: NonNullable<StatusView['uplink']>): string {
-  const { device, state, why, mode, network, mtu, addresses, gateways } = uplink;
+  const { device, state, why, mode, network, mtu, addresses, gateways, outlet } = uplink;
   const condition = why === '' ? state : `${state} (${why})`;
   const how = network === null ? mode : `bridged into ${network}`;
   const via = gateways.length === 0 ? '' : ` via ${gateways.join(' ')}`;
   const where = addresses.length === 0 ? '' : `, ${addresses.join(' ')}${via}`;
-  return `${device} ${condition}, ${how}, MTU ${mtu}${where}`;
+  const tunnels = outlet === null ? '' : `, tunnels by ${outlet}`;
+  return `${device} ${condition}, ${how}, MTU ${mtu}${where}${tunnels}`;
 }
 
 /** "12 prefixes, 5 of 4096 neighbors, 3 ICMP errors (1 not sent)", and more where there is more to say. */
