@@ -56,10 +56,12 @@ export type Whole = Uint8Array;
 export interface EndOptions {
   /** An outer UDP checksum is sent; without, super-packets leave in single segments. */
   readonly checksum?: boolean;
+  /** Super-packets leave the uplink uncut. */
+  readonly outlet?: boolean;
 }
 
 /** @param self number of this end @param other of the one that it talks to */
-export function makeEnd(self: number, other: number, { checksum = true }: EndOptions = {}): Bench {
+export function makeEnd(self: number, other: number, { checksum = true, outlet = false }: EndOptions = {}): Bench {
   const bench = makeBench(0, 1024, 256);
   const { topology, router, vxlan } = bench.dataplane;
   router.addVrf(VRF, { interconnect: true, recordRoute: false, timestamp: false });
@@ -95,6 +97,7 @@ export function makeEnd(self: number, other: number, { checksum = true }: EndOpt
     });
     resolve(router, WIRE, wireAddress(network, other), MACHINE + other, UPLINK_PORT);
   }
+  topology.setOutlet(UPLINK_PORT, outlet);
   bench.sink.count = 0;
   return bench;
 }

@@ -17,6 +17,7 @@ import type { Case } from './suite.js';
 import {
   acknowledgment,
   containerPort,
+  type EndOptions,
   innerMtu,
   makeEnd,
   OVER_IPV4,
@@ -227,7 +228,13 @@ function parseAt({ arena }: Bench, slot: number): void {
 }
 
 /** Frames that do not come out as they went in, each time in fresh slots. Counted in bytes of TCP payload. */
-function payloadCase(name: string, from: number, to: number, make: () => readonly Whole[]): Case {
+function payloadCase(
+  name: string,
+  from: number,
+  to: number,
+  make: () => readonly Whole[],
+  options: EndOptions = {},
+): Case {
   let bench: Bench;
   let frames: readonly Whole[];
   let slots: Int32Array;
@@ -237,7 +244,7 @@ function payloadCase(name: string, from: number, to: number, make: () => readonl
     unit: 'bytes',
     perCall: SUPER_PACKETS * PAYLOAD,
     prepare: () => {
-      bench = makeEnd(HERE, THERE);
+      bench = makeEnd(HERE, THERE, options);
       frames = make();
       slots = new Int32Array(frames.length);
     },
@@ -292,6 +299,13 @@ export function vxlanCases(): Case[] {
     wholeCase('uplink → container, 64 bytes, over IPv4', () => incoming(OVER_IPV4, back)),
     wholeCase('uplink → container, 64 bytes, over IPv6', () => incoming(OVER_IPV6, back)),
     wholeCase('uplink → container, 1,450 bytes, over IPv4', () => incoming(OVER_IPV4, opaque(THERE, HERE, large))),
+    payloadCase(
+      'container → uplink, super-packets left whole',
+      containerPort(OVER_IPV4),
+      UPLINK_PORT,
+      () => [bulk(HERE, THERE)],
+      { outlet: true },
+    ),
     payloadCase('container → uplink, super-packets to bundles', containerPort(OVER_IPV4), UPLINK_PORT, () => [
       bulk(HERE, THERE),
     ]),
