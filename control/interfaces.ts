@@ -71,23 +71,26 @@ export class Interfaces {
 
   /** Replaces what it was, all but the VRF, without a packet seeing it away. @throws Error where there is none */
   set(name: string, request: InterfaceRequest): Promise<void> {
-    return this.exclusively(async () => {
-      const state = this.#byName.get(name);
-      const vrf = this.vrfs.numberOf(request.vrf);
-      if (state === undefined || vrf === null || state.request.vrf !== request.vrf)
-        throw new Error(`no interface ${name} in VRF ${request.vrf}`);
-      await this.#dataplane.setInterface(state.number, { ...request, vrf });
-      this.#byName.set(name, { ...state, request });
-      await this.#changed();
-    });
+    return this.exclusively(() => this.#replace(name, request));
+  }
+
+  async #replace(name: string, request: InterfaceRequest): Promise<void> {
+    const state = this.#byName.get(name);
+    const vrf = this.vrfs.numberOf(request.vrf);
+    if (state === undefined || vrf === null || state.request.vrf !== request.vrf)
+      throw new Error(`no interface ${name} in VRF ${request.vrf}`);
+    await this.#dataplane.setInterface(state.number, { ...request, vrf });
+    this.#byName.set(name, { ...state, request });
+    await this.#changed();
   }
 
   /** Replaces it where another is wanted by now than there is. As `set` else. */
-  async follow(name: string, wanted: () => InterfaceRequest): Promise<void> {
-    // Those who wait here together find it done by the first.
-    await this.exclusively(async () => undefined);
-    const request = wanted();
-    if (!isDeepStrictEqual(this.#byName.get(name)?.request, request)) await this.set(name, request);
+  follow(name: string, wanted: () => InterfaceRequest): Promise<void> {
+    // Asked when its turn comes: those who wait together find it done by the first.
+    return this.exclusively(async () => {
+      const request = wanted();
+      if (!isDeepStrictEqual(this.#byName.get(name)?.request, request)) await this.#replace(name, request);
+    });
   }
 
   /** Its VRF goes with the last one. Nothing happens where there is none. @throws Error what the dataplane says; it is forgotten all the same */

@@ -204,6 +204,23 @@ test('a prefix that an interface takes for its own is no route any more, until i
   await daemon.stop();
 });
 
+test('those who follow at the same time change an interface once, to what is wanted when their turn comes', async (t) => {
+  const { daemon, dataplane } = await makeDaemon();
+  const red = daemon.interfaces.get('red')!.request;
+  let wanted = { ...red, mtu: 1400 };
+  let changes = 0;
+  daemon.interfaces.onChange(async () => {
+    changes++;
+  });
+  const following = Array.from({ length: 5 }, () => daemon.interfaces.follow('red', () => wanted));
+  wanted = { ...red, mtu: 1300 };
+  await Promise.all(following);
+  t.is(changes, 1);
+  t.is(daemon.interfaces.get('red')!.request.mtu, 1300);
+  t.is([...dataplane.interfaces.values()].filter(({ mtu }) => mtu === 1300).length, 1);
+  await daemon.stop();
+});
+
 test('the routes of an interface are its own, also off its link, and go with it', async (t) => {
   const fixture = await makeDaemon();
   const { daemon } = fixture;
