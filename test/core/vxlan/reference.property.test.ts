@@ -8,6 +8,8 @@ import { rerunLine, seedOfRun } from '../../support/corpus.js';
 import { frame, mac, tagged } from '../../support/harness.js';
 import {
   BLUE,
+  CARRIAGES,
+  type Carriage,
   expectWhole,
   GREEN,
   type Host,
@@ -104,7 +106,7 @@ const history = fc.record({
   family: fc.constantFrom<4 | 6>(4, 6),
   checksum: fc.boolean(),
   deferred: fc.boolean(),
-  carriage: fc.constantFrom<'whole' | 'wire'>('whole', 'wire'),
+  carriage: fc.constantFrom(...CARRIAGES),
   steps: fc.array(step, { minLength: 30, maxLength: 120 }),
 });
 
@@ -112,7 +114,7 @@ interface World {
   readonly family: 4 | 6;
   readonly checksum: boolean;
   readonly deferred: boolean;
-  readonly carriage: 'whole' | 'wire';
+  readonly carriage: Carriage;
 }
 
 /** The hosts and the reference, told the same. */

@@ -94,8 +94,8 @@ for (const family of FAMILIES) {
         const how = `${checksum ? 'with' : 'without'} checksums, ${CARRIED[carriage]}`;
         test(`TCP over IPv${inside} over IPv${family}, ${how}: the same segments arrive`, (t) => {
           const size = 1350;
+          const one = overlay(family, checksum, carriage);
           for (const length of LENGTHS) {
-            const one = overlay(family, checksum, carriage);
             const sent = superSegment(HERE, THERE, length, size, { family: inside });
             expectSame(t, one.send(1, 1, sent.frame, sent.vnet), sent, `${length}`);
             expectUncut(t, one, sent, `${length}`);
@@ -104,8 +104,8 @@ for (const family of FAMILIES) {
         });
 
         test(`UDP over IPv${inside} over IPv${family}, ${how}: the same datagrams arrive`, (t) => {
+          const one = overlay(family, checksum, carriage);
           for (const length of [1, 900, 901, 5000, 40_000]) {
-            const one = overlay(family, checksum, carriage);
             const sent = superDatagram(HERE, THERE, length, 900, inside);
             expectSame(t, one.send(1, 1, sent.frame, sent.vnet), sent, `${length}`);
             expectUncut(t, one, sent, `${length}`);

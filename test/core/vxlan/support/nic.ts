@@ -73,7 +73,9 @@ export function segmentsAt(frame: Uint8Array, header: VirtioHeader, l3: number):
   const segments: Uint8Array[] = [];
   for (let at = headers; at < frame.length; at += header.size) {
     const end = Math.min(at + header.size, frame.length);
-    const segment = Uint8Array.from([...frame.subarray(0, headers), ...frame.subarray(at, end)]);
+    const segment = new Uint8Array(headers + end - at);
+    segment.set(frame.subarray(0, headers));
+    segment.set(frame.subarray(at, end), headers);
     const isLast = end === frame.length;
     setLengths(segment, frame, l3, l4, isTcp, segments.length);
     if (isTcp) setTcp(segment, l4, at - headers, segments.length === 0, isLast);
@@ -159,6 +161,11 @@ export function setTransportChecksum(segment: Uint8Array, l3: number, l4: number
   const at = l4 + (protocol === 6 ? 16 : 6);
   put(segment, at, 0, 2);
   const pseudo = pseudoHeader(...addresses(segment, l3), protocol, segment.length - l4);
-  const sum = 0xffff - sumOf([...pseudo, ...segment.subarray(l4)]);
+  const sum = 0xffff - sumOfSums(sumOf(pseudo), sumOf(segment.subarray(l4)));
   put(segment, at, sum === 0 && protocol === 17 ? 0xffff : sum, 2);
+}
+
+/** Ones' complement (RFC 1071, 2: parts may be summed apart, where each but the last is of an even length). */
+function sumOfSums(one: number, other: number): number {
+  return ((one + other) % 0x10000) + Math.floor((one + other) / 0x10000);
 }
