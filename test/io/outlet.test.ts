@@ -328,6 +328,24 @@ for (const kind of ['uring', 'epoll'] as const) {
     t.is(slotsAway(rig), 0);
   });
 
+  test.serial(`${kind}: however much of it the sender says is headers, it passes`, async (t) => {
+    const rig = await makeRig(t, kind);
+    if (rig === null) return;
+    const { frame, vnet } = superSegment(HERE, THERE, 60_000, 1350);
+    for (const headerLength of [0, 34, 54, 1000, frame.length]) {
+      const sent = enclosed(4, true, { frame, vnet: { ...vnet, headerLength } });
+      transmit(rig, sent);
+      const got = arrivals(rig, 1);
+      t.deepEqual(
+        got.map((each) => Buffer.compare(each.frame, sent.frame)),
+        [0],
+        `${headerLength}`,
+      );
+    }
+    t.is(rig.engine.failureCount, 0);
+    t.is(slotsAway(rig), 0);
+  });
+
   test.serial(`${kind}: where the device cuts nothing the kernel does, and finishes all checksums`, async (t) => {
     const rig = await makeRig(t, kind);
     if (rig === null) return;
