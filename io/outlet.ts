@@ -31,6 +31,11 @@ const OWN_NAMESPACE = '/proc/self/ns/net';
 /** The kernel puts the first free number in. */
 const NAME = 'tapline-out%d';
 
+const NO_TC = 'install iproute2 (iproute-tc on Fedora and its like)';
+/** What the kernel says of a qdisc, a classifier and an action that it neither has nor can load. */
+const LACKS_MODULE = /qdisc (kind is unknown|not found)|classifier not found|load TC action|No such file or directory/;
+const NO_MODULE = 'load the kernel modules sch_ingress, cls_u32 and act_mirred (modprobe)';
+
 export interface Outlet {
   /** Each write is a header of TUNNEL_HEADER_LENGTH bytes and a frame. Nothing is to be read. */
   readonly fd: number;
@@ -95,8 +100,10 @@ async function tc(...words: string[]): Promise<void> {
     await run('tc', words);
   } catch (error) {
     const { code, stderr } = error as NodeJS.ErrnoException & { stderr?: string };
-    if ((code as unknown) === 'ENOENT') throw new Error('tc not found: install iproute2');
-    const why = (stderr ?? '').split('\n').filter((line) => line !== '' && !line.startsWith('We have an error'));
-    throw new Error(`tc ${words.slice(0, 2).join(' ')}: ${why.join('; ') || 'failed'}`);
+    if ((code as unknown) === 'ENOENT') throw new Error(`tc not found: ${NO_TC}`);
+    const lines = (stderr ?? '').split('\n').filter((line) => line !== '' && !line.startsWith('We have an error'));
+    const why = lines.join('; ') || 'failed';
+    const remedy = LACKS_MODULE.test(why) ? `: ${NO_MODULE}` : '';
+    throw new Error(`tc ${words.slice(0, 2).join(' ')}: ${why}${remedy}`);
   }
 }

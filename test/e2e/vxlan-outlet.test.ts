@@ -134,7 +134,9 @@ test.serial('without tc Tapline cuts by itself, says so once, and data passes', 
   t.deepEqual(await outletsOf(one.host.namespace), []);
   t.is(await outletOf(one.tapline), null);
   const said = one.tapline.process.stderr().match(/super-packets of tunnels are cut here.*/g);
-  t.deepEqual(said, ['super-packets of tunnels are cut here, not by the kernel: tc not found: install iproute2']);
+  t.deepEqual(said, [
+    'super-packets of tunnels are cut here, not by the kernel: tc not found: install iproute2 (iproute-tc on Fedora and its like)',
+  ]);
   const [, long = 0, whole = 0] = await sentWhile(t, scene, async () => {
     t.is(await plainTransfer(t, a, b, b.ip, SIZE, 5301), SIZE << 20);
   });

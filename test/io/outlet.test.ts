@@ -174,13 +174,23 @@ async function refusal(t: ExecutionContext, device: string, tc: string | null): 
 test.serial('what keeps it from being made is said in one line, and nothing is left', async (t) => {
   if ((await outletOf(t)) === null) return;
   for (const { ifname } of outlets()) execFileSync('ip', ['link', 'del', ifname]);
-  t.is(await refusal(t, 'up0', null), 'tc not found: install iproute2');
-  const unable =
-    'echo "Error: TC classifier not found." >&2; echo "We have an error talking to the kernel" >&2; exit 2';
-  t.is(await refusal(t, 'up0', unable), 'tc qdisc add: Error: TC classifier not found.');
+  t.is(await refusal(t, 'up0', null), 'tc not found: install iproute2 (iproute-tc on Fedora and its like)');
+  const remedy = 'load the kernel modules sch_ingress, cls_u32 and act_mirred (modprobe)';
+  const lacking = [
+    'Error: Specified qdisc kind is unknown.',
+    'Error: TC classifier not found.',
+    'Error: Failed to load TC action module.',
+    'RTNETLINK answers: No such file or directory',
+  ];
+  for (const line of lacking) {
+    const unable = `echo "${line}" >&2; echo "We have an error talking to the kernel" >&2; exit 2`;
+    t.is(await refusal(t, 'up0', unable), `tc qdisc add: ${line}: ${remedy}`);
+  }
+  const forbidden = 'RTNETLINK answers: Operation not permitted';
+  t.is(await refusal(t, 'up0', `echo "${forbidden}" >&2; exit 2`), `tc qdisc add: ${forbidden}`);
   t.is(await refusal(t, 'up0', 'exit 1'), 'tc qdisc add: failed');
   const real = execFileSync('sh', ['-c', 'command -v tc'], { encoding: 'utf8' }).trim();
-  t.regex(await refusal(t, 'nowhere', `exec ${real} "$@"`), /^tc filter add: .*nowhere.*$/);
+  t.regex(await refusal(t, 'nowhere', `exec ${real} "$@"`), /^tc filter add: .*nowhere(?!.*modprobe)/);
 });
 
 // --- both engines
