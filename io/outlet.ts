@@ -89,10 +89,23 @@ async function lead(device: string, uplink: string): Promise<void> {
   } catch {
     // No IPv6 in this kernel, or /proc is read-only: without carrier it gets no address either.
   }
+  steerNowhere(device);
   await tc('qdisc', 'add', 'dev', device, 'clsact');
   const all = ['protocol', 'all', 'u32', 'match', 'u32', '0', '0'];
   await tc('filter', 'add', 'dev', device, 'ingress', ...all, 'action', 'mirred', 'egress', 'redirect', 'dev', uplink);
   await runIpBatch(OWN_NAMESPACE, [`link set dev ${device} alias tapline:outlet:${uplink} up`]);
+}
+
+/**
+ * Where the host spreads what new devices receive over processors (net.core.rps_default_mask), frames would wait in another one's queue, and be
+ * overtaken by those that leave by the uplink's own socket (Documentation/networking/scaling.rst, RPS).
+ */
+function steerNowhere(device: string): void {
+  try {
+    writeFileSync(`/sys/class/net/${device}/queues/rx-0/rps_cpus`, '0');
+  } catch {
+    // A kernel without RPS, or /sys is read-only or another namespace's: most hosts have no such mask.
+  }
 }
 
 async function tc(...words: string[]): Promise<void> {

@@ -143,6 +143,19 @@ test.serial('without tc Tapline cuts by itself, says so once, and data passes', 
   t.true(whole > 0, `${long} long ones: in bundles: datagrams of one flow under one header`);
 });
 
+test.serial(
+  'where new devices have what they receive spread over processors, it does not: packets would overtake each other',
+  async (t) => {
+    const mask = '/proc/sys/net/core/rps_default_mask';
+    const prefix = ['sh', '-c', `echo 3 > ${mask}; exec "$@"`, 'sh'];
+    const { one } = await createTwo(t, { overlay: ({ number }) => (number === 1 ? { prefix } : {}) });
+    const { namespace } = one.host;
+    t.not(Number.parseInt(await namespace.exec('cat', mask), 16), 0);
+    const device = await outletOf(one.tapline);
+    t.is(Number.parseInt(await namespace.exec('cat', `/sys/class/net/${device}/queues/rx-0/rps_cpus`), 16), 0);
+  },
+);
+
 test.serial('with offload: false there is none, and none is looked for', async (t) => {
   const overlay = { uplink: { offload: false } };
   const scene = await createTwo(t, { overlay: ({ number }) => (number === 1 ? overlay : {}) });
