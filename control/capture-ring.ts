@@ -48,7 +48,12 @@ export interface FrameSource {
   /** From the virtio-net header; offset -1 where the checksum is complete. */
   readonly checksumStart: number;
   readonly checksumOffset: number;
+  /** Nothing of it is final yet that its segments will have each for themselves: a checksum around the one to come neither. */
+  readonly isSuperPacket: boolean;
 }
+
+/** Beside the place of the checksum, which has 16 bits. */
+const SUPER_PACKET = 0x10000;
 
 export class CaptureWriter extends Ring {
   /**
@@ -71,7 +76,7 @@ export class CaptureWriter extends Ring {
     records[word + 1] = (frame.port << 1) | (frame.out ? 1 : 0);
     records[word + 2] = frame.length;
     records[word + 3] = captured;
-    records[word + 4] = frame.checksumStart;
+    records[word + 4] = frame.checksumStart | (frame.isSuperPacket ? SUPER_PACKET : 0);
     records[word + 5] = frame.checksumOffset;
     records[word + 6] = wall[0];
     records[word + 7] = wall[1];
@@ -144,7 +149,9 @@ export class CaptureReader extends Ring {
   }
 }
 
-/** A checksum that was to come, and, where that is inside a tunnel, the one around it. */
-function complete(frame: Uint8Array, checksumStart: number, checksumOffset: number): void {
-  if (completeChecksumIn(frame, checksumStart, checksumOffset)) completeOuterChecksumIn(frame, checksumStart);
+/** A checksum that was to come, and, around a super-packet in a tunnel, the outer one. @param start with SUPER_PACKET */
+function complete(frame: Uint8Array, start: number, checksumOffset: number): void {
+  const checksumStart = start & ~SUPER_PACKET;
+  if (!completeChecksumIn(frame, checksumStart, checksumOffset)) return;
+  if ((start & SUPER_PACKET) !== 0) completeOuterChecksumIn(frame, checksumStart);
 }

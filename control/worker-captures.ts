@@ -3,7 +3,7 @@
 import type { Observer } from '../core/dataplane.js';
 import type { Arena } from '../core/packet/arena.js';
 import type { Packet } from '../core/packet/packet.js';
-import { VNET_F_NEEDS_CSUM } from '../core/packet/vnet.js';
+import { VNET_F_NEEDS_CSUM, VNET_GSO_NONE } from '../core/packet/vnet.js';
 import { CaptureWriter, type FrameSource } from './capture-ring.js';
 import type { WorkerCapture } from './worker-protocol.js';
 
@@ -61,6 +61,7 @@ export class Captures implements Observer {
       length: packet.length,
       checksumStart: packet.checksumStart,
       checksumOffset: partial ? packet.checksumOffset : -1,
+      isSuperPacket: packet.gsoType !== VNET_GSO_NONE,
     };
     if (session.writer.write(this.arena.bytes, frame, session.capture.snapLength, this.wall)) this.notify();
   }

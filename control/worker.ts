@@ -400,7 +400,7 @@ class Worker {
       throw error;
     }
     this.portIds.add(port.id);
-    if (port.outlet >= 0) this.setOutlet(port.id, port.outlet);
+    if (port.outlet >= 0) this.inherit('outlet', () => this.setOutlet(port.id, port.outlet));
     if (port.kind === PORT_PACKET) this.uplinks.set(port.id, port.fd);
     if (port.announce === null) return;
     const [high, low] = port.announce.mac;
@@ -408,8 +408,13 @@ class Worker {
   }
 
   private setOutlet(port: number, fd: number): void {
+    // One that could not be taken over, or went meanwhile.
+    if (!this.portIds.has(port)) return;
+    const { topology } = this.dataplane;
+    // Before its descriptor goes nothing may count on it, and after it has come.
+    topology.setOutlet(port, false);
     this.engine.setOutlet(port, fd);
-    this.dataplane.topology.setOutlet(port, fd >= 0);
+    topology.setOutlet(port, fd >= 0);
   }
 
   private addStatic({ network, vlan, mac, port }: WorkerStatic): void {

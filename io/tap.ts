@@ -182,7 +182,7 @@ async function openTapSoon(options: TapPlace, isLeft: boolean): Promise<number> 
 /** In the namespace: the device belongs to the namespace that /dev/net/tun was opened in. */
 function openTap(options: TapPlace): number {
   const fd = open('/dev/net/tun', O_RDWR_CLOEXEC);
-  if (fd < 0) throw new SystemError(errno(), 'opening /dev/net/tun', openRemedy(errno()));
+  if (fd < 0) throw new SystemError(errno(), 'opening /dev/net/tun', tunRemedy(errno()));
   try {
     createDevice(fd, options);
     return fd;
@@ -207,7 +207,8 @@ function createDevice(fd: number, options: TapPlace): void {
   if (ioctlValue(fd, TUNSETOFFLOAD, offloads) < 0) throw new SystemError(errno(), 'setting TAP offloads');
 }
 
-function openRemedy(error: number): string {
+/** What to do about an errno of /dev/net/tun; '' where there is nothing to say. */
+export function tunRemedy(error: number): string {
   if (error === ENOENT) return 'load the tun module (modprobe tun), or give this container the device';
   if (error === EPERM || error === 13) return 'needs CAP_NET_ADMIN';
   return '';

@@ -63,12 +63,16 @@ const wireKeys = {
 /** False: the device, or its driver, gets no super-packets and no unfinished checksums, and segments from there stay as they are. */
 const offload = booleanField.default(true);
 
-const ownUplink = mapping('an uplink', { device, mode: z.literal('own'), offload, ...wireKeys });
+/** False: super-packets that go into tunnels are cut by Tapline itself (io/outlet.ts). */
+const outlet = booleanField.default(true);
+
+const ownUplink = mapping('an uplink', { device, mode: z.literal('own'), offload, outlet, ...wireKeys });
 
 const sharedUplink = mapping('an uplink', {
   device,
   mode: z.literal('shared'),
   offload,
+  outlet,
   vrf: nameField.default(DEFAULT_VRF),
 });
 
@@ -125,6 +129,7 @@ const routedUplink = mapping('an uplink', {
   device,
   mode: z.literal('routed'),
   offload,
+  outlet,
   ...wireKeys,
   /** Prefixes whose ARP and neighbor discovery are answered on the wire. */
   proxy: listOf('prefixes', prefixField).default([]),

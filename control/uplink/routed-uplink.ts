@@ -210,7 +210,8 @@ export class RoutedUplink {
   }
 
   async #followTunnels(): Promise<void> {
-    const isWanted = this.config.offload && this.#port >= 0 && this.#parts.hasTunnels();
+    const { offload, outlet } = this.config;
+    const isWanted = offload && outlet && this.#port >= 0 && this.#parts.hasTunnels();
     if (!isWanted || this.#outlet.isLost()) await this.#outlet.close();
     if (isWanted) await this.#outlet.open(this.#port);
   }

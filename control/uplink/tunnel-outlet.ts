@@ -1,6 +1,6 @@
 /**
  * The outlet of a routed uplink, while networks lead through it to other hosts: super-packets of their tunnels leave whole. Where there can be
- * none (an older kernel, no tc), Tapline cuts them itself, and says so.
+ * none (an older kernel, no right to load a BPF program), Tapline cuts them itself, and says so.
  */
 
 import type { Outlet } from '../../io/outlet.js';
@@ -62,8 +62,11 @@ export class TunnelOutlet {
 
   /** Once a second: one that somebody has removed or set down is given up, and made anew. @returns whether `open` has something to do */
   isLost(): boolean {
-    const { device } = this;
-    return device !== null && this.#system.linkFacts(device)?.enabled !== true;
+    const outlet = this.#outlet;
+    if (outlet === null) return false;
+    const link = this.#system.linkFacts(outlet.device);
+    // By its number: another's may have the name by now.
+    return link === null || link.index !== outlet.index || !link.enabled;
   }
 
   /** Gives it up; nothing happens where there is none. It can be opened again. */

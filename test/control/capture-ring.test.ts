@@ -14,7 +14,7 @@ const ALL = Number.POSITIVE_INFINITY;
 const memory = new Uint8Array(100_000).map((_, at) => at % 251);
 
 function source(start: number, length: number, more: Partial<FrameSource> = {}): FrameSource {
-  return { port: 5, out: false, start, length, checksumStart: 0, checksumOffset: -1, ...more };
+  return { port: 5, out: false, start, length, checksumStart: 0, checksumOffset: -1, isSuperPacket: false, ...more };
 }
 
 function makeRing(size: number): { ring: SharedArrayBuffer; writer: CaptureWriter; reader: CaptureReader } {
@@ -174,6 +174,23 @@ test('the checksum of a whole NEEDS_CSUM frame is completed in the copy alone; o
   t.deepEqual(cut.data, bytes.slice(20, 119));
   t.deepEqual(complete.data, bytes.slice(20, 120));
   t.deepEqual(contradicting.data, bytes.slice(20, 120));
+});
+
+test('the checksum around a tunnel is completed of a super-packet, whose own is to come as well; of a frame it is what was sent', (t) => {
+  const { writer, reader } = makeRing(16_384);
+  // Ethernet, IPv4 with UDP inside, and a checksum that is to come behind it.
+  const bytes = memory.slice(0, 2000);
+  bytes.set([0x08, 0x00, 0x45], 12);
+  bytes[23] = 17;
+  bytes.set([1966 >> 8, 1966 & 255], 38);
+  const partial = { checksumStart: 100, checksumOffset: 16 };
+  writer.write(bytes, source(0, 2000, partial), 0, WALL);
+  writer.write(bytes, source(0, 2000, { ...partial, isSuperPacket: true }), 0, WALL);
+  const [frame, superPacket] = drain(reader);
+  t.deepEqual(frame.data.subarray(40, 42), bytes.subarray(40, 42));
+  t.deepEqual(frame.data.subarray(42), superPacket.data.subarray(42));
+  const pseudo = Uint8Array.from([...bytes.subarray(26, 34), 0, 17, ...bytes.subarray(38, 40)]);
+  t.is(slowSum(Uint8Array.from([...pseudo, ...superPacket.data.subarray(34)])), 0xffff);
 });
 
 test('agrees with a list, whatever is written and however it is read', (t) => {

@@ -289,12 +289,12 @@ const BAD: readonly (readonly [string, string, string])[] = [
   [
     'shared with addresses',
     uplink('mode: shared, addresses: [10.77.0.1/24]'),
-    'uplink.addresses: unknown key; expected one of device, mode, offload, vrf',
+    'uplink.addresses: unknown key; expected one of device, mode, offload, outlet, vrf',
   ],
   [
     'own with a proxy',
     own(', proxy: [10.77.0.128/25]'),
-    'uplink.proxy: unknown key; expected one of device, mode, offload, addresses, gateway, gateways, vrf, mac',
+    'uplink.proxy: unknown key; expected one of device, mode, offload, outlet, addresses, gateway, gateways, vrf, mac',
   ],
   [
     'proxy of the gateway',
@@ -378,10 +378,17 @@ test('uplinks of the router have their defaults', (t) => {
     device: 'up0',
     mode: 'own',
     offload: true,
+    outlet: true,
     addresses: ['10.77.0.1/24', 'fd77::1/64'],
     gateway: '10.77.0.254',
     gateways: [],
     vrf: 'default',
   });
-  t.deepEqual(parse(uplink('mode: shared')).uplink, { device: 'up0', mode: 'shared', offload: true, vrf: 'default' });
+  t.deepEqual(parse(uplink('mode: shared')).uplink, {
+    device: 'up0',
+    mode: 'shared',
+    offload: true,
+    outlet: true,
+    vrf: 'default',
+  });
 });

@@ -106,15 +106,15 @@ test('there can be none: said once, not tried again until it has been closed, an
   t.is(tries, 2);
   t.deepEqual(logs, [`info ${CUT_HERE} ${NO_KERNEL}`]);
   await outlet.close();
-  system.missingOutlet = 'tc not found: install iproute2\nand more';
+  system.missingOutlet = 'EPERM loading a BPF program\nand more';
   await outlet.open(port);
-  t.deepEqual(logs.slice(1), [`info ${CUT_HERE} tc not found: install iproute2`]);
+  t.deepEqual(logs.slice(1), [`info ${CUT_HERE} EPERM loading a BPF program`]);
   await outlet.close();
   system.missingOutlet = '';
   await outlet.open(port);
   t.is(outlet.device, 'out-up0');
   await outlet.close();
-  system.missingOutlet = 'tc not found: install iproute2';
+  system.missingOutlet = 'EPERM loading a BPF program';
   await outlet.open(port);
   t.is(logs.length, 3, 'it worked in between');
 });
@@ -216,15 +216,16 @@ for (const mode of ['own', 'shared', 'routed'] as const) {
     t.false(made.system.devices.has('out-up0'));
   });
 
-  test(`${mode}: an uplink without offload has none`, async (t) => {
-    const made = withoutHost(fixture());
-    await made.daemon.apply(config(file(UPLINKS[mode].replace(' }', ', offload: false }'), ['blue'])));
-    t.deepEqual(stateOf(made), NONE);
-    await made.daemon.createNetwork('green', network(1));
-    t.deepEqual(stateOf(made), NONE);
-    await made.daemon.stop();
-    t.deepEqual(leftovers(made), []);
-  });
+  for (const key of ['offload', 'outlet'])
+    test(`${mode}: an uplink with ${key}: false has none`, async (t) => {
+      const made = withoutHost(fixture());
+      await made.daemon.apply(config(file(UPLINKS[mode].replace(' }', `, ${key}: false }`), ['blue'])));
+      t.deepEqual(stateOf(made), NONE);
+      await made.daemon.createNetwork('green', network(1));
+      t.deepEqual(stateOf(made), NONE);
+      await made.daemon.stop();
+      t.deepEqual(leftovers(made), []);
+    });
 
   test(`${mode}: it goes with the device, and comes back with it`, async (t) => {
     const made = withoutHost(fixture());

@@ -10,11 +10,11 @@ import type { HostFacts } from '../../../io/host-facts.js';
 import type { Relay, RelayRequest } from '../../../io/host-relay.js';
 import type { LinkFacts } from '../../../io/interface.js';
 import type { ChangeSocket } from '../../../io/netlink.js';
+import type { Outlet } from '../../../io/outlet.js';
 import type { FilterProgram } from '../../../io/packet-filter.js';
 import type { PortHolder, UsedPort } from '../../../io/port-holders.js';
 import type { DeviceState } from '../../../io/rtnetlink.js';
 import type { Tap, TapOptions, TapPlace } from '../../../io/tap.js';
-import type { Outlet } from '../../../io/outlet.js';
 import type { Uplink, UplinkOptions } from '../../../io/uplink.js';
 
 const LINK: LinkFacts = { index: 7, mac: '02:00:00:00:00:01', mtu: 1500, enabled: true, carrier: true };
@@ -218,7 +218,7 @@ export class SystemDouble implements System {
       this.openFds.delete(fd);
       this.devices.delete(device);
     };
-    return { fd, device, close };
+    return { fd, device, index: LINK.index, close };
   }
 
   linkFacts(device: string): LinkFacts | null {
