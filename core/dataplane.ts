@@ -236,7 +236,7 @@ export class Dataplane implements CoalescerSink {
   /** All verdicts but those on the fast paths. */
   private leave(verdict: number, packet: Packet, port: Port): void {
     if (verdict === TO_TUNNEL) {
-      this.vxlan.receive(packet);
+      this.vxlan.receiver.receive(packet);
       return;
     }
     if (verdict === LOCAL) {
@@ -346,7 +346,7 @@ export class Dataplane implements CoalescerSink {
     packet.reason = DROP_NONE;
     // An outer packet of a tunnel's.
     if (packet.domain === 0) {
-      this.vxlan.resume(packet);
+      this.vxlan.transmitter.resume(packet);
       return;
     }
     this.isResuming = true;
@@ -426,7 +426,7 @@ export class Dataplane implements CoalescerSink {
     const isOurs = packet.dstLow === routed.macLow && packet.dstHigh === routed.macHigh;
     if (!isOurs && !isGroupDestination(packet)) return refuse(packet, DROP_OTHER_HOST);
     if (!this.vxlan.isListening) return TO_ROUTER;
-    const verdict = this.vxlan.claim(packet, routed);
+    const verdict = this.vxlan.receiver.claim(packet, routed);
     return verdict === CONTINUE ? TO_ROUTER : verdict;
   }
 
@@ -658,7 +658,7 @@ export class Dataplane implements CoalescerSink {
     const { targets } = this;
     this.targets = this.tunnelTargets;
     this.tunnelTargets = targets;
-    this.vxlan.transmit(packet, port);
+    this.vxlan.transmitter.transmit(packet, port);
     this.tunnelTargets = this.targets;
     this.targets = targets;
   }

@@ -177,7 +177,7 @@ function encapsulationCase(network: number, frame: Whole, name: string): Case {
           const packet = arena.packets[slots[j]];
           readVnetHeader(arena, packet);
           packet.domain = network;
-          dataplane.vxlan.transmit(packet, port);
+          dataplane.vxlan.transmitter.transmit(packet, port);
         }
       }
       standing.given += BATCH;
@@ -210,7 +210,7 @@ function decapsulationCase(network: number, frame: Whole, name: string): Case {
         for (let j = 0; j < AHEAD; j++) {
           const packet = arena.packets[slots[j]];
           readVnetHeader(arena, packet);
-          dataplane.vxlan.receive(packet);
+          dataplane.vxlan.receiver.receive(packet);
         }
       }
       standing.given += BATCH;
