@@ -126,6 +126,6 @@ test.serial('docker: a container that is paused keeps its port', async (t) => {
   await engine.command('pause', 'c2');
   await engine.command('unpause', 'c2');
   await engine.exec('c1', 'ping', '-c', '1', '-W', '5', '172.30.0.3');
-  await backTo(tapline, { ...before, fdbEntries: (await tapline.status()).fdbEntries });
+  await backTo(tapline, { ...before, fdbEntries: Number.POSITIVE_INFINITY });
   t.is((await tapline.ports()).length, 2);
 });

@@ -217,6 +217,6 @@ test.serial('requests that cannot be met change nothing', async (t) => {
     t.regex(result.stderr, message);
     t.regex(result.stderr, /^tapline: .*\n$/, argv.join(' '));
   }
-  await backTo(tapline, { ...before, fdbEntries: (await tapline.status()).fdbEntries });
+  await backTo(tapline, { ...before, fdbEntries: Number.POSITIVE_INFINITY });
   t.deepEqual(await interfaces(third!), ['lo']);
 });

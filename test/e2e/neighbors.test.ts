@@ -148,7 +148,8 @@ test.serial('RFC 5227 2.1, RFC 4862 5.4: who asks whether an address is free is 
     [outside, 'out0', UPLINK.ip],
     [a, 'eth0', BLUE.ip],
   ] as const) {
-    const { code, stdout } = await namespace.run(['arping', '-D', '-c', '2', '-w', '5', '-I', device, address]);
+    // It ends with the first answer.
+    const { code, stdout } = await namespace.run(['arping', '-D', '-c', '10', '-w', '15', '-I', device, address]);
     t.is(code, 1, stdout);
     t.regex(stdout, /Received 1 response|Unicast reply from/);
   }
