@@ -143,7 +143,7 @@ test.serial('RFC 5227 2.4: another uses an address of the router on the wire: it
 });
 
 test.serial('RFC 5227 2.1, RFC 4862 5.4: who asks whether an address is free is told that it is not', async (t) => {
-  const { tapline, a, outside } = await createRoutedSite(t);
+  const { tapline, a, b, outside } = await createRoutedSite(t, { endpoint: { a: { security: 'mac' } } });
   for (const [namespace, device, address] of [
     [outside, 'out0', UPLINK.ip],
     [a, 'eth0', BLUE.ip],
@@ -153,6 +153,9 @@ test.serial('RFC 5227 2.1, RFC 4862 5.4: who asks whether an address is free is 
     t.is(code, 1, stdout);
     t.regex(stdout, /Received 1 response|Unicast reply from/);
   }
+  // A probe claims what it asks for: an endpoint that may speak for its own addresses alone is not heard.
+  await b.run(['arping', '-D', '-c', '1', '-w', '3', '-I', 'eth0', BLUE.ip]);
+  t.true(((await tapline.port('b')).rxDrops.arp_sender ?? 0) > 0);
   await outside.exec('sysctl', '-qw', 'net.ipv6.conf.out0.accept_dad=1');
   await outside.exec('ip', 'address', 'add', `${UPLINK.ip6}/128`, 'dev', 'out0');
   await eventually('the kernel to see the duplicate', async () =>
