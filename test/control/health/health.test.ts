@@ -326,7 +326,12 @@ test('the next process goes on from what the one before knew, of containers that
   const directory = mkdtempSync(join(tmpdir(), 'tl-'));
   t.teardown(() => rmSync(directory, { recursive: true }));
   const path = join(directory, 'state.json');
-  const keep = () => new KeptState({ path, failed: (line) => t.fail(line) });
+  const keep = (): KeptState => {
+    const kept = new KeptState({ path, failed: (line) => t.fail(line) });
+    // What is still to be written is not, once the directory goes.
+    t.teardown(() => kept.close());
+    return kept;
+  };
   const before = keep();
   const first = new Bench(t, before);
   await first.addNetwork('blue', { subnets: ['172.30.0.0/24'] });
