@@ -18,6 +18,8 @@ const PACKETS = 10_000_000;
 const TOLERANCE = 100_000;
 /** Times as many before: what V8 notes and compiles is on the heap as well, and comes to an end. */
 const WARM_UP = 3;
+/** Times that are measured, until one is without: what V8 compiles anew late comes once, what packets take comes each time. */
+const MEASURED = 3;
 
 export interface HeapResult {
   readonly name: string;
@@ -158,12 +160,15 @@ export function heapGrowth(run: number): HeapResult {
     for (let i = 0; i < count; i++) next(i);
   };
   for (let i = 0; i < WARM_UP; i++) burst(PACKETS);
-  const before = usedHeap();
-  burst(PACKETS);
-  const now = process.memoryUsage().heapUsed;
+  let least = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < MEASURED && least > TOLERANCE; i++) {
+    const before = usedHeap();
+    burst(PACKETS);
+    least = Math.min(least, process.memoryUsage().heapUsed - before);
+  }
   refuseDrops(bench);
   if (isSound?.() === false) throw new Error(`heap benchmark: ${name}: packets went another way`);
-  return { name, packets: PACKETS, bytes: now - before, ok: now - before <= TOLERANCE };
+  return { name, packets: PACKETS, bytes: least, ok: least <= TOLERANCE };
 }
 
 /** Every other time in a slot of its own, in which a tag may be changed in place; the clock goes on so that no storm control acts. */
