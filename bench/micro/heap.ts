@@ -14,8 +14,11 @@ import { Masqueraded } from './translated.js';
 import { BothWays } from './vxlan.js';
 
 const PACKETS = 10_000_000;
-/** Bytes that the measuring itself may cost: 0.01 a packet, where one allocated number a packet would be 160 MB. */
-const TOLERANCE = 100_000;
+/**
+ * Bytes that the measuring itself may cost: 0.025 a packet, where one allocated number a packet would be 160 MB. In some runs V8 compiles the
+ * loop around the packets anew in each stretch, with all that is inlined there: 116 kB.
+ */
+const TOLERANCE = 250_000;
 /** Times as many before: what V8 notes and compiles is on the heap as well, and comes to an end. */
 const WARM_UP = 3;
 /** Times that are measured, until one is without: what V8 compiles anew late comes once, what packets take comes each time. */
