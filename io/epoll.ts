@@ -13,7 +13,7 @@ import {
   SLOT_STRIDE,
   VNET_HEADER_LENGTH,
 } from '../core/packet/arena.js';
-import { TUNNEL_HEADER_LENGTH, VNET_GSO_UDP_TUNNEL } from '../core/packet/vnet.js';
+import { isTunnelled, TUNNEL_HEADER_LENGTH } from '../core/packet/vnet.js';
 import {
   BATCH_LIMIT,
   type Engine,
@@ -145,9 +145,9 @@ export class EpollEngine extends EngineReports implements Engine {
 
   transmit(port: number, slot: number): void {
     const packet = this.arena.packets[slot];
-    const isTunnelled = (packet.gsoType & VNET_GSO_UDP_TUNNEL) !== 0;
-    const fd = isTunnelled ? this.outlets[port] : this.descriptors[port];
-    const header = isTunnelled ? TUNNEL_HEADER_LENGTH : VNET_HEADER_LENGTH;
+    const byOutlet = isTunnelled(packet);
+    const fd = byOutlet ? this.outlets[port] : this.descriptors[port];
+    const header = byOutlet ? TUNNEL_HEADER_LENGTH : VNET_HEADER_LENGTH;
     const result = write(fd, this.arenaAddress + packet.start - header, packet.length + header);
     if (result < 0) this.addFailure(port, errno(), packet.length);
     this.arena.release(slot);

@@ -8,23 +8,16 @@
 
 import { close as closeAsync, writeFileSync } from 'node:fs';
 import { TUNNEL_HEADER_LENGTH } from '../core/packet/vnet.js';
-import { ifreq, interfaceIndex, runIpBatch } from './interface.js';
-import { close, errno, ioctl, ioctlValue, open, SystemError } from './libc.js';
+import { interfaceIndex, runIpBatch } from './interface.js';
+import { close, errno, ioctl, SystemError } from './libc.js';
 import { redirectAll } from './redirect.js';
-import { tunRemedy } from './tap.js';
+import { makeTap, openTun, setOffloads, TUN_OFFLOADS, TUN_UDP_SEGMENTS, TUN_UDP_TUNNELS } from './tun.js';
 
-const O_RDWR_CLOEXEC = 0o2000002;
 // linux/if_tun.h
-const TUNSETIFF = 0x400454ca;
-const TUNSETOFFLOAD = 0x400454d0;
 const TUNSETSNDBUF = 0x400454d4;
 const TUNSETVNETHDRSZ = 0x400454d8;
 const TUNSETCARRIER = 0x400454e2;
-const IFF_TAP = 0x0002;
-const IFF_NO_PI = 0x1000;
-const IFF_VNET_HDR = 0x4000;
-/** TUN_F_CSUM, TSO4, TSO6, TSO_ECN, USO4, USO6, and UDP_TUNNEL_GSO with UDP_TUNNEL_GSO_CSUM. */
-const OFFLOADS = 0x1 | 0x2 | 0x4 | 0x8 | 0x20 | 0x40 | 0x80 | 0x100;
+const OFFLOADS = TUN_OFFLOADS | TUN_UDP_SEGMENTS | TUN_UDP_TUNNELS;
 
 /** Bytes that may wait at the uplink's device, as for its AF_PACKET socket; a TAP's own limit is none. Beyond, a write is EAGAIN, and counted. */
 const SEND_BUFFER = 32 << 20;
@@ -48,10 +41,9 @@ export interface Outlet {
  * @throws SystemError or Error, one line: a kernel before 6.17 or without BPF, no right, no such device
  */
 export async function openOutlet(uplink: string): Promise<Outlet> {
-  const fd = open('/dev/net/tun', O_RDWR_CLOEXEC);
-  if (fd < 0) throw new SystemError(errno(), 'opening /dev/net/tun', tunRemedy(errno()));
+  const fd = openTun();
   try {
-    const device = createDevice(fd);
+    const device = makeTap(fd, NAME, 'a TAP');
     const index = interfaceIndex(device);
     prepare(fd);
     const redirection = await lead(device, index, uplink);
@@ -66,17 +58,8 @@ export async function openOutlet(uplink: string): Promise<Outlet> {
   }
 }
 
-/** @returns its name */
-function createDevice(fd: number): string {
-  const request = ifreq(NAME);
-  new DataView(request.buffer).setUint16(16, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, true);
-  if (ioctl(fd, TUNSETIFF, request) < 0) throw new SystemError(errno(), 'creating a TAP', tunRemedy(errno()));
-  const name = new TextDecoder().decode(request.subarray(0, 16));
-  return name.slice(0, name.indexOf('\0'));
-}
-
 function prepare(fd: number): void {
-  if (ioctl(fd, TUNSETVNETHDRSZ, word(TUNNEL_HEADER_LENGTH)) < 0 || ioctlValue(fd, TUNSETOFFLOAD, OFFLOADS) < 0)
+  if (ioctl(fd, TUNSETVNETHDRSZ, word(TUNNEL_HEADER_LENGTH)) < 0 || !setOffloads(fd, OFFLOADS))
     throw new SystemError(errno(), 'asking for segmentation inside UDP tunnels', 'needs Linux 6.17 or later');
   if (ioctl(fd, TUNSETSNDBUF, word(SEND_BUFFER)) < 0) throw new SystemError(errno(), 'sizing the send buffer of a TAP');
   if (ioctl(fd, TUNSETCARRIER, word(0)) < 0) throw new SystemError(errno(), 'taking the carrier off a TAP');

@@ -6,7 +6,7 @@
  * that on a device with several queues packets of a flow would overtake each other. Here the queue is chosen as for any packet.
  */
 
-import { check, close, errno, SystemError, syscall } from './libc.js';
+import { close, errno, SystemError, syscall } from './libc.js';
 import { mapRegion, type Region, unmapRegion } from './memory.js';
 
 /** bpf(2): asm/unistd_64.h of x86, asm-generic/unistd.h of the others. */
@@ -101,7 +101,7 @@ function attach(scratch: Region, program: number, device: number): number {
 function bpf(command: number, scratch: Region, length: number, what: string): number {
   const result = syscall(SYS_BPF, command, scratch.address + ATTRIBUTES, length, 0, 0, 0);
   if (result < 0) throw new SystemError(errno(), what, remedyOf(errno()));
-  return check(result, what);
+  return result;
 }
 
 function remedyOf(error: number): string {

@@ -1,30 +1,16 @@
 /** TAP ports: a TAP device created (or taken over) inside a container's namespace, its descriptor held here. */
 
 import { close as closeAsync } from 'node:fs';
-import { enableIpv6, ifreq, runIpBatch } from './interface.js';
-import { close, errno, ioctl, ioctlValue, open, SystemError } from './libc.js';
+import { enableIpv6, runIpBatch } from './interface.js';
+import { close, errno, ioctlValue, SystemError } from './libc.js';
 import { withNamespace } from './netns.js';
 import { type DeviceState, deviceLink, deviceState } from './rtnetlink.js';
+import { makeTap, openTun, setOffloads, TUN_OFFLOADS, TUN_UDP_SEGMENTS } from './tun.js';
 
-const O_RDWR_CLOEXEC = 0o2000002;
-// linux/if_tun.h
-const TUNSETIFF = 0x400454ca;
+/** linux/if_tun.h */
 const TUNSETPERSIST = 0x400454cb;
-const TUNSETOFFLOAD = 0x400454d0;
-const IFF_TAP = 0x0002;
-const IFF_NO_PI = 0x1000;
-const IFF_VNET_HDR = 0x4000;
-const TUN_F_CSUM = 1;
-const TUN_F_TSO4 = 2;
-const TUN_F_TSO6 = 4;
-const TUN_F_TSO_ECN = 8;
-/** UDP segmentation, since Linux 6.2; the two only together. */
-const TUN_F_USO4 = 0x20;
-const TUN_F_USO6 = 0x40;
-const EPERM = 1;
 const EBUSY = 16;
 const EEXIST = 17;
-const ENOENT = 2;
 
 /** Frames the kernel queues for us before it drops; the driver's default of 500 overflows with bursts of small frames. */
 const TX_QUEUE_LENGTH = 1000;
@@ -179,45 +165,18 @@ async function openTapSoon(options: TapPlace, isLeft: boolean): Promise<number> 
   }
 }
 
-/** In the namespace: the device belongs to the namespace that /dev/net/tun was opened in. */
+/** In the namespace. */
 function openTap(options: TapPlace): number {
-  const fd = open('/dev/net/tun', O_RDWR_CLOEXEC);
-  if (fd < 0) throw new SystemError(errno(), 'opening /dev/net/tun', tunRemedy(errno()));
+  const fd = openTun();
   try {
-    createDevice(fd, options);
+    makeTap(fd, options.interface, `interface ${options.interface} in ${options.netns}`);
+    if (!setOffloads(fd, TUN_OFFLOADS | TUN_UDP_SEGMENTS) && !setOffloads(fd, TUN_OFFLOADS))
+      throw new SystemError(errno(), 'setting TAP offloads');
     return fd;
   } catch (error) {
     close(fd);
     throw error;
   }
-}
-
-function createDevice(fd: number, options: TapPlace): void {
-  const request = ifreq(options.interface);
-  new DataView(request.buffer).setUint16(16, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, true);
-  if (ioctl(fd, TUNSETIFF, request) < 0) {
-    throw new SystemError(
-      errno(),
-      `creating interface ${options.interface} in ${options.netns}`,
-      createRemedy(errno()),
-    );
-  }
-  const offloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
-  if (ioctlValue(fd, TUNSETOFFLOAD, offloads | TUN_F_USO4 | TUN_F_USO6) >= 0) return;
-  if (ioctlValue(fd, TUNSETOFFLOAD, offloads) < 0) throw new SystemError(errno(), 'setting TAP offloads');
-}
-
-/** What to do about an errno of /dev/net/tun; '' where there is nothing to say. */
-export function tunRemedy(error: number): string {
-  if (error === ENOENT) return 'load the tun module (modprobe tun), or give this container the device';
-  if (error === EPERM || error === 13) return 'needs CAP_NET_ADMIN';
-  return '';
-}
-
-function createRemedy(error: number): string {
-  if (error === EPERM) return 'needs CAP_NET_ADMIN';
-  if (error === EBUSY) return 'another process holds the device';
-  return '';
 }
 
 /** Of a device that was there only what is not right is touched: whoever uses its addresses shall notice nothing. */

@@ -18,7 +18,7 @@ import {
   SLOT_STRIDE,
   VNET_HEADER_LENGTH,
 } from '../core/packet/arena.js';
-import { TUNNEL_HEADER_LENGTH, VNET_GSO_UDP_TUNNEL } from '../core/packet/vnet.js';
+import { isTunnelled, TUNNEL_HEADER_LENGTH } from '../core/packet/vnet.js';
 import {
   BATCH_LIMIT,
   type Engine,
@@ -268,12 +268,12 @@ export class UringEngine extends EngineReports implements Engine {
   transmit(port: number, slot: number): void {
     const packet = this.arena.packets[slot];
     const entry = this.ports[port];
-    const isTunnelled = (packet.gsoType & VNET_GSO_UDP_TUNNEL) !== 0;
-    const header = isTunnelled ? TUNNEL_HEADER_LENGTH : VNET_HEADER_LENGTH;
+    const byOutlet = isTunnelled(packet);
+    const header = byOutlet ? TUNNEL_HEADER_LENGTH : VNET_HEADER_LENGTH;
     const at = this.nextSqe();
     const sqes = this.sqes;
     sqes[at] = OP_WRITE | (SQE_CQE_SKIP_SUCCESS << 8);
-    sqes[at + 1] = isTunnelled ? entry.outlet : entry.fd;
+    sqes[at + 1] = byOutlet ? entry.outlet : entry.fd;
     sqes[at + 4] = this.arenaAddress + packet.start - header;
     sqes[at + 6] = packet.length + header;
     sqes[at + 7] = RWF_NOWAIT;

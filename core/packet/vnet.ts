@@ -29,6 +29,11 @@ export const VNET_GSO_UDP_TUNNEL_IPV4 = 0x20;
 export const VNET_GSO_UDP_TUNNEL_IPV6 = 0x40;
 export const VNET_GSO_UDP_TUNNEL = VNET_GSO_UDP_TUNNEL_IPV4 | VNET_GSO_UDP_TUNNEL_IPV6;
 
+/** Whether a packet to be sent is a super-packet in a tunnel, with the longer header. */
+export function isTunnelled({ gsoType }: Packet): boolean {
+  return (gsoType & VNET_GSO_UDP_TUNNEL) !== 0;
+}
+
 /** Bytes of the header of a super-packet in a tunnel. */
 export const TUNNEL_HEADER_LENGTH = 24;
 

@@ -13,7 +13,6 @@ import {
   VNET_F_UDP_TUNNEL_CSUM,
   VNET_GSO_NONE,
   VNET_GSO_UDP_L4,
-  VNET_GSO_UDP_TUNNEL,
   VNET_GSO_UDP_TUNNEL_IPV4,
   VNET_GSO_UDP_TUNNEL_IPV6,
   writeTunnelHeader,
@@ -136,11 +135,6 @@ export function prependWhole(arena: Arena, packet: Packet, template: Template, t
   packet.headerLength += template.length;
   packet.checksumStart += template.length;
   writeTunnelHeader(arena, packet, l4 - packet.start, packet.l3 - packet.start);
-}
-
-/** Whether a packet is one that `prependWhole` has made. */
-export function isWhole(packet: Packet): boolean {
-  return (packet.gsoType & VNET_GSO_UDP_TUNNEL) !== 0;
 }
 
 /** @returns where the outer UDP header begins; its checksum is that of the pseudo-header */

@@ -20,7 +20,7 @@ import type { Arena } from '../packet/arena.js';
 import { completeChecksum } from '../packet/checksum.js';
 import { PACKET_L3_MALFORMED, type Packet, TAG_NONE, UNPARSED } from '../packet/packet.js';
 import { removeTag } from '../packet/tag.js';
-import { VNET_F_NEEDS_CSUM, VNET_GSO_NONE } from '../packet/vnet.js';
+import { isTunnelled, VNET_F_NEEDS_CSUM, VNET_GSO_NONE } from '../packet/vnet.js';
 import type { Port } from '../ports.js';
 import { fragment4 } from '../router/fragment.js';
 import { ICMP_FRAGMENTATION_NEEDED } from '../router/icmp.js';
@@ -43,7 +43,7 @@ import { VXLAN_HEADER_LENGTH } from '../wire/vxlan.js';
 import { leaveGateway } from './anycast.js';
 import { bundleSize, fill, MAX_DATAGRAMS } from './bundle.js';
 import { ECN_MASK, trafficClass } from './ecn.js';
-import { isWhole, LONGEST_WHOLE, prepend, prependWhole, setOuterMacs, type Template } from './encapsulate.js';
+import { LONGEST_WHOLE, prepend, prependWhole, setOuterMacs, type Template } from './encapsulate.js';
 import { sourcePort } from './entropy.js';
 import type { Underlay } from './underlay.js';
 import type { RemoteVtep } from './vtep.js';
@@ -237,7 +237,7 @@ export class TunnelTransmitter {
     }
     const iface = remote.iface as RouterInterface;
     // It may have waited for its next hop, which is elsewhere meanwhile.
-    if (isWhole(packet) && !takesWhole(this.dataplane.ports[iface.port])) {
+    if (isTunnelled(packet) && !takesWhole(this.dataplane.ports[iface.port])) {
       packet.reason = DROP_TX_REJECTED;
       this.dataplane.abandon(packet);
       return;

@@ -126,6 +126,7 @@ test.serial('docker: a container that is paused keeps its port', async (t) => {
   await engine.command('pause', 'c2');
   await engine.command('unpause', 'c2');
   await engine.exec('c1', 'ping', '-c', '1', '-W', '5', '172.30.0.3');
-  await backTo(tapline, { ...before, fdbEntries: Number.POSITIVE_INFINITY });
+  const { fdbEntries: _, ...rest } = before;
+  await backTo(tapline, rest);
   t.is((await tapline.ports()).length, 2);
 });
