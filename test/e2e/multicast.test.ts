@@ -17,9 +17,12 @@ const GROUP6 = 'ff15::1:2:3';
 /** Every network floods for so long until it knows who has joined what, in milliseconds; and a reserve for a slow machine. */
 const LEARNING = 5000 + 2000;
 
-/** Joins a group on eth0 and says what it hears; leaves at SIGUSR1, and stays. */
+/**
+ * Joins a group on eth0 and says what it hears; leaves at SIGUSR1, and stays. The signal comes by a descriptor: a handler would wait
+ * for the next datagram if the signal came between the look at what is pending and the recv().
+ */
 const MEMBER = `
-import signal, socket, struct, sys
+import select, signal, socket, struct, sys
 group, port = sys.argv[1], int(sys.argv[2])
 index = socket.if_nametoindex('eth0')
 if ':' in group:
@@ -33,13 +36,19 @@ else:
 s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 s.bind(('', port))
 s.setsockopt(level, join, request)
-def on_signal(*_):
-    s.setsockopt(level, leave, request)
-    print('left', flush=True)
-signal.signal(signal.SIGUSR1, on_signal)
+signals, wakeup = socket.socketpair()
+wakeup.setblocking(False)
+signal.set_wakeup_fd(wakeup.fileno())
+signal.signal(signal.SIGUSR1, lambda *_: None)
 print('joined', flush=True)
 while True:
-    print('heard ' + s.recv(2048).decode(), flush=True)
+    ready, _, _ = select.select([signals, s], [], [])
+    if s in ready:
+        print('heard ' + s.recv(2048).decode(), flush=True)
+    if signals in ready:
+        signals.recv(1)
+        s.setsockopt(level, leave, request)
+        print('left', flush=True)
 `;
 
 interface Member {
