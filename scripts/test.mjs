@@ -3,6 +3,10 @@
  * time, since most wait for tools and timers; but for those that others would disturb, which run one at a time, last. FILE is a test or
  * a folder of tests, as source or compiled; with FILEs only these run. The last line is `N passed, N failed`, with `, N skipped` where
  * something was skipped; the exit code is 0 where nothing failed. With CI=true in the environment a skipped test is a failed one.
+ *
+ * In a whole run an end-to-end suite that fails is run again at the end, with nothing beside it, and that run counts: these suites
+ * time real kernels and real programs on a machine that they share with each other and with strangers. The first failure stays in
+ * the output, and its tests are named before the counts. Where more suites fail than a busy machine explains, none is run again.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -25,6 +29,8 @@ const CONCURRENCY = 3;
 const ALONE = new Set(
   ['conntrack-load', 'crash', 'loop', 'order', 'publish', 'shared-nat', 'storm'].map((name) => `e2e/${name}`),
 );
+/** So many end-to-end suites of a run may fail and be run again. */
+const MOST_AGAIN = 3;
 /** They begin, so that none of them is the one that all wait for at the end. The longest first. */
 const LONG = [
   'quickstart',
@@ -78,6 +84,15 @@ async function runEndToEnd(suites, report, idleSeconds) {
   await runAll(alone, 1, report, idleSeconds);
 }
 
+async function runFailedAgain(suites, report, idleSeconds) {
+  const failed = suites.filter(({ name }) => report.hasFailed(name));
+  if (failed.length > MOST_AGAIN) return;
+  for (const suite of failed) {
+    report.note(`${suite.name}: again, with nothing beside it`);
+    await report.replace(suite.name, () => runAll([suite], 1, report, idleSeconds));
+  }
+}
+
 async function main() {
   const wanted = parseArguments(process.argv.slice(2));
   const report = new Report({ skipsFail: process.env.CI === 'true' });
@@ -85,8 +100,10 @@ async function main() {
   if (build(report)) {
     const { unit, e2e } = findSuites(root, wanted);
     await runAll(unit, CONCURRENCY, report, wanted.idleSeconds);
-    if (process.getuid() === 0) await runEndToEnd(e2e, report, wanted.idleSeconds);
-    else for (const suite of e2e) report.skipped(suite.name, 'network namespaces need root');
+    if (process.getuid() === 0) {
+      await runEndToEnd(e2e, report, wanted.idleSeconds);
+      if (wanted.files.length === 0) await runFailedAgain(e2e, report, wanted.idleSeconds);
+    } else for (const suite of e2e) report.skipped(suite.name, 'network namespaces need root');
   }
   return report.finish();
 }

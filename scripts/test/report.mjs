@@ -1,10 +1,10 @@
 /** What the terminal shows of a test run, and the count at its end. */
 
 export class Report {
-  #passed = 0;
-  #failed = 0;
-  #skipped = 0;
-  #failures = [];
+  /** Title → how it came out. */
+  #outcomes = new Map();
+  /** Titles of tests that failed first, and passed when their suite ran again. */
+  #unsteady = [];
   #skipsFail;
   #write;
 
@@ -17,7 +17,7 @@ export class Report {
   }
 
   passed(title) {
-    this.#passed++;
+    this.#outcomes.set(title, 'passed');
     this.#line('ok', title);
   }
 
@@ -28,8 +28,7 @@ export class Report {
 
   /** @param {string} details shown indented under the title */
   failed(title, details) {
-    this.#failed++;
-    this.#failures.push(title);
+    this.#outcomes.set(title, 'failed');
     this.#line('FAIL', title);
     const text = details.replace(/^/gm, '       ').trimEnd();
     if (text !== '') this.#write(`${text}\n`);
@@ -38,17 +37,50 @@ export class Report {
   /** @param {string} reason why, for a person */
   skipped(title, reason) {
     if (this.#skipsFail) return this.failed(title, `skipped, which CI does not accept: ${reason}`);
-    this.#skipped++;
+    this.#outcomes.set(title, 'skipped');
     this.#line('skip', title, reason);
+  }
+
+  /** True where a test of the suite, or the suite itself, has failed. */
+  hasFailed(suiteName) {
+    return this.#of(suiteName).some((title) => this.#outcomes.get(title) === 'failed');
+  }
+
+  /**
+   * Counts what the suite's second run finds in place of what the first found; what failed then and passes now is named at the end.
+   *
+   * @param {() => Promise<void>} runAgain reports to this report
+   */
+  async replace(suiteName, runAgain) {
+    const first = this.#of(suiteName);
+    const failed = first.filter((title) => this.#outcomes.get(title) === 'failed');
+    for (const title of first) this.#outcomes.delete(title);
+    await runAgain();
+    this.#unsteady.push(...failed.filter((title) => this.#outcomes.get(title) !== 'failed'));
   }
 
   /** Prints the failures once more and the counts. Returns the exit code. */
   finish() {
-    if (this.#failures.length > 0)
-      this.#write(`\nfailed:\n${this.#failures.map((title) => `  ${title}\n`).join('')}\n`);
-    const skipped = this.#skipped > 0 ? `, ${this.#skipped} skipped` : '';
-    this.#write(`${this.#passed} passed, ${this.#failed} failed${skipped}\n`);
-    return this.#failed === 0 ? 0 : 1;
+    const failures = this.#titles('failed');
+    this.#list('failed once, and not when the suite ran again with nothing beside it', this.#unsteady);
+    this.#list('failed', failures);
+    const skipped = this.#titles('skipped').length;
+    const counts = `${this.#titles('passed').length} passed, ${failures.length} failed`;
+    this.#write(`${counts}${skipped > 0 ? `, ${skipped} skipped` : ''}\n`);
+    return failures.length === 0 ? 0 : 1;
+  }
+
+  /** Titles of a suite's tests, and of the suite where it was reported itself. */
+  #of(suiteName) {
+    return [...this.#outcomes.keys()].filter((title) => title === suiteName || title.startsWith(`${suiteName}: `));
+  }
+
+  #titles(outcome) {
+    return [...this.#outcomes].filter(([, each]) => each === outcome).map(([title]) => title);
+  }
+
+  #list(heading, titles) {
+    if (titles.length > 0) this.#write(`\n${heading}:\n${titles.map((title) => `  ${title}\n`).join('')}\n`);
   }
 
   #line(mark, title, note = '') {

@@ -140,6 +140,39 @@ test('a suite that waits for ever or loops is ended, named, and takes its proces
   t.is(spawnSync('pgrep', ['-f', `sleep ${mark}`], { encoding: 'utf8' }).stdout, '');
 });
 
+/** Fails in its first run, by a file that it leaves for the next. */
+const FAILS_ONCE = `test('fails once', (t) => {\n  const again = existsSync('ran');\n  writeFileSync('ran', '');\n  t.true(again);\n});`;
+const IMPORT_FS = `import { existsSync, writeFileSync } from 'node:fs';\n`;
+
+test('a whole run repeats an end-to-end suite that failed, and names what failed once', (t) => {
+  const files = {
+    'test/e2e/a.test.ts': suite(PASS),
+    'test/e2e/b.test.ts': `${IMPORT_FS}${suite(PASS, FAILS_ONCE)}`,
+    'test/e2e/c.test.ts': suite(PASS, FAIL),
+  };
+  const { code, output, lastLine } = run(t, files);
+  t.is(code, 1);
+  t.is(lastLine, '6 passed, 1 failed', 'lint, types and four tests; each counted once');
+  t.regex(output, /^FAIL {3}e2e\/b: fails once$[\s\S]*^ok {5}e2e\/b: fails once$/m);
+  t.regex(output, /\nfailed once, and not when [^\n]*:\n {2}e2e\/b: fails once\n\n/);
+  t.regex(output, /\nfailed:\n {2}e2e\/c: fails\n/);
+  t.is(output.match(/^FAIL {3}e2e\/c: fails$/gm)?.length, 2);
+  t.is(output.match(/^ok {5}e2e\/a: passes$/gm)?.length, 1);
+  const steady = run(t, { 'test/e2e/b.test.ts': files['test/e2e/b.test.ts'] });
+  t.is(steady.code, 0, steady.output);
+  t.is(steady.lastLine, '4 passed, 0 failed');
+});
+
+test('no suite is repeated that holds no end-to-end tests, was named, or is one of many', (t) => {
+  const source = `${IMPORT_FS}${suite(FAILS_ONCE)}`;
+  t.is(run(t, { 'test/unit.test.ts': source }).lastLine, '2 passed, 1 failed');
+  t.is(run(t, { 'test/e2e/a.test.ts': source }, ['test/e2e/a.test.ts']).lastLine, '1 passed, 1 failed');
+  const many = Object.fromEntries([1, 2, 3, 4].map((n) => [`test/e2e/a${n}.test.ts`, suite(FAIL)]));
+  const { output, lastLine } = run(t, many);
+  t.is(lastLine, '2 passed, 4 failed');
+  t.notRegex(output, /again, with nothing beside it/);
+});
+
 test('lint and type errors are failures; without types no suite runs', (t) => {
   const lint = run(t, { 'test/a.test.ts': suite(PASS), 'core/x.ts': "export * from '../io/x.js';\n" });
   t.is(lint.lastLine, '2 passed, 1 failed');
