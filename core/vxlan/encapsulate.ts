@@ -50,6 +50,10 @@ export class Template {
   /** Sum over the IPv4 header without TOS and length, and over the pseudo-header without the length. */
   readonly headerSum: number;
   readonly pseudoSum: number;
+  /** Of the virtio-net header: who sends it has the UDP checksum to complete, or there is none. */
+  readonly vnetFlags: number;
+  readonly checksumStart: number;
+  readonly checksumOffset: number;
   /** Source and destination; of IPv4 the last word is the address. Words of their own: an array's would be loaded by way of it, 4 ns a packet. */
   readonly fromA: number;
   readonly fromB: number;
@@ -66,6 +70,9 @@ export class Template {
     this.ttl = remote.isGroup ? options.groupTtl : options.ttl;
     this.dscp = options.dscp;
     this.checksum = options.checksum;
+    this.vnetFlags = options.checksum ? VNET_F_NEEDS_CSUM : 0;
+    this.checksumStart = options.checksum ? this.length - UDP_HEADER_LENGTH - VXLAN_HEADER_LENGTH : 0;
+    this.checksumOffset = options.checksum ? UDP_CHECKSUM : 0;
     this.udpPort = options.udpPort;
     this.first = options.gbp < 0 ? VXLAN_FLAG_VNI : VXLAN_FLAG_VNI | VXLAN_FLAG_GBP | options.gbp;
     this.second = options.vni << 8;
@@ -109,12 +116,12 @@ export function prepend(
   stride: number,
 ): void {
   const l4 = prependHeaders(arena.view, packet, template, tos, sourcePort);
-  packet.vnetFlags = template.checksum ? VNET_F_NEEDS_CSUM : 0;
+  packet.vnetFlags = template.vnetFlags;
   packet.gsoType = stride === 0 ? VNET_GSO_NONE : VNET_GSO_UDP_L4;
   packet.headerLength = stride === 0 ? 0 : l4 + UDP_HEADER_LENGTH - packet.start;
   packet.gsoSize = stride;
-  packet.checksumStart = template.checksum ? l4 - packet.start : 0;
-  packet.checksumOffset = template.checksum ? UDP_CHECKSUM : 0;
+  packet.checksumStart = template.checksumStart;
+  packet.checksumOffset = template.checksumOffset;
   writeVnetHeader(arena, packet);
 }
 

@@ -26,7 +26,14 @@ export function ensureBuild(root) {
 function fingerprint(root, folders) {
   const paths = folders.flatMap((folder) => walk(root, folder)).filter((path) => path.endsWith('.ts'));
   const hash = createHash('sha256');
-  for (const path of ['tsconfig.json', 'scripts/bundle.mjs', 'bin/load.js', 'package-lock.json', ...paths.sort()]) {
+  for (const path of [
+    'tsconfig.json',
+    'scripts/bundle.mjs',
+    'scripts/constants.mjs',
+    'bin/load.js',
+    'package-lock.json',
+    ...paths.sort(),
+  ]) {
     const { size, mtimeMs } = statSync(join(root, path));
     hash.update(`${path} ${size} ${mtimeMs}\n`);
   }

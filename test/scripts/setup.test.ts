@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 
 /** All shell, no program: PATH holds nothing but these. */
@@ -26,6 +26,7 @@ echo '{}' > node_modules/.package-lock.json
 while IFS= read -r line; do printf '%s\\n' "$line"; done < "$TSC" > node_modules/typescript/bin/tsc
 "$MKDIR" -p node_modules/esbuild
 while IFS= read -r line; do printf '%s\\n' "$line"; done < "$ESBUILD" > node_modules/esbuild/index.js
+for package in acorn acorn-walk; do "$LN" -sfn "$PACKAGES/$package" "node_modules/$package"; done
 `;
 const TSC = `
 const fs = require('node:fs');
@@ -39,6 +40,7 @@ const fs = require('node:fs');
 exports.build = async ({ entryPoints, outdir }) => {
   fs.appendFileSync(process.env.LOG, 'esbuild ' + Object.keys(entryPoints).join(' ') + '\\n');
   fs.mkdirSync(outdir, { recursive: true });
+  for (const name of Object.keys(entryPoints)) fs.writeFileSync(outdir + '/' + name + '.js', 'var a = 1;');
   fs.writeFileSync(outdir + '/tapline.cjs', 'exports.warmUp = async () => {};');
 };
 `;
@@ -110,6 +112,8 @@ function createProject(t: ExecutionContext): Project {
         TSC: join(root, 'fake/tsc.js'),
         ESBUILD: join(root, 'fake/esbuild.js'),
         MKDIR: '/bin/mkdir',
+        LN: '/bin/ln',
+        PACKAGES: resolve('node_modules'),
         ...env,
       },
     });
